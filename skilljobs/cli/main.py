@@ -1,0 +1,90 @@
+"""`skilljobs`: the commands and how they end."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from skilljobs.errors import InputError, JobFailed
+
+COMMANDS = {
+    "submit": ("skilljobs.cli.submit", "Run a job, or go on with it."),
+    "tasks": ("skilljobs.cli.runs", "List the tasks."),
+    "runs": ("skilljobs.cli.runs", "List the runs in a folder."),
+    "status": ("skilljobs.cli.runs", "Show how far a run is and where its time went."),
+    "top": ("skilljobs.cli.top", "Show the neurons that follow a metric most closely."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is run: `--help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = __import__(COMMANDS[cmd_name][0], fromlist=[cmd_name])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="skilljobs")
+def cli() -> None:
+    """Find the skill neurons of a frozen language model.
+
+    \b
+    skilljobs submit --task arithmetic
+    skilljobs top runs/RUN --metric confidence
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 the job failed, 2 bad usage or input, 130 and 143 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    sys.exit(_exit_code(lambda: cli.main(arguments, prog_name="skilljobs", standalone_mode=False), debug))
+
+
+def _exit_code(run: Callable[[], Any], debug: bool) -> int:
+    try:
+        run()
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as error:
+        from skilljobs.interrupts import Terminated
+
+        _say("interrupted: committed shards are kept, and the same command goes on with them")
+        return 143 if isinstance(error, Terminated) else 130
+    except InputError as error:
+        return _failed(error, 2, debug)
+    except JobFailed as error:
+        return _failed(error, 1, debug)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        return _failed(error, 1, debug, f"{type(error).__name__}: {error} (--debug shows where)")
+    return 0
+
+
+def _failed(error: Exception, code: int, debug: bool, text: str | None = None) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    _say(text or str(error))
+    return code
+
+
+def _say(text: str) -> None:
+    click.echo(f"skilljobs: {text}", err=True)

@@ -1,0 +1,58 @@
+"""`skilljobs tasks`, `skilljobs runs` and `skilljobs status`."""
+
+import click
+
+
+@click.command()
+def tasks() -> None:
+    """List the tasks: built-in ones and those of installed packages.
+
+    \b
+    skilljobs tasks
+    """
+    from skilljobs.tasks.registry import find_task, task_names
+
+    for name in task_names():
+        summary = (find_task(name).__doc__ or "").strip().partition("\n")[0]
+        click.echo(f"{name:<14} {summary}")
+
+
+@click.command()
+@click.option("--out", default="runs", show_default=True, metavar="URI", help="Folder that runs are kept in.")
+def runs(out: str) -> None:
+    """List the runs in a folder, newest first.
+
+    \b
+    skilljobs runs --out runs
+    """
+    from skilljobs.store.run import list_runs
+
+    for record in list_runs(out):
+        state = "done" if "reduce" in record["stages"] else f"stopped before {next_stage(record)}"
+        click.echo(f"{record['created']}  {out.rstrip('/')}/{record['run_id']}  {state}")
+
+
+@click.command()
+@click.argument("run")
+def status(run: str) -> None:
+    """Show how far a run is and where its time went.
+
+    \b
+    skilljobs status runs/RUN
+    """
+    from skilljobs.api import open_run
+
+    opened = open_run(run)
+    record = opened.record
+    click.echo(f"{record['run_id']}: {record['examples']['test']} test examples, model {record['model']['name']}")
+    for stage, entry in record["stages"].items():
+        click.echo(f"  {stage:<10} {entry['state']:<6} {entry['seconds']:8.1f} s")
+    committed = opened.committed_shards()
+    click.echo(f"  {committed} of {len(record['shards'])} shards committed")
+
+
+def next_stage(record: dict[str, dict[str, object]]) -> str:
+    """The first stage that a run has yet to finish."""
+    from skilljobs.store.run import STAGES
+
+    return next((stage for stage in STAGES if stage not in record["stages"]), "")

@@ -1,0 +1,38 @@
+"""What is printed when a job is done."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from skilljobs.analysis.ranking import null_threshold, populations_of, top
+from skilljobs.cli.tables import correlation_table
+from skilljobs.stats.layout import ALL, WITHIN
+
+if TYPE_CHECKING:
+    from skilljobs.api import Run
+
+SHOWN = 5
+
+
+def print_summary(run: "Run") -> None:
+    """Accuracy, time, and the strongest neurons of confidence (or of the run's first metric)."""
+    console = Console(highlight=False)
+    record = run.record
+    accuracy = record["accuracy"]
+    shown = {name: "-" if value is None else f"{value:.3f}" for name, value in accuracy.items()}
+    console.print(
+        f"accuracy: {shown['before']} before tuning, {shown['after']} after (validation), {shown['test']} on test"
+    )
+    seconds = {stage: entry["seconds"] for stage, entry in record["stages"].items()}
+    console.print(
+        f"time: {sum(seconds.values()):.0f} s (" + ", ".join(f"{name} {s:.1f}" for name, s in seconds.items()) + ")"
+    )
+    if record["quarantined"]:
+        console.print(f"left out: {len(record['quarantined'])} bad rows, listed in run.json")
+    metrics = run.metrics().collect()["metric"].to_list()
+    metric = "confidence" if "confidence" in metrics else metrics[0]
+    for population in [ALL, *(name for name in populations_of(run) if name.startswith(WITHIN))]:
+        console.print(correlation_table(top(run, metric, population, SHOWN), f"top neurons: {metric}, {population}"))
+    threshold = null_threshold(run)
+    if threshold is not None:
+        console.print(f"null threshold, all: |r| = {threshold:.3f} (family-wise 5 %)")

@@ -1,0 +1,40 @@
+"""The scorer as a Ray actor. Torch is imported in the actor's process only: the driver starts without it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from skilljobs.engine.job import ScorerJob
+from skilljobs.engine.session import Replicas
+from skilljobs.store.shards import Receipt
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class ScorerActor:
+    """See `skilljobs.engine.scorer.Scorer`."""
+
+    def __init__(self, job: ScorerJob) -> None:
+        self._job = job
+
+    def load(self) -> dict[str, Any]:
+        from skilljobs.engine.tuning import TuningScorer
+
+        self._scorer = TuningScorer(self._job)
+        return self._scorer.load()
+
+    def make_prompt(self, reused: bytes | None) -> Iterator[dict[str, Any]]:
+        yield from self._scorer.make_prompt(reused)
+
+    def make_references(self) -> None:
+        self._scorer.make_references()
+
+    def score(self, shard: int, fingerprint: str) -> Receipt:
+        return self._scorer.score(shard, fingerprint)
+
+
+def start_scorer(name: str, job: ScorerJob, replicas: Replicas) -> ActorHandle:
+    return ScorerActor.options(  # type: ignore[attr-defined, no-any-return]
+        name=name, num_cpus=replicas.cpus, num_gpus=replicas.gpus
+    ).remote(job)

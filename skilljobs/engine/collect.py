@@ -1,0 +1,118 @@
+"""Collecting a shard: score its batches and add them to the shard's sums. Needs a model and a prompt, no Ray, no files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skilljobs.engine.job import ScorerJob
+from skilljobs.lm.batch import TokenizedExample, plan_batches
+from skilljobs.lm.forward import ScoredBatch, score_batch
+from skilljobs.lm.model import FrozenLM
+from skilljobs.stats.answers import AnswerScores, choice_scores, metric_values, target_scores
+from skilljobs.stats.null import null_signs
+from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
+from skilljobs.tasks.base import Example
+
+
+@dataclass(frozen=True)
+class Collector:
+    """A frozen model with a prompt, and the job that says what is read of it. `prompt` is P x d_model, on the model's device."""
+
+    lm: FrozenLM
+    prompt: torch.Tensor
+    job: ScorerJob
+
+    def batches(self, examples: Sequence[TokenizedExample]) -> list[list[int]]:
+        return plan_batches(examples, len(self.prompt), self.job.numerics.batch_tokens)
+
+    def score(self, batch: Sequence[TokenizedExample]) -> tuple[list[ScoredBatch], bool]:
+        """Score a batch, in halves where memory does not hold it whole. Also says whether it was whole."""
+        try:
+            return [score_batch(self.lm, self.prompt, batch, self.job.spec.tokens)], True
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        torch.cuda.empty_cache()
+        middle = len(batch) // 2
+        return self.score(batch[:middle])[0] + self.score(batch[middle:])[0], False
+
+    def references(
+        self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]
+    ) -> tuple[list[NDArray[np.float64]], list[float]]:
+        """References of the neurons (float64, tokens x neurons, one a layer) and of the metrics, from the first batch."""
+        first = self.batches(tokenized)[0]
+        parts, _ = self.score([tokenized[index] for index in first])
+        scores = [score for part in parts for score in answer_scores(part, [tokenized[index] for index in first])]
+        activations = [torch.cat(layer) for layer in zip(*(part.activations for part in parts), strict=True)]
+        values = torch.from_numpy(self._values([examples[index] for index in first], scores))
+        return (
+            [activation_reference(layer).cpu().numpy() for layer in activations],
+            [metric_reference(column) for column in values.T],
+        )
+
+    def collect(
+        self,
+        examples: Sequence[Example],
+        tokenized: Sequence[TokenizedExample],
+        accumulator: SumsAccumulator,
+    ) -> tuple[list[AnswerScores], bool]:
+        """Add `examples` to `accumulator`. Returns their scores in order, and whether every batch fitted whole."""
+        scores: list[AnswerScores | None] = [None] * len(examples)
+        exact = True
+        for batch in self.batches(tokenized):
+            rows = [tokenized[index] for index in batch]
+            parts, whole = self.score(rows)
+            exact &= whole
+            done = 0
+            for part in parts:
+                indices = batch[done : done + len(part.log_probabilities)]
+                done += len(indices)
+                here = answer_scores(part, [tokenized[index] for index in indices])
+                members = [examples[index] for index in indices]
+                values = torch.from_numpy(self._values(members, here))
+                accumulator.add(part.activations, values, torch.from_numpy(self._members(members)))
+                for index, score in zip(indices, here, strict=True):
+                    scores[index] = score
+        return [score for score in scores if score is not None], exact
+
+    def _values(self, examples: Sequence[Example], scores: Sequence[AnswerScores]) -> NDArray[np.float64]:
+        """Rows x metrics, float64, in the layout's order; NaN where a row lacks a metric."""
+        derived = [metric_values(score) for score in scores]
+        external = {metric.name: metric for metric in self.job.reading.external}
+        nulls = sum(metric.kind == "null" for metric in self.job.reading.layout.metrics)
+        signs = iter(null_signs([example.unit for example in examples], nulls).T)
+        columns = []
+        for metric in self.job.reading.layout.metrics:
+            if metric.kind == "null":
+                columns.append(next(signs))
+            elif metric.kind == "model":
+                columns.append(np.array([values[metric.name] for values in derived]))
+            else:
+                columns.append(np.array([external[metric.name].value(example) for example in examples]))
+        return np.stack(columns, 1)
+
+    def _members(self, examples: Sequence[Example]) -> NDArray[np.bool_]:
+        """Rows x populations, bool."""
+        return np.array([[True, *(population.has(example) for population in self.job.reading.populations)] for example in examples])
+
+
+def answer_scores(scored: ScoredBatch, batch: Sequence[TokenizedExample]) -> list[AnswerScores]:
+    """The model-derived metrics of a scored batch."""
+    found = []
+    for example, sums, counts in zip(batch, scored.log_probabilities, scored.token_counts, strict=True):
+        totals = sums.tolist()
+        if example.is_choice:
+            found.append(choice_scores(totals, counts, example.answer, len(example.text)))
+        else:
+            found.append(target_scores(totals[0], counts[0], len(example.text)))
+    return found
+
+
+def plan_tokens(examples: Sequence[TokenizedExample], prompt_length: int) -> int:
+    """Tokens that the model reads for `examples`, without padding."""
+    return sum(len(example.text) + prompt_length + example.branch_tokens for example in examples)
+
+

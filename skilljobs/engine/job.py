@@ -1,0 +1,31 @@
+"""What travels to a scorer: everything that it needs to know, in a few kilobytes and without torch."""
+
+from dataclasses import dataclass
+
+from skilljobs.engine.numerics import Numerics
+from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import Layout
+from skilljobs.tasks.metrics import ExternalMetric, Population
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of every example."""
+
+    layout: Layout
+    external: tuple[ExternalMetric, ...]
+    populations: tuple[Population, ...]
+
+
+@dataclass(frozen=True)
+class ScorerJob:
+    """The run that a scorer works for."""
+
+    uri: str
+    """The run's directory."""
+    spec: JobSpec
+    model: str
+    reading: Reading
+    numerics: Numerics
+    answer_end: str | None
+    """What ends an answer; None: the tokenizer's end of sequence."""

@@ -1,0 +1,58 @@
+"""What decides the last bits of the numbers: worked out once, when a job is first submitted, then stored."""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from skilljobs.lm.source import ModelSource
+from skilljobs.spec import JobSpec
+
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 32768
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """With these, the spec, the data and the prompt equal, a run's sums have the same bits on any cluster."""
+
+    device: str
+    """`cpu`, `cuda`, or `auto` for a model over several GPUs."""
+    dtype: str
+    threads: int
+    """CPU threads of a replica."""
+    attention: str
+    batch_tokens: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int) -> Numerics:
+    """float32 on a CPU; on a GPU the model's own type.
+
+    A replica has one thread where the model is small enough for every core to hold it, since replicas scale better than
+    threads; else all cores. The number of replicas asked for plays no part: it must leave the bits alone.
+    """
+    on_gpu = gpus_per_replica > 0
+    stored = source.config.get("dtype", source.config.get("torch_dtype"))
+    own = stored if stored in ("bfloat16", "float16", "float32") else "float32"
+    return Numerics(
+        device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
+        dtype=spec.dtype or (own if on_gpu else "float32"),
+        threads=1 if on_gpu or _fits_every_core(source) else available_cpus(),
+        attention="sdpa",
+        batch_tokens=spec.batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS),
+    )
+
+
+def _fits_every_core(source: ModelSource) -> bool:
+    """Whether half of the memory holds the weights, in float32, once for each core."""
+    weights = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
+    stored = source.config.get("dtype", source.config.get("torch_dtype"))
+    widened = weights * (2 if stored in ("bfloat16", "float16") else 1)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return widened * available_cpus() <= memory / 2
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

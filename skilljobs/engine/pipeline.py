@@ -1,0 +1,232 @@
+"""A job from plan to correlations: prepare, tune, reference, collect, reduce. A stage that is done is skipped."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from skilljobs.engine import reducer
+from skilljobs.engine.actor import start_scorer
+from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.numerics import resolve_numerics
+from skilljobs.engine.plan import JobPlan
+from skilljobs.engine.pool import ScorerPool
+from skilljobs.engine.record import add_fields, stored_numerics, write_examples
+from skilljobs.engine.session import Cluster, lay_out, ray_session
+from skilljobs.errors import JobFailed
+from skilljobs.reporter import Reporter
+from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
+from skilljobs.store.files import Folder
+from skilljobs.store.reference import REFERENCE_NAME
+from skilljobs.store.run import PROMPT_NAME, RunFiles
+from skilljobs.store.shards import Receipt, committed_receipt, sha256
+
+
+def run_job(
+    plan: JobPlan,
+    run: RunFiles,
+    reporter: Reporter,
+    replicas: int | None,
+    gpus_per_replica: int | None,
+    debug: bool = False,
+) -> None:
+    """Do what is left of a job.
+
+    Raises:
+        InputError: the cluster, the model or the stored run does not fit the job.
+        JobFailed: a stage could not be finished; what was committed is kept.
+    """
+    if not run.stage_done("prepare"):
+        with stage(run, reporter, "prepare") as done:
+            write_examples(run, plan)
+            done(f"{len(plan.test)} test examples in {len(plan.shards)} shards, {len(plan.train)} to tune on")
+    with ExitStack() as stack:
+        with stage(run, reporter, "ray") as done:
+            cluster = stack.enter_context(ray_session(debug))
+            done(f"dashboard at {cluster.dashboard}" if cluster.dashboard else "already connected")
+        try:
+            _Job(plan, run, reporter, cluster, replicas, gpus_per_replica).run()
+        except JobFailed as error:
+            raise JobFailed(
+                f"{error}; {run.committed_count()} of {len(plan.shards)} shards are committed in {run.uri}: the same command resumes"
+            ) from error
+
+
+class _Job:
+    def __init__(
+        self,
+        plan: JobPlan,
+        run: RunFiles,
+        reporter: Reporter,
+        cluster: Cluster,
+        replicas: int | None,
+        gpus_per_replica: int | None,
+    ) -> None:
+        self.plan, self.run_files, self.reporter = plan, run, reporter
+        gpus = min(1, cluster.gpus) if gpus_per_replica is None else gpus_per_replica
+        self.numerics = stored_numerics(run) or resolve_numerics(plan.spec, plan.source, gpus)
+        add_fields(run, {f"numerics.{name}": value for name, value in self.numerics.as_json().items()})
+        run.record["numerics"] = self.numerics.as_json()
+        self.layout = lay_out(cluster, self.numerics.threads, gpus, replicas, len(plan.shards))
+        self.job = ScorerJob(
+            uri=run.uri,
+            spec=plan.spec,
+            model=plan.source.name,
+            reading=Reading(plan.layout, plan.external, plan.populations),
+            numerics=self.numerics,
+            answer_end=plan.task.answer_end,
+        )
+
+    def run(self) -> None:
+        run = self.run_files
+        if not run.stage_done("collect"):
+            pool = ScorerPool(
+                lambda name: start_scorer(name, self.job, self.layout), self.layout.count, self.reporter.note
+            )
+            try:
+                self._load(pool)
+                if not run.stage_done("tune"):
+                    self._tune(pool)
+                add_fields(run, {"prompt_digest": sha256(run.folder.read(PROMPT_NAME))})
+                if not run.stage_done("reference"):
+                    self._reference(pool)
+                add_fields(run, {"reference_digest": sha256(run.folder.read(REFERENCE_NAME))})
+                self._collect(pool)
+            finally:
+                pool.close()
+        if not run.stage_done("reduce"):
+            self._reduce()
+
+    def _load(self, pool: ScorerPool) -> None:
+        with stage(self.run_files, self.reporter, "load") as done:
+            pool.first_loaded()
+            about = pool.description
+            self.run_files.record["versions"] |= about["versions"]
+            self.run_files.record["model"] |= {
+                "parameters": about["parameters"], "neurons_per_layer": about["neurons_per_layer"]
+            }  # fmt: skip
+            versions = {f"version.{name}": found for name, found in about["versions"].items()}
+            add_fields(self.run_files, versions | {"numerics.device_model": about["device_model"]})
+            done(
+                f"{self.plan.source.name}, {about['parameters']:,} parameters,"
+                f" {sum(about['neurons_per_layer']):,} neurons in {len(about['neurons_per_layer'])} layers,"
+                f" {self.numerics.dtype} on {self.layout.count} x {about['device_model']}"
+            )
+
+    def _tune(self, pool: ScorerPool) -> None:
+        spec = self.plan.spec
+        tuned = spec.soft_prompt is None
+        with stage(self.run_files, self.reporter, "tune", spec.tune_steps if tuned else None) as done:
+            reused = _reused_prompt(spec.soft_prompt)
+            accuracy: dict[str, Any] = {}
+
+            def progress(item: dict[str, Any]) -> None:
+                if "before" in item:
+                    accuracy.update(item)
+                elif item["split"] == "validation":
+                    self.reporter.advance(
+                        item["step"], f"validation loss {item['loss']:.4f}, accuracy {_shown(item['accuracy'])}"
+                    )
+
+            pool.run_on_one(lambda actor: actor.make_prompt.remote(reused), progress)
+            self.run_files.record["accuracy"] |= accuracy
+            done(f"validation accuracy {_shown(accuracy['before'])} before, {_shown(accuracy['after'])} after")
+
+    def _reference(self, pool: ScorerPool) -> None:
+        with stage(self.run_files, self.reporter, "reference") as done:
+            pool.run_on_one(lambda actor: [actor.make_references.remote()], lambda _: None)
+            done("of every neuron and metric, from the first batch")
+
+    def _collect(self, pool: ScorerPool) -> None:
+        fingerprint = self.run_files.record["fingerprint"]["digest"]
+        sizes = [len(shard) for shard in self.plan.shards]
+        with stage(self.run_files, self.reporter, "collect", sum(sizes)) as done:
+            receipts = {
+                shard: receipt
+                for shard in range(len(sizes))
+                if (receipt := committed_receipt(self.run_files.folder, shard, fingerprint))
+            }
+            if receipts:
+                self.reporter.note(f"collect: {len(receipts)} of {len(sizes)} shards are committed already")
+            missing = [shard for shard in range(len(sizes)) if shard not in receipts]
+            begun, before = time.monotonic(), sum(r.examples for r in receipts.values())
+            for receipt in pool.map(missing, lambda actor, shard: actor.score.remote(shard, fingerprint)):
+                receipts[receipt.shard] = receipt
+                finished = sum(r.examples for r in receipts.values())
+                rate = (finished - before) / (time.monotonic() - begun)
+                self.reporter.advance(finished, f"{len(receipts)} of {len(sizes)} shards, {rate:.1f} examples/s")
+            self._conclude(receipts)
+            done(f"{sum(sizes)} examples in {len(sizes)} shards, {pool.retried} retried")
+
+    def _conclude(self, receipts: dict[int, Receipt]) -> None:
+        record = self.run_files.record
+        record["bit_exact"] = all(receipt.bit_exact for receipt in receipts.values())
+        record["tokens"] = sum(receipt.tokens for receipt in receipts.values())
+        choices = sum(receipt.choices for receipt in receipts.values())
+        record["accuracy"]["test"] = sum(receipt.right for receipt in receipts.values()) / choices if choices else None
+        record["peak_memory_mb"] = round(max(receipt.peak_memory_bytes for receipt in receipts.values()) / 2**20)
+
+    def _reduce(self) -> None:
+        shards = self.plan.shards
+        layers = len(self.run_files.record["model"]["neurons_per_layer"])
+        job = reducer.ReduceJob(
+            uri=self.run_files.uri,
+            layout=self.plan.layout,
+            halves=tuple(
+                tuple(shard for shard, examples in enumerate(shards) if examples[0].half == half) for half in (0, 1)
+            ),  # type: ignore[arg-type]
+            each_token=self.plan.spec.tokens == "each",
+            layers=layers,
+        )
+        with stage(self.run_files, self.reporter, "reduce", layers) as done:
+            waiting = [_reduce_layer.remote(job, layer) for layer in range(layers)]
+            while waiting:
+                ready, waiting = ray.wait(waiting)
+                ray.get(ready)
+                self.reporter.advance(layers - len(waiting), "layers")
+            ray.get(_rank.remote(job))
+            done(f"{layers} layers")
+
+
+@ray.remote(num_cpus=1)
+def _reduce_layer(job: reducer.ReduceJob, layer: int) -> None:
+    reducer.reduce_layer(job, layer)
+
+
+@ray.remote(num_cpus=1)
+def _rank(job: reducer.ReduceJob) -> None:
+    reducer.rank(job)
+
+
+@contextmanager
+def stage(run: RunFiles, reporter: Reporter, name: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
+    """Time a stage, show it and record it as done. The body calls what it gets with a summary."""
+    summary = ""
+
+    def done(text: str) -> None:
+        nonlocal summary
+        summary = text
+
+    reporter.begin(name, total)
+    begun = time.monotonic()
+    yield done
+    seconds = time.monotonic() - begun
+    run.finish_stage(name, seconds)
+    reporter.end(summary, seconds)
+
+
+def _reused_prompt(soft_prompt: str | None) -> bytes | None:
+    """The safetensors bytes of a run's prompt or a file."""
+    if soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT):
+        return None
+    path = Path(soft_prompt).expanduser()
+    if path.is_dir():
+        return Folder(soft_prompt).read(PROMPT_NAME)
+    return path.read_bytes()
+
+
+def _shown(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.3f}"

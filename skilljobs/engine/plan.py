@@ -1,0 +1,230 @@
+"""What a job will do, worked out from its spec and data before anything heavy starts. Imports neither Ray nor torch."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from skilljobs.errors import InputError
+from skilljobs.hashing import stable_digest, stable_hash
+from skilljobs.lm.prompt_placement import split_template
+from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
+from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
+from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.stats.null import null_metrics
+from skilljobs.tasks.base import BadRow, Example, Task, TaskOptions, read_examples
+from skilljobs.tasks.metrics import ExternalMetric, Population, external_metrics, group_populations
+from skilljobs.tasks.registry import find_task
+
+MOST_SHARDS = 1024
+SHARDS_BY_DEFAULT = 16
+SMALLEST_SHARD, LARGEST_SHARD = 32, 4096
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """A job's examples, split and sharded, and the layout of its sums."""
+
+    spec: JobSpec
+    task: Task
+    source: ModelSource
+    train: list[Example]
+    validation: list[Example]
+    shards: list[list[Example]]
+    """Test examples; a shard holds one half."""
+    external: tuple[ExternalMetric, ...]
+    populations: tuple[Population, ...]
+    layout: Layout
+    bad_rows: list[BadRow]
+
+    @property
+    def test(self) -> list[Example]:
+        return [example for shard in self.shards for example in shard]
+
+    @property
+    def units_repeat(self) -> bool:
+        """Whether some test examples share a unit, so that p and q are optimistic."""
+        test = self.test
+        return len({example.unit for example in test}) < len(test)
+
+    @cached_property
+    def examples_digest(self) -> str:
+        """Changes with any example, its split, its shard, or its place there."""
+        parts = [
+            json.dumps(
+                [e.example_id, e.unit, e.split, e.text, e.choices, e.answer, e.target, dict(e.metrics)], sort_keys=True
+            )
+            for group in (self.train, self.validation, *self.shards)
+            for e in group
+        ]
+        sizes = [len(self.train), len(self.validation), *map(len, self.shards)]
+        return stable_digest(sizes, *parts, size=16).hex()
+
+
+def plan_job(spec: JobSpec) -> JobPlan:
+    """Read and check everything that `spec` names.
+
+    Raises:
+        InputError: something that it names does not exist, or does not fit the rest.
+    """
+    task_class = find_task(spec.task)
+    model = spec.model or task_class.default_model
+    if model is None:
+        raise InputError(f"the task {task_class.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
+    source = find_model(model)
+    _check_prompt_source(spec)
+    options = TaskOptions(
+        data=None if spec.data is None else Path(spec.data).expanduser(),
+        seed=spec.seed,
+        hide_choices=spec.hide_choices,
+        template=split_template(spec.template),
+        unit_column=spec.unit,
+    )
+    if options.data is not None and not options.data.is_file():
+        raise InputError(f"there is no file {options.data}")
+    task = task_class(options)
+    examples, bad_rows = read_examples(task, spec.max_bad_rows)
+    _check_lengths(examples, source, spec)
+    by = spec.by or ((task.group,) if task.group else ())
+    test = [example for example in examples if example.split == "test"]
+    if len(test) < 4:
+        raise InputError(f"{options.data or task.name} has {len(test)} test examples; a correlation needs 4 at least")
+    groups = {column: group_populations(test, column) for column in dict.fromkeys(by)}
+    test = sample(test, spec.limit, by[0] if by else None, spec.seed)
+    external, model_metrics = choose_metrics(spec, task, test)
+    layout = Layout(
+        metrics=(
+            *(Metric(metric.name, "external", metric.nullable) for metric in external),
+            *model_metrics,
+            *null_metrics(spec.null),
+        ),
+        populations=(ALL, *(population.name for group in groups.values() for population in group)),
+        groups={column: tuple(population.name for population in group) for column, group in groups.items()},
+    )
+    plan = JobPlan(
+        spec=spec,
+        task=task,
+        source=source,
+        train=[example for example in examples if example.split == "train"],
+        validation=[example for example in examples if example.split == "validation"],
+        shards=shard_examples(test, spec.shard_size, spec.seed),
+        external=external,
+        populations=tuple(population for group in groups.values() for population in group),
+        layout=layout,
+        bad_rows=bad_rows,
+    )
+    if spec.soft_prompt is None and not (plan.train and plan.validation):
+        raise InputError(
+            f"{options.data or task.name} has {len(plan.train)} train and {len(plan.validation)} validation examples;"
+            " tuning needs both (or --soft-prompt random, or a run or file to reuse)"
+        )
+    return plan
+
+
+def choose_metrics(
+    spec: JobSpec, task: Task, test: Sequence[Example]
+) -> tuple[tuple[ExternalMetric, ...], tuple[Metric, ...]]:
+    """The external and the model-derived metrics that `spec` asks for.
+
+    Raises:
+        InputError: a metric does not exist, or no neuron could know it.
+    """
+    external = external_metrics(test)
+    open_ended = [example for example in test if example.choices is None]
+    undefined = OF_CHOICES_ONLY if len(open_ended) == len(test) else frozenset()
+
+    def model_metric(name: str) -> Metric:
+        return Metric(name, "model", nullable=name in OF_CHOICES_ONLY and bool(open_ended))
+
+    if not spec.metric:
+        return tuple(external), tuple(model_metric(name) for name in DEFAULT_MODEL_METRICS if name not in undefined)
+    chosen: list[ExternalMetric] = []
+    derived: list[Metric] = []
+    for name in dict.fromkeys(spec.metric):
+        found = [metric for metric in external if name in (metric.name, metric.column)]
+        if name in undefined:
+            raise InputError(f"the metric {name!r} needs choices, and no example has any")
+        if name in MODEL_METRICS:
+            derived.append(model_metric(name))
+        elif spec.hide_choices and name in task.choice_metrics:
+            raise InputError(
+                f"the metric {name!r} is about the choices, and --hide-choices keeps them out of the text:"
+                " no neuron in front of them could know it"
+            )
+        elif not found:
+            known = [*dict.fromkeys(metric.column for metric in external), *MODEL_METRICS]
+            raise InputError(f"there is no metric {name!r}; there are {', '.join(known)}")
+        else:
+            chosen += [metric for metric in found if metric not in chosen]
+    return tuple(chosen), tuple(derived)
+
+
+def sample(test: list[Example], limit: int | None, stratum: str | None, seed: int) -> list[Example]:
+    """`limit` of the examples, drawn by seed; each value of the column `stratum` keeps its share."""
+    if limit is None or limit >= len(test):
+        return test
+    strata: dict[str, list[Example]] = defaultdict(list)
+    for example in test:
+        strata[str(example.metrics.get(stratum)) if stratum else ""].append(example)
+    for name, members in strata.items():
+        members.sort(key=lambda example: stable_hash("limit", seed, name, example.example_id))
+    quota = {name: limit * len(members) / len(test) for name, members in strata.items()}
+    taken = {name: int(share) for name, share in quota.items()}
+    by_remainder = sorted(quota, key=lambda name: (taken[name] - quota[name], name))
+    for name in by_remainder[: limit - sum(taken.values())]:
+        taken[name] += 1
+    return [example for name, members in strata.items() for example in members[: taken[name]]]
+
+
+def shard_examples(test: Sequence[Example], shard_size: int | None, seed: int) -> list[list[Example]]:
+    """Slices of at most `shard_size` examples, permuted by seed, each of one half; the halves take turns."""
+    size = shard_size or min(LARGEST_SHARD, max(SMALLEST_SHARD, -(-len(test) // SHARDS_BY_DEFAULT)))
+    size = max(size, -(-len(test) // (MOST_SHARDS - 1)))
+    halves: list[list[list[Example]]] = []
+    for half in (0, 1):
+        members = [example for example in test if example.half == half]
+        members.sort(key=lambda example: stable_hash("order", seed, example.example_id))
+        halves.append([members[start : start + size] for start in range(0, len(members), size)])
+    longest = max(map(len, halves))
+    return [shards[turn] for turn in range(longest) for shards in halves if turn < len(shards)]
+
+
+def _check_prompt_source(spec: JobSpec) -> None:
+    if spec.soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT) or "://" in spec.soft_prompt:
+        return
+    path = Path(spec.soft_prompt).expanduser()
+    if not path.exists():
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: there is no such run or file")
+    if path.is_dir() and not (path / "prompt" / "soft_prompt.safetensors").is_file():
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: the run has no prompt/soft_prompt.safetensors")
+
+
+def _check_lengths(examples: Sequence[Example], source: ModelSource, spec: JobSpec) -> None:
+    """Refuse an example that the model's context cannot hold. A token is a byte at least, so short texts pass untokenized."""
+    if source.context is None:
+        return
+    room = source.context - (0 if spec.soft_prompt == NO_PROMPT else spec.prompt_length) - 2
+    suspects = [
+        (number, example)
+        for number, example in enumerate(examples, start=1)
+        if len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,)) > room
+    ]
+    if not suspects or not (source.path / "tokenizer.json").is_file():
+        return
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(source.path / "tokenizer.json"))
+    for _, example in suspects:
+        longest = max(
+            len(tokenizer.encode(continuation, add_special_tokens=False).ids)
+            for continuation in example.choices or (example.answer_text,)
+        )
+        tokens = len(tokenizer.encode(example.text).ids) + longest
+        if tokens > room:
+            raise InputError(
+                f"the example {example.example_id!r} takes {tokens} tokens; the model {source.name} has room for {room}"
+                f" beside the prompt"
+            )

@@ -1,0 +1,184 @@
+"""A pool of scorer actors that survives their deaths.
+
+Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for each death; only the shard in hand is
+charged with a death, those queued behind it are not; a suspected shard runs alone and last; three attempts a shard and a
+cap on all deaths; all actors are asked for at once, and late ones join.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+from skilljobs.errors import InputError, JobFailed
+
+QUEUE_DEPTH = 2
+MOST_ATTEMPTS = 3
+MOST_DEATHS_PER_ACTOR = 4
+
+
+@dataclass
+class Member:
+    """One actor and the items it was given, the one in hand first."""
+
+    name: str
+    actor: ActorHandle
+    loading: ray.ObjectRef
+    loaded: bool = False
+    queue: deque[tuple[int, ray.ObjectRef]] = field(default_factory=deque)
+
+
+class ScorerPool:
+    """`start(name)` makes an actor; its `load` method is called once and its result kept in `description`."""
+
+    def __init__(self, start: Callable[[str], ActorHandle], size: int, on_note: Callable[[str], None]) -> None:
+        self._start = start
+        self._note = on_note
+        self._started = 0
+        self._deaths = 0
+        self._most_deaths = MOST_ATTEMPTS + MOST_DEATHS_PER_ACTOR * size
+        self.description: dict[str, Any] = {}
+        self.retried = 0
+        self._suspects: set[int] = set()
+        self.members = [self._new_member() for _ in range(size)]
+
+    def _new_member(self) -> Member:
+        name = f"scorer-{self._started}"
+        self._started += 1
+        actor = self._start(name)
+        return Member(name, actor, actor.load.remote())
+
+    def close(self) -> None:
+        for member in self.members:
+            ray.kill(member.actor)
+        self.members = []
+
+    def first_loaded(self) -> Member:
+        """Wait for any actor to have loaded.
+
+        Raises:
+            JobFailed: actors keep dying while they load.
+            InputError: what the actor itself refused.
+        """
+        while True:
+            for member in self.members:
+                if member.loaded:
+                    return member
+            ready, _ = ray.wait([member.loading for member in self.members], num_returns=1)
+            self._take_loaded(next(member for member in self.members if member.loading == ready[0]))
+
+    def run_on_one(self, call: Callable[[ActorHandle], Any], on_item: Callable[[Any], None]) -> None:
+        """Run a generator method on one actor, on another if that dies; `on_item` gets what it yields."""
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            member = self.first_loaded()
+            try:
+                for reference in call(member.actor):
+                    on_item(ray.get(reference))
+            except RayActorError as error:
+                self._bury(member, error)
+                if attempt == MOST_ATTEMPTS:
+                    raise JobFailed(f"{MOST_ATTEMPTS} scorers died at it, the last: {_reason(error)}") from error
+            except RayTaskError as error:
+                raise _own_error(error) from error
+            else:
+                return
+
+    def map(self, items: Sequence[int], call: Callable[[ActorHandle, int], ray.ObjectRef]) -> Iterator[Any]:
+        """Results of `call` for every item, as they come.
+
+        Raises:
+            JobFailed: an item failed `MOST_ATTEMPTS` times, or too many actors died.
+        """
+        waiting, suspects = deque(items), deque[int]()
+        attempts = dict.fromkeys(items, 0)
+        left = len(items)
+
+        def charge(item: int, reason: str) -> None:
+            attempts[item] += 1
+            self.retried += 1
+            if attempts[item] == MOST_ATTEMPTS:
+                raise JobFailed(f"shard {item} failed {MOST_ATTEMPTS} times, the last time: {reason}")
+            self._suspects.add(item)
+            suspects.append(item)
+
+        while left:
+            self._dispatch(waiting, suspects, call)
+            pending = {ref: member for member in self.members for ref in self._awaited(member)}
+            ready, _ = ray.wait(list(pending), num_returns=1)
+            member = pending[ready[0]]
+            if not member.loaded:
+                self._take_loaded(member)
+                continue
+            item, reference = member.queue[0]
+            try:
+                result = ray.get(reference)
+            except RayActorError as error:
+                waiting.extendleft(item for item, _ in list(member.queue)[:0:-1])
+                self._bury(member, error)
+                charge(item, _reason(error))
+            except RayTaskError as error:
+                member.queue.popleft()
+                if isinstance(_own_error(error), InputError):
+                    raise _own_error(error) from error
+                charge(item, _reason(error))
+            else:
+                member.queue.popleft()
+                left -= 1
+                yield result
+
+    def _awaited(self, member: Member) -> list[ray.ObjectRef]:
+        """What to wait for: an actor works in order, so only the head of its queue matters."""
+        return [member.queue[0][1]] if member.queue else [] if member.loaded else [member.loading]
+
+    def _dispatch(
+        self, waiting: deque[int], suspects: deque[int], call: Callable[[ActorHandle, int], ray.ObjectRef]
+    ) -> None:
+        for member in self.members:
+            if not member.loaded:
+                continue
+            alone = any(item in self._suspects for item, _ in member.queue)
+            while waiting and len(member.queue) < QUEUE_DEPTH and not alone:
+                item = waiting.popleft()
+                member.queue.append((item, call(member.actor, item)))
+            if not waiting and suspects and not member.queue:
+                item = suspects.popleft()
+                member.queue.append((item, call(member.actor, item)))
+
+    def _take_loaded(self, member: Member) -> None:
+        try:
+            self.description = ray.get(member.loading)
+            member.loaded = True
+        except RayActorError as error:
+            self._bury(member, error)
+        except RayTaskError as error:
+            raise _own_error(error) from error
+
+    def _bury(self, member: Member, error: RayActorError) -> None:
+        """Replace a dead or unreachable actor."""
+        self._deaths += 1
+        if isinstance(error, ActorUnavailableError):
+            ray.kill(member.actor)
+        if self._deaths > self._most_deaths:
+            raise JobFailed(f"{self._deaths} scorers died, the last: {_reason(error)}")
+        self.members.remove(member)
+        self.members.append(self._new_member())
+        self._note(f"{member.name} died ({_reason(error)}); {self.members[-1].name} takes its place")
+
+
+def _own_error(error: RayTaskError) -> Exception:
+    """The exception that the task itself raised."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, InputError | JobFailed):
+        return cause
+    return JobFailed(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error."""
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[-1] if isinstance(error, RayTaskError) and lines else lines[0] if lines else ''}"

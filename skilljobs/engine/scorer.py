@@ -1,0 +1,145 @@
+"""What a scorer actor does: it holds model and prompt; a shard number goes in, committed files and a receipt come out.
+
+Imports no Ray, so that the same work runs in a plain process.
+"""
+
+import platform
+import resource
+import time
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from pyarrow import parquet as pq
+
+from skilljobs.engine.collect import Collector, plan_tokens
+from skilljobs.engine.job import ScorerJob
+from skilljobs.lm.batch import tokenize
+from skilljobs.lm.load import load_model, load_tokenizer
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import read_prompt_bytes
+from skilljobs.lm.source import find_model
+from skilljobs.stats.sums import SumsAccumulator
+from skilljobs.store.examples import examples_of
+from skilljobs.store.files import Folder
+from skilljobs.store.reference import METRICS_NAME, REFERENCE_NAME, metrics_bytes, read_references, reference_bytes
+from skilljobs.store.run import PROMPT_NAME
+from skilljobs.store.shards import (
+    Receipt,
+    examples_name,
+    moments_bytes,
+    moments_name,
+    scores_bytes,
+    scores_name,
+    sha256,
+    sums_bytes,
+    sums_name,
+)
+from skilljobs.tasks.base import Example
+
+
+class Scorer:
+    """Holds a frozen model; tunes its prompt, makes the references, and scores shards."""
+
+    def __init__(self, job: ScorerJob) -> None:
+        self.job = job
+        self.folder = Folder(job.uri)
+        self._collector: Collector | None = None
+        self._references: tuple[list[torch.Tensor], torch.Tensor] | None = None
+
+    @cached_property
+    def lm(self) -> FrozenLM:
+        numerics = self.job.numerics
+        torch.set_num_threads(numerics.threads)
+        source = find_model(self.job.model)
+        model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
+        return FrozenLM(model, load_tokenizer(source))
+
+    def load(self) -> dict[str, Any]:
+        """Load the model. Says on what device and with which versions, and how large the model is."""
+        on_gpu = self.lm.device.type == "cuda"
+        return {
+            "device_model": torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model(),
+            "versions": {name: version(name) for name in ("torch", "transformers")},
+            "neurons_per_layer": self.lm.neurons_per_layer,
+            "parameters": self.lm.model.num_parameters(),
+        }
+
+    def make_references(self) -> None:
+        """Write the references of neurons and metrics, from the first batch of shard 0."""
+        examples = self._examples(0)
+        tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
+        neurons, metrics = self.collector.references(examples, tokenized)
+        self.folder.write(METRICS_NAME, metrics_bytes(self.job.reading.layout, metrics))
+        self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.job.spec.tokens == "each"))
+
+    def score(self, shard: int, fingerprint: str) -> Receipt:
+        """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last."""
+        begun = time.monotonic()
+        layout = self.job.reading.layout
+        part = self.folder.read(examples_name(shard))
+        examples = self._examples(shard)
+        tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
+        neurons, metrics = self.references
+        accumulator = SumsAccumulator(layout, neurons, metrics)
+        scores, exact = self.collector.collect(examples, tokenized, accumulator)
+        sums = accumulator.result()
+        each = self.job.spec.tokens == "each"
+        files = {
+            sums_name(shard): sums_bytes(sums, layout, neurons[0].shape[0], each),
+            moments_name(shard): moments_bytes(sums, layout),
+        }
+        for name, data in files.items():
+            self.folder.write(name, data)
+        receipt = Receipt(
+            shard=shard,
+            half=examples[0].half,
+            fingerprint=fingerprint,
+            examples=len(examples),
+            choices=sum(score.correct is not None for score in scores),
+            right=sum(bool(score.correct) for score in scores),
+            tokens=plan_tokens(tokenized, len(self.collector.prompt)),
+            seconds=time.monotonic() - begun,
+            bit_exact=exact,
+            peak_memory_bytes=peak_memory(),
+            files={examples_name(shard): sha256(part)} | {name: sha256(data) for name, data in files.items()},
+        )
+        self.folder.write(scores_name(shard), scores_bytes([e.example_id for e in examples], scores, receipt))
+        return receipt
+
+    @property
+    def collector(self) -> Collector:
+        if self._collector is None:
+            vectors = read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors
+            prompt = vectors.to(self.lm.device, self.lm.dtype)
+            self._collector = Collector(self.lm, prompt, self.job)
+        return self._collector
+
+    @property
+    def references(self) -> tuple[list[torch.Tensor], torch.Tensor]:
+        if self._references is None:
+            neurons, metrics = read_references(self.folder)
+            on_device = [torch.from_numpy(layer).to(self.lm.device) for layer in neurons]
+            self._references = on_device, torch.from_numpy(metrics)
+        return self._references
+
+    def _examples(self, shard: int) -> list[Example]:
+        with self.folder.open(examples_name(shard)) as file:
+            return examples_of(pq.read_table(file))
+
+
+def peak_memory() -> int:
+    """Largest memory of this process so far, in bytes: of the GPU where one is used, else resident."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

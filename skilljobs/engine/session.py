@@ -1,0 +1,98 @@
+"""Starting Ray on this machine, or using the one that is already connected."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from skilljobs.engine.numerics import available_cpus
+from skilljobs.errors import InputError
+from skilljobs.interrupts import raise_on_sigterm
+
+OBJECT_STORE_BYTES = 200 * 1024 * 1024
+"""Only receipts travel through the object store."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What Ray has to give."""
+
+    cpus: int
+    gpus: int
+    gpus_of_largest_node: int
+    cpus_of_largest_node: int
+    dashboard: str | None
+
+
+@contextmanager
+def ray_session(debug: bool = False) -> Iterator[Cluster]:
+    """A Ray that is started here and stopped at the end, unless one was connected before: that is used and left."""
+    started = not ray.is_initialized()
+    dashboard = None
+    if started:
+        _prepare_environment()
+        context = ray.init(
+            address="local",
+            num_cpus=available_cpus(),
+            include_dashboard=True,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=debug,
+            logging_level=logging.INFO if debug else logging.ERROR,
+        )
+        dashboard = context.dashboard_url
+        raise_on_sigterm()
+    try:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield Cluster(
+            cpus=int(sum(node.get("CPU", 0) for node in nodes)),
+            gpus=int(sum(node.get("GPU", 0) for node in nodes)),
+            gpus_of_largest_node=int(max(node.get("GPU", 0) for node in nodes)),
+            cpus_of_largest_node=int(max(node.get("CPU", 0) for node in nodes)),
+            dashboard=f"http://{dashboard}" if dashboard else None,
+        )
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _prepare_environment() -> None:
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """How many scorers, and what each one holds."""
+
+    count: int
+    cpus: int
+    gpus: int
+
+
+def lay_out(
+    cluster: Cluster, threads: int, gpus_per_replica: int, wanted: int | None, shards: int
+) -> Replicas:
+    """As many replicas as the cluster holds, the shards need, or `wanted` says.
+
+    Raises:
+        InputError: not one replica, or not as many as wanted, can ever be placed.
+    """
+    if gpus_per_replica > cluster.gpus_of_largest_node:
+        raise InputError(
+            f"--gpus-per-replica {gpus_per_replica}: the largest node has {cluster.gpus_of_largest_node} GPUs"
+        )
+    if gpus_per_replica == 0 and threads > cluster.cpus_of_largest_node:
+        raise InputError(
+            f"a replica takes {threads} CPUs, as when the run was begun; the largest node has"
+            f" {cluster.cpus_of_largest_node}"
+        )
+    most = cluster.gpus // gpus_per_replica if gpus_per_replica else cluster.cpus // threads
+    if wanted is not None and wanted > most:
+        raise InputError(
+            f"--replicas {wanted}: there is room for {most}"
+            f" ({cluster.cpus} CPUs and {cluster.gpus} GPUs; a replica takes {threads} and {gpus_per_replica})"
+        )
+    return Replicas(max(1, min(wanted or most, shards)), threads if not gpus_per_replica else 1, gpus_per_replica)

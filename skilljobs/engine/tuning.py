@@ -1,0 +1,113 @@
+"""The tune stage as a scorer runs it: resumable, with progress as it goes."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import torch
+from pyarrow import parquet as pq
+
+from skilljobs.engine.scorer import Scorer
+from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
+from skilljobs.lm.tune import (
+    VALIDATION_EXAMPLES,
+    Tuner,
+    TuneSettings,
+    TuningPoint,
+    TuningState,
+    default_learning_rate,
+    evaluate,
+)
+from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
+from skilljobs.store.examples import examples_of
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
+from skilljobs.store.schema import TUNING, parquet_bytes
+
+
+class TuningScorer(Scorer):
+    """A scorer that can also make the run's prompt."""
+
+    def make_prompt(self, reused: bytes | None) -> Iterator[dict[str, Any]]:
+        """Write the run's prompt: tuned, or `reused` (a safetensors file), or a baseline, as the spec says.
+
+        Yields the points of the tuning curve, and at last the accuracy on validation examples before and after.
+        All cores work on it, since the other scorers wait.
+        """
+        torch.set_num_threads(os.cpu_count() or 1)
+        try:
+            yield from self._make_prompt(reused)
+        finally:
+            torch.set_num_threads(self.job.numerics.threads)
+
+    def _make_prompt(self, reused: bytes | None) -> Iterator[dict[str, Any]]:
+        spec = self.job.spec
+        examples = self._tuning_examples()
+        start = self._initial_prompt(reused)
+        if spec.soft_prompt is not None:
+            accuracy = None
+            if examples["validation"]:
+                validation = examples["validation"][:VALIDATION_EXAMPLES]
+                batch_tokens = self.job.numerics.batch_tokens
+                accuracy = evaluate(self.lm, start.vectors, validation, spec.tune_loss, batch_tokens)[1]
+            self.folder.write(PROMPT_NAME, start.to_bytes())
+            yield {"before": accuracy, "after": accuracy}
+            return
+        settings = TuneSettings(
+            steps=spec.tune_steps,
+            learning_rate=spec.learning_rate or default_learning_rate(self.lm),
+            loss=spec.tune_loss,
+            seed=spec.seed,
+            batch_tokens=self.job.numerics.batch_tokens,
+        )
+        state, points = self._stored_state() or (TuningState.start(start.vectors), [])
+        tuner = Tuner(self.lm, state, examples["train"], examples["validation"], settings)
+        for point in tuner.run():
+            points.append(point)
+            if point.split == "validation":
+                self.folder.write(TUNING_NAME, _points_bytes(points))
+                self.folder.write(TUNING_STATE_NAME, state.to_bytes())
+            yield asdict(point)
+        metadata = {
+            "model": self.job.model,
+            "task": spec.task or "",
+            "steps": str(state.best_step),
+            "validation_loss": repr(state.best_loss),
+            "learning_rate": repr(settings.learning_rate),
+        }
+        self.folder.write(PROMPT_NAME, SoftPrompt(state.best, metadata).to_bytes())
+        self.folder.delete(TUNING_STATE_NAME)
+        validated = {point.step: point.accuracy for point in points if point.split == "validation"}
+        yield {"before": validated[0], "after": validated[state.best_step]}
+
+    def _initial_prompt(self, reused: bytes | None) -> SoftPrompt:
+        spec = self.job.spec
+        if reused is not None:
+            return read_prompt_bytes(reused)
+        if spec.soft_prompt == NO_PROMPT:
+            return no_prompt(self.lm.width)
+        assert spec.soft_prompt in (None, RANDOM_PROMPT)
+        vocabulary = min(self.lm.config.vocab_size, len(self.lm.tokenizer))
+        return random_prompt(self.lm.embedding, vocabulary, spec.prompt_length, spec.seed)
+
+    def _tuning_examples(self) -> dict[str, list[TokenizedExample]]:
+        with self.folder.open(TUNING_EXAMPLES_NAME) as file:
+            examples = examples_of(pq.read_table(file))
+        return {
+            split: tokenize(self.lm.tokenizer, [e for e in examples if e.split == split], self.job.answer_end)
+            for split in ("train", "validation")
+        }
+
+    def _stored_state(self) -> tuple[TuningState, list[TuningPoint]] | None:
+        if not (self.folder.exists(TUNING_STATE_NAME) and self.folder.exists(TUNING_NAME)):
+            return None
+        state = TuningState.from_bytes(self.folder.read(TUNING_STATE_NAME))
+        with self.folder.open(TUNING_NAME) as file:
+            points = [TuningPoint(**row) for row in pq.read_table(file).to_pylist()]
+        return state, [point for point in points if point.step <= state.step]
+
+
+def _points_bytes(points: list[TuningPoint]) -> pa.Buffer:
+    return parquet_bytes([pa.Table.from_pylist([asdict(point) for point in points], TUNING)], TUNING)

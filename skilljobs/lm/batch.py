@@ -1,0 +1,76 @@
+"""Tokenizing examples, and packing them into batches by a token budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from skilljobs.tasks.base import Example
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedExample:
+    """`continuations` are the choices (or the one target), each with the end token; `answer` is the right one."""
+
+    text: list[int]
+    continuations: list[list[int]]
+    answer: int
+    is_choice: bool
+
+    @property
+    def branch_tokens(self) -> int:
+        """Tokens that the model reads behind the prompt: of each continuation all but its last."""
+        return sum(len(continuation) - 1 for continuation in self.continuations)
+
+    @property
+    def longest_continuation(self) -> int:
+        return max(map(len, self.continuations))
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], end: str | None) -> list[TokenizedExample]:
+    """Texts get the tokenizer's opening tokens; continuations get none, and `end` (default: its EOS) behind them."""
+    if not examples:
+        return []
+    texts = _ids(tokenizer, [example.text for example in examples], opening=True)
+    continuations = [example.choices or (example.answer_text,) for example in examples]
+    ends = _ids(tokenizer, [end], opening=False)[0] if end else [tokenizer.eos_token_id]
+    flat = iter(_ids(tokenizer, [text for of_example in continuations for text in of_example], opening=False))
+    return [
+        TokenizedExample(
+            text=text,
+            continuations=[[*next(flat), *ends] for _ in of_example],
+            answer=example.answer if example.choices and example.answer is not None else 0,
+            is_choice=example.choices is not None,
+        )
+        for example, text, of_example in zip(examples, texts, continuations, strict=True)
+    ]
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], opening: bool) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=opening)["input_ids"]
+    if opening and ids and ids[0] and ids[0][-1] == tokenizer.eos_token_id:
+        return [row[:-1] for row in ids]  # a tokenizer that closes every text would part it from its answer
+    return ids
+
+
+def plan_batches(examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int) -> list[list[int]]:
+    """Indices of `examples`, by rising text length, in batches of at most `batch_tokens` tokens, padding included.
+
+    A function of its arguments alone. An example larger than the budget is a batch of its own.
+    """
+    order = sorted(range(len(examples)), key=lambda index: (len(examples[index].text), index))
+    batches: list[list[int]] = []
+    rows = width = branches = longest = 0
+    for index in order:
+        example = examples[index]
+        rows += 1
+        width = max(width, len(example.text) + prompt_length)
+        branches += len(example.continuations)
+        longest = max(longest, example.longest_continuation - 1)
+        if batches and rows * width + branches * longest <= batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+            rows, width, branches = 1, len(example.text) + prompt_length, len(example.continuations)
+            longest = example.longest_continuation - 1
+    return batches

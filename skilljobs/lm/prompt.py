@@ -1,0 +1,71 @@
+"""The soft prompt: P vectors in the model's embedding space, between the text and the answer."""
+
+import json
+from dataclasses import dataclass, field
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+TENSOR = "soft_prompt"
+
+
+@dataclass(frozen=True)
+class SoftPrompt:
+    """`vectors` is P x d_model, float32; P may be 0, and then neurons are read at the last text token."""
+
+    vectors: torch.Tensor
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        return self.vectors.shape[0]
+
+    @property
+    def positions(self) -> int:
+        """How many positions are read: the prompt's, or the last token of the text where there is no prompt."""
+        return max(1, self.length)
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        return save({TENSOR: self.vectors.detach().float().cpu().contiguous()}, self.metadata)
+
+
+def random_prompt(embedding: torch.nn.Module, vocabulary: int, length: int, seed: int) -> SoftPrompt:
+    """Embeddings of `length` tokens drawn by seed, without repetition where the vocabulary allows."""
+    generator = torch.Generator().manual_seed(seed)
+    if length <= vocabulary:
+        tokens = torch.randperm(vocabulary, generator=generator)[:length]
+    else:
+        tokens = torch.randint(vocabulary, (length,), generator=generator)
+    device = next(embedding.parameters()).device
+    with torch.no_grad():
+        vectors = embedding(tokens.to(device)[None])[0].float().cpu()
+    return SoftPrompt(vectors, {"steps": "0"})
+
+
+def no_prompt(width: int) -> SoftPrompt:
+    return SoftPrompt(torch.zeros(0, width))
+
+
+def read_prompt_bytes(data: bytes) -> SoftPrompt:
+    """The soft prompt in a safetensors file's bytes.
+
+    Raises:
+        ValueError: they are not safetensors, or do not hold one tensor of P x d_model.
+    """
+    try:
+        tensors = load(data)
+        metadata = read_metadata(data)
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"it is not a safetensors file: {error}") from error
+    vectors = next(iter(tensors.values())) if len(tensors) == 1 else None
+    if vectors is None or vectors.ndim != 2:
+        raise ValueError(f"it must hold one tensor, positions x d_model; it holds {sorted(tensors)}")
+    return SoftPrompt(vectors.float(), metadata)
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file's bytes: in its header, JSON behind its length in 8 bytes."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return dict(header.get("__metadata__", {}))

@@ -1,0 +1,80 @@
+"""Where a model's files are, told from its name without importing torch or transformers."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skilljobs.errors import InputError
+from skilljobs.hashing import digest_of_files
+
+TINY = "tiny"
+TINY_DIRECTORY = Path(__file__).parent / "tiny" / "weights"
+_PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's directory on this machine and what its configuration says."""
+
+    name: str
+    path: Path
+    config: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of weights, configuration and tokenizer."""
+        return digest_of_files({file for pattern in _PATTERNS for file in self.path.glob(pattern)})
+
+    @property
+    def context(self) -> int | None:
+        """The largest number of positions, where the configuration says."""
+        limit = self.config.get("max_position_embeddings", self.config.get("n_positions"))
+        return int(limit) if limit else None
+
+
+def find_model(name: str) -> ModelSource:
+    """The model called `name`: `tiny`, a local directory, or an id on the Hugging Face hub (fetched if need be).
+
+    Raises:
+        InputError: there is no such model, or it is not a causal language model in transformers format.
+    """
+    path = TINY_DIRECTORY if name == TINY else Path(name).expanduser()
+    if not path.is_dir():
+        path = _fetch(name)
+    config_file = path / "config.json"
+    if not config_file.is_file():
+        raise InputError(f"the model {name} has no config.json in {path}: not a directory in transformers format")
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"the model {name} has a broken {config_file}: {error}") from error
+    architectures = config.get("architectures") or []
+    if config.get("is_encoder_decoder") or not any(
+        str(architecture).endswith(("CausalLM", "LMHeadModel")) for architecture in architectures
+    ):
+        raise InputError(
+            f"the model {name} is a {', '.join(map(str, architectures)) or 'model of unnamed architecture'},"
+            " not a causal language model"
+        )
+    if not any(path.glob("*.safetensors")):
+        raise InputError(f"the model {name} has no weights (*.safetensors) in {path}")
+    return ModelSource(name, path, config)
+
+
+def _fetch(name: str) -> Path:
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_local or not name.strip():
+        raise InputError(f"there is no model directory {name!r}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        offline = "/" not in name or bool(os.environ.get("HF_HUB_OFFLINE"))
+        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), local_files_only=offline))
+    except (RepositoryNotFoundError, HFValidationError):
+        reason = "nor a model on the Hugging Face hub"
+    except (LocalEntryNotFoundError, OSError):
+        reason = "nor in the local cache of the Hugging Face hub, which could not be reached"
+    raise InputError(f"there is no model {name!r}: it is neither '{TINY}', nor a directory, {reason}")

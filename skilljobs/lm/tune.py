@@ -1,0 +1,221 @@
+"""Tuning a soft prompt with the model frozen (Lester et al. 2021), the prompt between the text and the answer.
+
+The text in front of the prompt does not depend on it, so it runs without gradients, once a batch.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from safetensors.torch import load, save
+
+from skilljobs.lm.batch import TokenizedExample, plan_batches
+from skilljobs.lm.forward import Branches, ScoredBatch, score_batch
+from skilljobs.lm.model import FrozenLM, left_padded, right_padded
+from skilljobs.lm.prompt import read_metadata
+
+BATCH = 16
+VALIDATE_EVERY = 25
+VALIDATION_EXAMPLES = 256
+PATIENCE = 4
+"""Validations without a better loss after which tuning stops."""
+LEAST_GAIN = 1e-3
+WARMUP = 10
+
+
+@dataclass(frozen=True)
+class TuningPoint:
+    """A row of `prompt/tuning.parquet`. `loss` in nats a token (`choices`: a question); `accuracy` null for training."""
+
+    step: int
+    split: str
+    loss: float
+    accuracy: float | None
+
+
+@dataclass
+class TuningState:
+    """All that tuning continues from. The vectors are P x d_model, float32."""
+
+    vectors: torch.Tensor
+    best: torch.Tensor
+    first_moment: torch.Tensor
+    second_moment: torch.Tensor
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+
+    @classmethod
+    def start(cls, vectors: torch.Tensor) -> "TuningState":
+        return cls(vectors.clone(), vectors.clone(), torch.zeros_like(vectors), torch.zeros_like(vectors))
+
+    def to_bytes(self) -> bytes:
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        numbers = {name: repr(value) for name, value in vars(self).items() if name not in tensors}
+        return save(tensors, numbers)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "TuningState":
+        numbers = read_metadata(data)
+        return cls(
+            **load(data),
+            step=int(numbers["step"]),
+            best_loss=float(numbers["best_loss"]),
+            best_step=int(numbers["best_step"]),
+        )
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    steps: int
+    learning_rate: float
+    loss: Literal["target", "choices"]
+    seed: int
+    batch_tokens: int
+
+
+def default_learning_rate(lm: FrozenLM) -> float:
+    """A fifth of the embeddings' root mean square: Adam moves each coordinate by about its rate a step, so this
+    suits any model's scale."""
+    ids = torch.arange(min(4096, lm.config.vocab_size), device=lm.device)
+    with torch.no_grad():
+        return 0.2 * lm.embed(ids[None]).float().square().mean().sqrt().item()
+
+
+class Tuner:
+    """Tunes a prompt step by step; `state` can be stored at any validation and continued from."""
+
+    def __init__(
+        self,
+        lm: FrozenLM,
+        state: TuningState,
+        train: Sequence[TokenizedExample],
+        validation: Sequence[TokenizedExample],
+        settings: TuneSettings,
+    ) -> None:
+        self.lm = lm
+        self.state = state
+        self.train = train
+        self.validation = validation[:VALIDATION_EXAMPLES]
+        self.settings = settings
+
+    def run(self) -> Iterator[TuningPoint]:
+        """Tune until the steps are done or the validation loss stops falling; the best prompt is in `state.best`.
+
+        Yields the validation before the first step, and after every `VALIDATE_EVERY` steps their mean training loss
+        and a validation.
+        """
+        state = self.state
+        if state.step == 0:
+            yield self._validate()
+        losses: list[float] = []
+        while state.step < self.settings.steps:
+            if state.step - state.best_step >= PATIENCE * VALIDATE_EVERY:
+                break
+            losses.append(self._step())
+            if state.step % VALIDATE_EVERY == 0 or state.step == self.settings.steps:
+                yield TuningPoint(state.step, "train", sum(losses) / len(losses), None)
+                losses.clear()
+                yield self._validate()
+
+    def _step(self) -> float:
+        state = self.state
+        vectors = state.vectors.to(self.lm.device).requires_grad_(True)
+        loss = prompt_loss(self.lm, vectors, self._draw(), self.settings.loss)
+        (gradient,) = torch.autograd.grad(loss, vectors)
+        state.step += 1
+        self._adam(gradient.float().cpu())
+        return loss.item()
+
+    def _adam(self, gradient: torch.Tensor) -> None:
+        """One step of Adam (Kingma & Ba 2015), with warm-up and cosine decay of the rate to a tenth."""
+        state, beta1, beta2 = self.state, 0.9, 0.99
+        state.first_moment.lerp_(gradient, 1 - beta1)
+        state.second_moment.lerp_(gradient.square(), 1 - beta2)
+        mean = state.first_moment / (1 - beta1**state.step)
+        spread = (state.second_moment / (1 - beta2**state.step)).sqrt()
+        decay = 0.55 + 0.45 * math.cos(math.pi * state.step / self.settings.steps)
+        rate = self.settings.learning_rate * min(decay, state.step / WARMUP)
+        state.vectors = state.vectors - rate * mean / (spread + 1e-12)
+
+    def _draw(self) -> list[TokenizedExample]:
+        """The batch of the next step: a pure function of seed and step, so that a continued run draws the same."""
+        per_epoch = max(1, len(self.train) // BATCH)
+        epoch, place = divmod(self.state.step, per_epoch)
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.train), generator=generator)
+        return [self.train[index] for index in order[place * BATCH : (place + 1) * BATCH].tolist()]
+
+    def _validate(self) -> TuningPoint:
+        loss, accuracy = evaluate(
+            self.lm, self.state.vectors, self.validation, self.settings.loss, self.settings.batch_tokens
+        )
+        state = self.state
+        if loss < state.best_loss - LEAST_GAIN or state.step == 0:
+            state.best_loss, state.best_step, state.best = loss, state.step, state.vectors.clone()
+        return TuningPoint(state.step, "validation", loss, accuracy)
+
+
+def prompt_loss(
+    lm: FrozenLM, vectors: torch.Tensor, batch: Sequence[TokenizedExample], loss: Literal["target", "choices"]
+) -> torch.Tensor:
+    """Tuning loss of a batch, differentiable in `vectors` (P x d_model).
+
+    `target`: mean negative log-probability per token of the right answers and their end tokens. `choices`:
+    cross-entropy of the right choice under softmax of the summed log-probabilities.
+    """
+    continuations = [
+        example.continuations if loss == "choices" else [example.continuations[example.answer]] for example in batch
+    ]
+    branches = Branches.of(continuations, lm.device)
+    with torch.no_grad():
+        ids, mask = left_padded([example.text for example in batch], 0, lm.device)
+        cache = lm.new_cache()
+        lm.run_body(lm.embed(ids), mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
+        cache.batch_select_indices(branches.example)
+    behind = mask[branches.example]
+    inputs, input_mask = right_padded([tokens[:-1] for tokens in branches.tokens], 0, lm.device)
+    embeddings = torch.cat([vectors.to(lm.dtype).expand(len(inputs), -1, -1), lm.embed(inputs)], 1)
+    scored = torch.nn.functional.pad(input_mask, (len(vectors), 0), value=True)
+    positions = behind.sum(1, keepdim=True) + torch.arange(scored.shape[1], device=lm.device)
+    hidden = lm.run_body(embeddings, torch.cat([behind, scored], 1), positions, cache)
+    scored[:, : len(vectors) - 1] = False
+    targets = torch.tensor([token for tokens in branches.tokens for token in tokens], device=lm.device)
+    rows = torch.arange(len(targets), device=lm.device)
+    scores = lm.log_probabilities(hidden[scored], rows, targets)
+    if loss == "target":
+        return -scores.mean()
+    sums = torch.stack([piece.sum() for piece in scores.split(branches.lengths)])
+    of_example = sums.split([len(example.continuations) for example in batch])
+    return -torch.stack(
+        [torch.log_softmax(s, 0)[example.answer] for s, example in zip(of_example, batch, strict=True)]
+    ).mean()
+
+
+def evaluate(
+    lm: FrozenLM,
+    vectors: torch.Tensor,
+    examples: Sequence[TokenizedExample],
+    loss: Literal["target", "choices"],
+    batch_tokens: int,
+) -> tuple[float, float | None]:
+    """Mean loss over `examples`, and the fraction right (of multiple choice; None without any)."""
+    vectors = vectors.to(lm.device, lm.dtype)
+    total = tokens = right = choice_count = 0.0
+    for batch in plan_batches(examples, len(vectors), batch_tokens):
+        members = [examples[index] for index in batch]
+        scored: ScoredBatch = score_batch(lm, vectors, members, None)
+        for example, sums, counts in zip(members, scored.log_probabilities, scored.token_counts, strict=True):
+            if loss == "target":
+                total -= sums[example.answer].item()
+                tokens += counts[example.answer]
+            else:
+                total -= torch.log_softmax(sums, 0)[example.answer].item()
+                tokens += 1
+            if example.is_choice:
+                choice_count += 1
+                wrong = [s for index, s in enumerate(sums.tolist()) if index != example.answer]
+                right += sums[example.answer].item() > max(wrong)
+    return total / tokens, right / choice_count if choice_count else None

@@ -1,0 +1,90 @@
+"""Everything that a user says about a job, and its hash."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+from skilljobs.errors import InputError
+from skilljobs.hashing import stable_digest
+
+RANDOM_PROMPT, NO_PROMPT = "random", "none"
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One field an option of `skilljobs submit`, under the same name. None: the default is worked out from the rest."""
+
+    task: str | None = None
+    """Built-in or installed task; None with `data`: the user's own table."""
+    data: str | None = None
+    """The file that the examples are read from; None: the task makes its own."""
+    model: str | None = None
+    """`tiny`, a local directory, or an id on the Hugging Face hub."""
+    metric: tuple[str, ...] = ()
+    """Metrics to correlate; empty: all of the task's and the usual model-derived ones."""
+    by: tuple[str, ...] = ()
+    """Columns that make populations; empty: the task's group column."""
+    limit: int | None = None
+    """Test examples at most, sampled by seed, stratified by the group column."""
+    hide_choices: bool = False
+    unit: str | None = None
+    """Column whose equal values make one unit."""
+    template: str | None = None
+    max_bad_rows: float = 0.01
+    """The fraction of rows that may be bad."""
+    prompt_length: int = 16
+    """Soft-prompt vectors."""
+    tune_steps: int = 300
+    """Updates at most; tuning stops early."""
+    learning_rate: float | None = None
+    """Adam's step in embedding space; None: a fifth of the embeddings' root mean square."""
+    tune_loss: Literal["target", "choices"] = "target"
+    soft_prompt: str | None = None
+    """A run or file to reuse, `random` or `none`; None: tuned."""
+    tokens: Literal["mean", "each", "last"] = "mean"
+    """How the activations at the prompt positions become numbers."""
+    null: int = 16
+    """Null metrics."""
+    dtype: str | None = None
+    batch_tokens: int | None = None
+    shard_size: int | None = None
+    """Examples a shard."""
+    max_sums_gb: float = 4.0
+    """Largest size of a shard's sums, in 10^9 bytes before compression."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.task is None and self.data is None:
+            raise InputError("say which task: --task NAME, or --data FILE for a table of your own")
+        for name, least in (("limit", 4), ("tune_steps", 1), ("null", 0), ("batch_tokens", 1), ("shard_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{option_of(name)} is {value}; it must be {least} at least")
+        if self.prompt_length < 1:
+            raise InputError("--prompt-length must be 1 at least; --soft-prompt none reads at the last text token")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise InputError(f"--learning-rate is {self.learning_rate}; it must be above 0")
+        if not 0 <= self.max_bad_rows <= 1:
+            raise InputError(f"--max-bad-rows is {self.max_bad_rows}; it is a fraction between 0 and 1")
+        if self.dtype not in (None, "float32", "bfloat16", "float16"):
+            raise InputError(f"--dtype is {self.dtype!r}; it may be float32, bfloat16 or float16")
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(json.loads(json.dumps(asdict(self))))
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        known = {field.name for field in fields(cls)}
+        return cls(**{
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known
+        })
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that change with any field."""
+        return stable_digest(json.dumps(self.as_json(), sort_keys=True), size=4).hex()
+
+
+def option_of(field: str) -> str:
+    """The command-line option of a field."""
+    return "--" + field.replace("_", "-")

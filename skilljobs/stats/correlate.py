@@ -1,0 +1,123 @@
+"""From sums to correlations: r, interval, p and q.
+
+Pearson's r; with a 0/1 metric it is the point-biserial correlation. p and the interval assume independent rows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+from scipy.stats import false_discovery_control
+
+Array = NDArray[np.float64]
+
+INDISTINGUISHABLE = 2.0**-38
+"""A centred sum of squares below this fraction of the raw one is rounding: the values are constant as far as can be told.
+Rounding of a constant's sums stays below it for 10,000 additions in a row."""
+
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Sums of one metric and population about their own means; pooled over groups by adding them."""
+
+    n: int
+    groups: int
+    activation_square: Array
+    metric_square: float
+    product: Array
+    activation_mean: Array
+
+    @classmethod
+    def of(
+        cls, n: int, sum_a: Array, sum_aa: Array, sum_ay: Array, sum_y: float, sum_yy: float, reference: Array
+    ) -> Self:
+        """From raw sums about fixed references. `reference` is that of the activations."""
+        if n == 0:
+            zero = np.zeros_like(sum_a)
+            return cls(0, 0, zero, 0.0, zero, np.full_like(sum_a, np.nan))
+        mean = sum_a / n
+        activation_square = _centred_square(sum_aa, sum_a * mean)
+        metric_square = float(_centred_square(np.float64(sum_yy), np.float64(sum_y * (sum_y / n))))
+        return cls(n, 1, activation_square, metric_square, sum_ay - mean * sum_y, reference + mean)
+
+    @classmethod
+    def pooled(cls, parts: Iterable[Self]) -> Self:
+        """Within groups: each group about its own mean. Groups without rows drop out."""
+        filled = [part for part in parts if part.n]
+        if not filled:
+            raise ValueError("no group has a row")
+        n = sum(part.n for part in filled)
+        return cls(
+            n,
+            len(filled),
+            sum_in_order(part.activation_square for part in filled),
+            sum(part.metric_square for part in filled),
+            sum_in_order(part.product for part in filled),
+            sum_in_order(part.n * part.activation_mean for part in filled) / n,
+        )
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """n - 2, less one for each group mean beyond the first."""
+        return self.n - 1 - self.groups
+
+    @property
+    def activation_std(self) -> Array:
+        """Sample standard deviation (pooled within groups); NaN where n does not exceed the number of groups."""
+        if self.n <= self.groups:
+            return np.full_like(self.activation_square, np.nan)
+        return np.sqrt(self.activation_square / (self.n - self.groups))
+
+    def r(self) -> Array:
+        """Correlation, in [-1, 1]; NaN where the neuron or the metric is constant, or there are fewer than two rows."""
+        scale = np.sqrt(self.activation_square) * np.sqrt(self.metric_square)
+        defined = (scale > 0) & (self.degrees_of_freedom >= 0)
+        r = np.divide(self.product, scale, out=np.full_like(scale, np.nan), where=defined)
+        return np.clip(r, -1.0, 1.0)
+
+
+def _centred_square(raw: Array | np.float64, of_mean: Array | np.float64) -> Array:
+    """Sum of squares about the mean, exactly 0 where it cannot be told from rounding."""
+    centred = raw - of_mean
+    return np.where(centred > INDISTINGUISHABLE * raw, centred, 0.0)
+
+
+def sum_in_order(arrays: Iterable[Array]) -> Array:
+    iterator = iter(arrays)
+    total = next(iterator).copy()
+    for array in iterator:
+        total += array
+    return total
+
+
+def interval(r: Array, degrees_of_freedom: int) -> tuple[Array, Array]:
+    """The 95 % interval by Fisher's z (Fisher 1921); NaN where r is, or with fewer than 4 independent rows."""
+    if degrees_of_freedom < 2:
+        return np.full_like(r, np.nan), np.full_like(r, np.nan)
+    with np.errstate(divide="ignore"):
+        z = np.arctanh(r)
+    half_width = Z_95 / np.sqrt(degrees_of_freedom - 1)
+    return np.tanh(z - half_width), np.tanh(z + half_width)
+
+
+def p_value(r: Array, degrees_of_freedom: int) -> Array:
+    """Two-sided p of r = 0, by Student's t; NaN where r is, or with no degree of freedom."""
+    if degrees_of_freedom < 1:
+        return np.full_like(r, np.nan)
+    with np.errstate(divide="ignore"):
+        t = np.abs(r) * np.sqrt(degrees_of_freedom / ((1 - r) * (1 + r)))
+    return np.asarray(2 * stdtr(degrees_of_freedom, -t), np.float64)
+
+
+def false_discovery_rate(p: Array) -> Array:
+    """Benjamini-Hochberg q of each p (1995); NaN stays NaN and is not counted as a test."""
+    q = np.full_like(p, np.nan)
+    tested = ~np.isnan(p)
+    if tested.any():
+        q[tested] = false_discovery_control(p[tested], method="bh")
+    return q

@@ -1,0 +1,133 @@
+"""Streaming sums of activations and metrics about a fixed reference, in float64.
+
+With a neuron's activation `a` and reference `c`, a metric `y` and its reference `d`, a population's sums are
+`n`, sum(a-c), sum((a-c)^2) and sum((a-c)(y-d)). The reference never changes, so sums of different rows simply add.
+A missing metric value is NaN. Knows nothing of models, files or Ray.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from skilljobs.stats.layout import Layout
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of one shard. K populations, M metrics, H nullable metrics; float64 but for the counts (int64).
+
+    `linear[layer]`: K x (1 + M + H) x neurons, against 1, each y - d, and the presence of each nullable metric.
+    `square[layer]`: K x (1 + H) x neurons, of (a-c)^2 against 1 and those presences. "Neurons" here counts every
+    token of every neuron, token by token.
+    `count`: K. `moment_count`, `moment_sum`, `moment_square`, `moment_product`: K x M x M, over the rows that have both
+    metrics: how many, sum of the first, sum of its square, sum of the product.
+    """
+
+    linear: list[torch.Tensor]
+    square: list[torch.Tensor]
+    count: torch.Tensor
+    moment_count: torch.Tensor
+    moment_sum: torch.Tensor
+    moment_square: torch.Tensor
+    moment_product: torch.Tensor
+
+
+class SumsAccumulator:
+    """Adds up batches: one product of all design columns with all neurons of a layer."""
+
+    def __init__(self, layout: Layout, references: Sequence[torch.Tensor], metric_references: torch.Tensor) -> None:
+        """`references`: float64, tokens x neurons, one a layer, on the device of the activations to come."""
+        self.layout = layout
+        self.references = [reference.flatten() for reference in references]
+        self.device = references[0].device
+        self.metric_references = metric_references.to(self.device, torch.float64)
+        populations, metrics, nullable = len(layout.populations), len(layout.metrics), len(layout.nullable)
+        self.per_population = 1 + metrics + nullable
+
+        def zeros(*shape: int) -> torch.Tensor:
+            return torch.zeros(*shape, dtype=torch.float64, device=self.device)
+
+        self.linear = [zeros(populations * self.per_population, len(c)) for c in self.references]
+        self.square = [zeros(populations * (1 + nullable), len(c)) for c in self.references]
+        self.count = zeros(populations)
+        self.moments = [zeros(populations, metrics, metrics) for _ in range(4)]
+        summed = [layout.metrics_of(population) for population in layout.populations]
+        self.is_summed = torch.tensor(
+            [[place in of_population for place in range(metrics)] for of_population in summed], device=self.device
+        )
+
+    def add(self, activations: Sequence[torch.Tensor], values: torch.Tensor, members: torch.Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            activations: one tensor a layer, rows x tokens x neurons, float64.
+            values: rows x M, float64, NaN where a row lacks a metric.
+            members: rows x K, bool: which populations a row is in.
+        """
+        design, presence = self._design(values.to(self.device), members.to(self.device))
+        for layer, activation in enumerate(activations):
+            centred = activation.flatten(1) - self.references[layer]
+            self.linear[layer].addmm_(design.T, centred)
+            self.square[layer].addmm_(presence.T, centred.square_())
+
+    def _design(self, values: torch.Tensor, members: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = len(values)
+        has = ~values.isnan()
+        centred = torch.where(has, values - self.metric_references, 0.0)
+        inside = members.double()
+        nullable = has[:, list(self.layout.nullable)].double()
+        ones = torch.ones(rows, 1, dtype=torch.float64, device=self.device)
+        columns = torch.cat([ones, centred, nullable], 1)
+        design = inside[:, :, None] * columns[:, None, :]
+        design[:, :, 1 : 1 + len(self.layout.metrics)] *= self.is_summed
+        presence = inside[:, :, None] * torch.cat([ones, nullable], 1)[:, None, :]
+        self._add_moments(centred, has.double(), inside)
+        return design.flatten(1), presence.flatten(1)
+
+    def _add_moments(self, centred: torch.Tensor, has: torch.Tensor, inside: torch.Tensor) -> None:
+        self.count += inside.sum(0)
+        weighted = inside.T[:, :, None]
+        for moment, (first, second) in zip(
+            self.moments,
+            [(has, has), (centred, has), (centred.square(), has), (centred, centred)],
+            strict=True,
+        ):
+            moment += (weighted * first).transpose(1, 2) @ second
+
+    def result(self) -> Sums:
+        """The sums so far, on the CPU."""
+        populations = len(self.layout.populations)
+        count, total, square, product = (moment.cpu() for moment in self.moments)
+        return Sums(
+            linear=[sums.cpu().reshape(populations, self.per_population, -1) for sums in self.linear],
+            square=[sums.cpu().reshape(populations, 1 + len(self.layout.nullable), -1) for sums in self.square],
+            count=self.count.cpu().long(),
+            moment_count=count.long(),
+            moment_sum=total,
+            moment_square=square,
+            moment_product=product,
+        )
+
+
+def activation_reference(activations: torch.Tensor) -> torch.Tensor:
+    """The reference of each neuron, tokens x neurons, from a first batch, rows x tokens x neurons of float64.
+
+    Its mean; of a constant neuron exactly the constant, so that its sums are exactly zero.
+    """
+    first = activations[0]
+    return first + (activations - first).mean(0)
+
+
+def metric_reference(values: torch.Tensor) -> float:
+    """The reference of a metric from a first batch of it (NaN where missing): 0 for a bool, else its mean.
+
+    Rounded to a whole number where all values are whole: then the sums of counts and lengths are exact integers.
+    """
+    present = values[~values.isnan()].double()
+    if len(present) == 0 or bool(((present == 0) | (present == 1)).all()):
+        return 0.0
+    mean = (present[0] + (present - present[0]).mean()).item()
+    return float(round(mean)) if bool((present == present.round()).all()) else mean
+
+

@@ -1,0 +1,58 @@
+"""The references of a run's neurons and metrics: written once, before the first shard, and only read afterwards."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet as pq
+
+from skilljobs.stats.layout import Layout
+from skilljobs.store.files import Folder
+from skilljobs.store.schema import METRICS, REFERENCE, parquet_bytes
+
+REFERENCE_NAME = "reference.parquet"
+METRICS_NAME = "metrics.parquet"
+
+
+def reference_bytes(references: Sequence[NDArray[np.float64]], each_token: bool) -> pa.Buffer:
+    """`references`: float64, tokens x neurons, one a layer; a row group each."""
+
+    def tables() -> Iterator[pa.Table]:
+        for layer, of_layer in enumerate(references):
+            tokens, neurons = of_layer.shape
+            token = np.repeat(np.arange(tokens, dtype=np.int16), neurons)
+            yield (
+                pa.table(
+                    {
+                        "layer": np.full(tokens * neurons, layer, np.int16),
+                        "token": pa.array(token) if each_token else pa.nulls(tokens * neurons, pa.int16()),
+                        "neuron": np.tile(np.arange(neurons, dtype=np.int32), tokens),
+                        "reference": of_layer.ravel(),
+                    },
+                    schema=REFERENCE,
+                )
+            )
+    return parquet_bytes(tables(), REFERENCE)
+
+
+def metrics_bytes(layout: Layout, references: Sequence[float]) -> pa.Buffer:
+    rows = [
+        {"metric": metric.name, "kind": metric.kind, "nullable": metric.nullable, "reference": reference}
+        for metric, reference in zip(layout.metrics, references, strict=True)
+    ]
+    return parquet_bytes([pa.Table.from_pylist(rows, METRICS)], METRICS)
+
+
+def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """The references of the neurons (tokens x neurons, one a layer) and of the metrics, all float64."""
+    with folder.open(REFERENCE_NAME) as file:
+        stored = pq.ParquetFile(file)
+        layers = []
+        for group in range(stored.num_row_groups):
+            table = stored.read_row_group(group, columns=["neuron", "reference"])
+            neurons = int(table["neuron"].to_numpy().max()) + 1
+            layers.append(table["reference"].to_numpy().copy().reshape(-1, neurons))
+    with folder.open(METRICS_NAME) as file:
+        metrics = pq.read_table(file)["reference"].to_numpy().copy()
+    return layers, metrics

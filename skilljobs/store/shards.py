@@ -1,0 +1,159 @@
+"""The files of a shard: its sums, its moments, and the scores file that commits them.
+
+The scores file is written last and names the others with their checksums: a shard is committed if and only if it
+exists and they match.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from skilljobs.stats.answers import AnswerScores
+from skilljobs.stats.layout import Layout
+from skilljobs.store.files import Folder
+from skilljobs.store.schema import MOMENTS, SCORES, parquet_bytes, sums_schema
+
+if TYPE_CHECKING:  # torch takes seconds to import, and reducers do without it
+    from skilljobs.stats.sums import Sums
+
+RECEIPT = "skilljobs.receipt"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a committed shard says of itself."""
+
+    shard: int
+    half: int
+    fingerprint: str
+    examples: int
+    choices: int
+    """Multiple-choice examples among them, and how many of these the model got right."""
+    right: int
+    tokens: int
+    seconds: float
+    bit_exact: bool
+    """False if a batch had to be split for want of memory."""
+    peak_memory_bytes: int
+    files: dict[str, str]
+    """The shard's other files and their SHA-256."""
+
+
+def sums_name(shard: int) -> str:
+    return f"shards/sums-{shard:05d}.parquet"
+
+
+def moments_name(shard: int) -> str:
+    return f"shards/moments-{shard:05d}.parquet"
+
+
+def scores_name(shard: int) -> str:
+    return f"shards/scores-{shard:05d}.parquet"
+
+
+def examples_name(shard: int) -> str:
+    return f"examples/part-{shard:05d}.parquet"
+
+
+def sums_bytes(sums: "Sums", layout: Layout, tokens: int, each_token: bool) -> pa.Buffer:
+    """The sums file: a row group a layer, in it population by population, token by token, neuron by neuron."""
+    schema = sums_schema(layout)
+    return parquet_bytes(_layer_tables(sums, layout, tokens, each_token, schema), schema)
+
+
+def _layer_tables(
+    sums: "Sums", layout: Layout, tokens: int, each_token: bool, schema: pa.Schema
+) -> Iterator[pa.Table]:
+    metrics = len(layout.metrics)
+    for layer, (linear, square) in enumerate(zip(sums.linear, sums.square, strict=True)):
+        populations, _, width = linear.shape
+        places = np.arange(width)
+        rows = populations * width
+        token = np.tile((places // (width // tokens)).astype(np.int16), populations)
+        columns: dict[str, pa.Array] = {
+            "population": pa.DictionaryArray.from_arrays(
+                np.repeat(np.arange(populations, dtype=np.int32), width), list(layout.populations)
+            ).cast(pa.string()),
+            "layer": pa.array(np.full(rows, layer, np.int16)),
+            "token": pa.array(token) if each_token else pa.nulls(rows, pa.int16()),
+            "neuron": pa.array(np.tile((places % (width // tokens)).astype(np.int32), populations)),
+            "n": pa.array(np.repeat(sums.count.numpy(), width)),
+            "sum_a": pa.array(linear[:, 0].numpy().ravel()),
+            "sum_aa": pa.array(square[:, 0].numpy().ravel()),
+        }
+        for place, metric in enumerate(layout.metrics):
+            values = linear[:, 1 + place].numpy().ravel()
+            absent = None
+            if metric.kind == "null":
+                absent = np.arange(rows) >= width  # summed over the first population alone
+            columns[f"sum_ay:{metric.name}"] = pa.array(values, mask=absent)
+        for order, place in enumerate(layout.nullable):
+            name = layout.metrics[place].name
+            columns[f"sum_a:{name}"] = pa.array(linear[:, 1 + metrics + order].numpy().ravel())
+            columns[f"sum_aa:{name}"] = pa.array(square[:, 1 + order].numpy().ravel())
+        yield pa.table(columns, schema=schema)
+
+
+def moments_bytes(sums: "Sums", layout: Layout) -> pa.Buffer:
+    """The moments file: a row for each population and unordered pair of metrics; of null metrics only with itself."""
+    rows = []
+    for k, population in enumerate(layout.populations):
+        places = layout.metrics_of(population)
+        for a in places:
+            for b in places:
+                if b < a or (a != b and "null" in (layout.metrics[a].kind, layout.metrics[b].kind)):
+                    continue
+                rows.append(
+                    {
+                        "population": population,
+                        "metric_a": layout.metrics[a].name,
+                        "metric_b": layout.metrics[b].name,
+                        "n": int(sums.moment_count[k, a, b]),
+                        "sum_a": float(sums.moment_sum[k, a, b]),
+                        "sum_b": float(sums.moment_sum[k, b, a]),
+                        "sum_ab": float(sums.moment_product[k, a, b]),
+                        "sum_aa": float(sums.moment_square[k, a, b]),
+                        "sum_bb": float(sums.moment_square[k, b, a]),
+                    }
+                )
+    return parquet_bytes([pa.Table.from_pylist(rows, MOMENTS)], MOMENTS)
+
+
+def scores_bytes(ids: Sequence[str], scores: Sequence[AnswerScores], receipt: Receipt) -> pa.Buffer:
+    rows = [
+        {"example_id": example_id, "half": receipt.half, **asdict(score)}
+        for example_id, score in zip(ids, scores, strict=True)
+    ]
+    table = pa.Table.from_pylist(rows, SCORES)
+    return parquet_bytes([table], SCORES, {RECEIPT: json.dumps(asdict(receipt))})
+
+
+def sha256(data: bytes | pa.Buffer) -> str:
+    return hashlib.sha256(memoryview(data)).hexdigest()
+
+
+def read_receipt(folder: Folder, shard: int) -> Receipt | None:
+    """The receipt in the shard's scores file; None if there is no readable one."""
+    try:
+        with folder.open(scores_name(shard)) as file:
+            metadata = pq.read_schema(file).metadata or {}
+        return Receipt(**json.loads(metadata[RECEIPT.encode()]))
+    except (FileNotFoundError, KeyError, TypeError, ValueError, pa.ArrowException):
+        return None
+
+
+def committed_receipt(folder: Folder, shard: int, fingerprint: str) -> Receipt | None:
+    """The receipt of a shard that was committed under `fingerprint`, all its files as it says; else None."""
+    receipt = read_receipt(folder, shard)
+    if receipt is None or receipt.fingerprint != fingerprint or receipt.shard != shard:
+        return None
+    for name, digest in receipt.files.items():
+        if not folder.exists(name) or sha256(folder.read(name)) != digest:
+            return None
+    return receipt

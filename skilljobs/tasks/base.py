@@ -1,0 +1,171 @@
+"""What a task is: where its examples come from and how one row becomes an example.
+
+Knows nothing of models, files of a run, or Ray.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from skilljobs.errors import InputError
+from skilljobs.hashing import stable_uniform
+
+SPLITS = ("train", "validation", "test")
+TRAIN_FRACTION, VALIDATION_FRACTION = 0.5, 0.1
+
+MetricValue = float | int | bool | str | None
+
+
+def split_of(unit: str) -> str:
+    """The split of a unit: a pure function of its name, so no seed, file or run moves a unit to another split."""
+    position = stable_uniform("split", unit)
+    if position < TRAIN_FRACTION:
+        return "train"
+    return "validation" if position < TRAIN_FRACTION + VALIDATION_FRACTION else "test"
+
+
+def half_of(unit: str) -> int:
+    """The half (0 or 1) of a unit, independent of its split."""
+    return int(stable_uniform("half", unit) < 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a task, ready to be put before a model.
+
+    `text` is exactly what stands in front of the soft prompt. Either `choices` and `answer` (the index of the
+    right one) or `target` is given; each is exactly what follows the soft prompt.
+    """
+
+    example_id: str
+    unit: str
+    split: str
+    text: str
+    choices: tuple[str, ...] | None = None
+    answer: int | None = None
+    target: str | None = None
+    metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+
+    @property
+    def half(self) -> int:
+        return half_of(self.unit)
+
+    @property
+    def answer_text(self) -> str:
+        """The right continuation, whichever kind of example this is."""
+        if self.choices is not None and self.answer is not None:
+            return self.choices[self.answer]
+        assert self.target is not None
+        return self.target
+
+
+def check_example(example: Example) -> Example:
+    """Return `example`, or raise `ValueError` with the reason why it cannot be evaluated."""
+    if not example.text:
+        raise ValueError("`text` is empty")
+    if example.split not in SPLITS:
+        raise ValueError(f"`split` is {example.split!r}, not one of {', '.join(SPLITS)}")
+    if example.choices is None:
+        if not example.target:
+            raise ValueError("it has neither `choices` with `answer` nor a non-empty `target`")
+        return example
+    if example.answer is None:
+        raise ValueError("it has `choices` but no `answer`")
+    if len(example.choices) < 2:
+        raise ValueError(f"it has {len(example.choices)} choices, and needs two at least")
+    if not all(example.choices):
+        raise ValueError("one of its `choices` is empty")
+    if not 0 <= example.answer < len(example.choices):
+        raise ValueError(f"`answer` is {example.answer}, out of range for {len(example.choices)} choices")
+    return example
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What a user may say about a task's data, whatever the task."""
+
+    data: Path | None = None
+    seed: int = 0
+    hide_choices: bool = False
+    template: str | None = None
+    unit_column: str | None = None
+
+
+class Task(ABC):
+    """A named evaluation data set with its template and external metrics. Subclasses write `rows` and `example`."""
+
+    name: ClassVar[str]
+    group: ClassVar[str | None] = None
+    """The column whose values become the default populations."""
+    default_model: ClassVar[str | None] = None
+    answer_end: ClassVar[str | None] = None
+    """What ends every answer; None: the tokenizer's end of sequence."""
+    choice_metrics: ClassVar[frozenset[str]] = frozenset()
+    """External metrics about the choices: no neuron can know them when the choices are not in `text`."""
+
+    def __init__(self, options: TaskOptions | None = None) -> None:
+        self.options = options or TaskOptions()
+
+    @abstractmethod
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        """The raw rows, in a fixed order: read from `self.options.data`, or generated from `self.options.seed`.
+
+        Raises:
+            InputError: the source as a whole cannot be read.
+        """
+
+    @abstractmethod
+    def example(self, row: Mapping[str, Any], number: int) -> Example:
+        """Turn row `number` (from 1) into an example.
+
+        Raises:
+            ValueError, KeyError, TypeError: the row is bad; the message says why. It is quarantined.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that could not be made into an example."""
+
+    number: int
+    reason: str
+
+
+def read_examples(task: Task, max_bad_fraction: float) -> tuple[list[Example], list[BadRow]]:
+    """All examples of `task`, and the quarantined rows.
+
+    Raises:
+        InputError: there is no example, two have one id, or more than `max_bad_fraction` of the rows are bad.
+    """
+    examples: list[Example] = []
+    bad: list[BadRow] = []
+    seen: dict[str, int] = {}
+    split_of_unit: dict[str, tuple[str, int]] = {}
+    number = 0
+    for number, row in enumerate(task.rows(), start=1):
+        try:
+            example = check_example(task.example(row, number))
+            if example.example_id in seen:
+                raise ValueError(f"its example_id {example.example_id!r} is that of row {seen[example.example_id]}")
+            split, first = split_of_unit.setdefault(example.unit, (example.split, number))
+            if split != example.split:
+                raise ValueError(f"its unit {example.unit!r} is in {example.split} here and in {split} in row {first}")
+        except KeyError as error:
+            bad.append(BadRow(number, f"it has no column {error}"))
+        except (ValueError, TypeError) as error:
+            bad.append(BadRow(number, str(error)))
+        else:
+            seen[example.example_id] = number
+            examples.append(example)
+    source = task.options.data or f"the task {task.name}"
+    if number == 0:
+        raise InputError(f"{source} has no rows")
+    if bad and len(bad) > max_bad_fraction * number:
+        raise InputError(
+            f"{source}: row {bad[0].number} is bad: {bad[0].reason}"
+            + (f" (and {len(bad) - 1} more of {number} rows)" if len(bad) > 1 else "")
+            + f"; at most {max_bad_fraction:.3g} of the rows may be (--max-bad-rows)"
+        )
+    return examples, bad

@@ -1,0 +1,64 @@
+"""A user's own table: JSON lines, CSV or Parquet, with the columns of an example."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from skilljobs.errors import InputError
+from skilljobs.tasks.base import Example, MetricValue, Task, split_of
+from skilljobs.tasks.files import read_table
+
+EXAMPLE_COLUMNS = frozenset({"example_id", "split", "unit", "half", "text", "choices", "answer", "target"})
+
+
+class Table(Task):
+    """Rows with `text`, and `choices` (a list, or text that is a JSON list) with `answer`, or `target`.
+
+    `example_id`, `unit` and `split` are respected where they stand; every other column is an external metric.
+    """
+
+    name = "table"
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        if self.options.data is None:
+            raise InputError("a table needs --data FILE")
+        return read_table(self.options.data)
+
+    def example(self, row: Mapping[str, Any], number: int) -> Example:
+        choices = row.get("choices")
+        if isinstance(choices, str):
+            choices = json.loads(choices)
+        if choices is not None and not isinstance(choices, list):
+            raise ValueError(f"`choices` is {choices!r}, not a list")
+        answer = row.get("answer")
+        if answer is not None and answer != int(answer):
+            raise ValueError(f"`answer` is {answer!r}, not an index")
+        example_id = str(row["example_id"]) if row.get("example_id") is not None else str(number)
+        unit_column = self.options.unit_column or "unit"
+        if self.options.unit_column and unit_column not in row:
+            raise KeyError(unit_column)
+        unit = str(row[unit_column]) if row.get(unit_column) is not None else example_id
+        text = str(row["text"]) if self.options.template is None else self.options.template.format(**row)
+        return Example(
+            example_id=example_id,
+            unit=unit,
+            split=str(row["split"]) if row.get("split") is not None else split_of(unit),
+            text=text,
+            choices=None if choices is None else tuple(map(str, choices)),
+            answer=None if answer is None else int(answer),
+            target=None if row.get("target") is None else str(row["target"]),
+            metrics={
+                column: _metric_value(column, value)
+                for column, value in row.items()
+                if column not in EXAMPLE_COLUMNS and not isinstance(value, list | dict)
+            },
+        )
+
+
+def _metric_value(column: str, value: Any) -> MetricValue:
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            return None
+        raise ValueError(f"`{column}` is {value}")
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
