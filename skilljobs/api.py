@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skilljobs.errors import InputError
 from skilljobs.reporter import LineReporter, Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.store.run import PROMPT_NAME, TOP_NAME, RunFiles

@@ -8,7 +8,7 @@ class InputError(Exception):
     """
 
 
-class JobFailed(Exception):
+class JobFailed(Exception):  # noqa: N818  it is what happened
     """The job started and could not finish: exit code 1.
 
     The message names the reason, says what was kept and how to resume.

@@ -1,8 +1,8 @@
 """Everything that a user says about a job, and its hash."""
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
@@ -71,13 +71,6 @@ class JobSpec:
 
     def as_json(self) -> dict[str, Any]:
         return dict(json.loads(json.dumps(asdict(self))))
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Self:
-        known = {field.name for field in fields(cls)}
-        return cls(**{
-            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known
-        })
 
     @property
     def digest(self) -> str:

@@ -35,7 +35,11 @@ def top(run: "Run", metric: str, population: str = ALL, k: int = 20, per_layer: 
         return run.strongest().filter(of_pair).head(k).collect()
     found = run.correlations().filter(of_pair, pl.col("r").is_not_null())
     ordered = found.sort(pl.col("r").abs(), "layer", "neuron", descending=[True, False, False]).collect()
-    return ordered.group_by("layer", maintain_order=True).head(k).sort("layer", maintain_order=True) if per_layer else ordered.head(k)
+    return (
+        ordered.group_by("layer", maintain_order=True).head(k).sort("layer", maintain_order=True)
+        if per_layer
+        else ordered.head(k)
+    )
 
 
 def null_threshold(run: "Run") -> float | None:

@@ -20,26 +20,44 @@ from skilljobs.spec import JobSpec
 @click.option("--tune-steps", type=int, default=JobSpec.tune_steps, show_default=True, metavar="N")
 @click.option("--learning-rate", type=float, metavar="RATE", help="Of tuning.  [default: by the model's embeddings]")
 @click.option("--tune-loss", type=click.Choice(["target", "choices"]), default=JobSpec.tune_loss, show_default=True)
-@click.option("--soft-prompt", metavar="RUN-or-FILE|random|none", help="Reuse a prompt, or a baseline.  [default: tuned]")
-@click.option("--tokens", type=click.Choice(["mean", "each", "last"]), default=JobSpec.tokens, show_default=True,
-              help="Prompt positions: averaged, kept, or the last one.")
+@click.option("--soft-prompt", metavar="RUN-or-FILE|random|none", help="Reuse one, or a baseline.  [default: tuned]")
+@click.option(
+    "--tokens",
+    type=click.Choice(["mean", "each", "last"]),
+    default=JobSpec.tokens,
+    show_default=True,
+    help="Prompt positions: averaged, kept, or the last one.",
+)
 @click.option("--null", type=int, default=JobSpec.null, show_default=True, metavar="K", help="Null metrics.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="[default: float32 on CPUs]")
 @click.option("--batch-tokens", type=int, metavar="N", help="Tokens a batch, padding included.")
 @click.option("--shard-size", type=int, metavar="N", help="Examples a shard.")
 @click.option("--replicas", type=int, metavar="N", help="Scorers.  [default: as many as fit]")
 @click.option("--gpus-per-replica", type=int, metavar="N", help="[default: 1 where there are GPUs]")
-@click.option("--max-sums-gb", type=float, default=JobSpec.max_sums_gb, show_default=True, metavar="GB",
-              help="Refuse larger sums a shard.")
-@click.option("--max-bad-rows", type=float, default=JobSpec.max_bad_rows, show_default=True, metavar="FRACTION",
-              help="Refuse more bad rows; fewer are left out and listed.")
+@click.option(
+    "--max-sums-gb",
+    type=float,
+    default=JobSpec.max_sums_gb,
+    show_default=True,
+    metavar="GB",
+    help="Refuse larger sums a shard.",
+)
+@click.option(
+    "--max-bad-rows",
+    type=float,
+    default=JobSpec.max_bad_rows,
+    show_default=True,
+    metavar="FRACTION",
+    help="Refuse more bad rows; fewer are left out and listed.",
+)
 @click.option("--seed", type=int, default=JobSpec.seed, show_default=True)
 @click.option("--hide-choices", is_flag=True, help="Leave the choices out of the text.")
 @click.option("--unit", metavar="COLUMN", help="Examples of equal value are not independent of each other.")
 @click.option("--template", metavar="TEXT", help="The text, with {columns} to fill in; the prompt stands behind it.")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
-def submit(out: str, run_id: str | None, replicas: int | None, gpus_per_replica: int | None, debug: bool,
-           **spec: Any) -> None:
+def submit(
+    out: str, run_id: str | None, replicas: int | None, gpus_per_replica: int | None, debug: bool, **spec: Any
+) -> None:
     """Run a job on this machine, or go on with it: tune a soft prompt, collect sums, correlate.
 
     The same command again resumes where it stopped. The last line of output is the run's directory.
@@ -53,8 +71,15 @@ def submit(out: str, run_id: str | None, replicas: int | None, gpus_per_replica:
     from skilljobs.cli.progress import reporter
 
     with reporter() as shown:
-        run = submit_job(out=out, run_id=run_id, replicas=replicas, gpus_per_replica=gpus_per_replica,
-                         reporter=shown, debug=debug, **spec)
+        run = submit_job(
+            out=out,
+            run_id=run_id,
+            replicas=replicas,
+            gpus_per_replica=gpus_per_replica,
+            reporter=shown,
+            debug=debug,
+            **spec,
+        )
     from skilljobs.cli.summary import print_summary
 
     print_summary(run)

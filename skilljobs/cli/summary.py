@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from skilljobs.analysis.ranking import null_threshold, populations_of, top
-from skilljobs.cli.tables import correlation_table
+from skilljobs.cli.tables import correlation_table, table_console
 from skilljobs.stats.layout import ALL, WITHIN
 
 if TYPE_CHECKING:
@@ -16,7 +14,7 @@ SHOWN = 5
 
 def print_summary(run: "Run") -> None:
     """Accuracy, time, and the strongest neurons of confidence (or of the run's first metric)."""
-    console = Console(highlight=False)
+    console = table_console()
     record = run.record
     accuracy = record["accuracy"]
     shown = {name: "-" if value is None else f"{value:.3f}" for name, value in accuracy.items()}

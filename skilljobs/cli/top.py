@@ -32,11 +32,9 @@ def top(run: str, metric: str, population: str, k: int, per: str | None, form: s
     elif form == "csv":
         click.echo(rows.write_csv(), nl=False)
     else:
-        from rich.console import Console
+        from skilljobs.cli.tables import correlation_table, table_console
 
-        from skilljobs.cli.tables import correlation_table
-
-        console = Console(highlight=False)
+        console = table_console()
         if rows.is_empty():
             console.print(f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)")
             return

@@ -1,4 +1,4 @@
-"""Collecting a shard: score its batches and add them to the shard's sums. Needs a model and a prompt, no Ray, no files."""
+"""Collecting a shard: score its batches and add them to its sums. Needs a model and a prompt, no Ray, no files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from skilljobs.tasks.base import Example
 
 @dataclass(frozen=True)
 class Collector:
-    """A frozen model with a prompt, and the job that says what is read of it. `prompt` is P x d_model, on the model's device."""
+    """A frozen model with a prompt (P x d_model, on the model's device), and the job that says what is read of it."""
 
     lm: FrozenLM
     prompt: torch.Tensor
@@ -42,7 +42,7 @@ class Collector:
     def references(
         self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]
     ) -> tuple[list[NDArray[np.float64]], list[float]]:
-        """References of the neurons (float64, tokens x neurons, one a layer) and of the metrics, from the first batch."""
+        """References of the neurons (float64, tokens x neurons, one a layer) and the metrics, from the first batch."""
         first = self.batches(tokenized)[0]
         parts, _ = self.score([tokenized[index] for index in first])
         scores = [score for part in parts for score in answer_scores(part, [tokenized[index] for index in first])]
@@ -96,7 +96,9 @@ class Collector:
 
     def _members(self, examples: Sequence[Example]) -> NDArray[np.bool_]:
         """Rows x populations, bool."""
-        return np.array([[True, *(population.has(example) for population in self.job.reading.populations)] for example in examples])
+        return np.array(
+            [[True, *(population.has(example) for population in self.job.reading.populations)] for example in examples]
+        )
 
 
 def answer_scores(scored: ScoredBatch, batch: Sequence[TokenizedExample]) -> list[AnswerScores]:
@@ -114,5 +116,3 @@ def answer_scores(scored: ScoredBatch, batch: Sequence[TokenizedExample]) -> lis
 def plan_tokens(examples: Sequence[TokenizedExample], prompt_length: int) -> int:
     """Tokens that the model reads for `examples`, without padding."""
     return sum(len(example.text) + prompt_length + example.branch_tokens for example in examples)
-
-

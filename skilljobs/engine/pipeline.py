@@ -51,7 +51,8 @@ def run_job(
             _Job(plan, run, reporter, cluster, replicas, gpus_per_replica).run()
         except JobFailed as error:
             raise JobFailed(
-                f"{error}; {run.committed_count()} of {len(plan.shards)} shards are committed in {run.uri}: the same command resumes"
+                f"{error}; {run.committed_count()} of {len(plan.shards)} shards are committed in {run.uri}:"
+                " the same command resumes"
             ) from error
 
 

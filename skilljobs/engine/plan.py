@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -74,6 +74,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
     model = spec.model or task_class.default_model
     if model is None:
         raise InputError(f"the task {task_class.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
+    spec = replace(spec, model=model)
     source = find_model(model)
     _check_prompt_source(spec)
     options = TaskOptions(
@@ -203,7 +204,7 @@ def _check_prompt_source(spec: JobSpec) -> None:
 
 
 def _check_lengths(examples: Sequence[Example], source: ModelSource, spec: JobSpec) -> None:
-    """Refuse an example that the model's context cannot hold. A token is a byte at least, so short texts pass untokenized."""
+    """Refuse an example that the context cannot hold. A token is a byte at least, so short texts pass untokenized."""
     if source.context is None:
         return
     room = source.context - (0 if spec.soft_prompt == NO_PROMPT else spec.prompt_length) - 2

@@ -1,8 +1,8 @@
 """A pool of scorer actors that survives their deaths.
 
 Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for each death; only the shard in hand is
-charged with a death, those queued behind it are not; a suspected shard runs alone and last; three attempts a shard and a
-cap on all deaths; all actors are asked for at once, and late ones join.
+charged with a death, those queued behind it are not; a suspected shard runs alone and last; three attempts a shard and
+a cap on all deaths; all actors are asked for at once, and late ones join.
 """
 
 from collections import deque
@@ -181,4 +181,5 @@ def _reason(error: Exception) -> str:
     """One line of an error."""
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if isinstance(error, RayTaskError) and lines else lines[0] if lines else ''}"
+    line = "" if not lines else lines[-1] if isinstance(error, RayTaskError) else lines[0]
+    return f"{type(cause).__name__}: {line}"

@@ -17,7 +17,7 @@ from skilljobs.store.files import Folder
 from skilljobs.store.reference import read_references
 from skilljobs.store.run import TOP_NAME, correlations_name
 from skilljobs.store.schema import CORRELATIONS, parquet_bytes, parquet_stream
-from skilljobs.store.totals import LayerSums, Moments, read_layer, read_moments
+from skilljobs.store.totals import LayerSums, Moments, read_layer, read_moments, tree_sum
 
 Array = NDArray[np.float64]
 
@@ -70,8 +70,8 @@ def _layer_tables(
     tokens, neurons = reference.shape
     width = tokens * neurons
     token = pa.array(np.repeat(np.arange(tokens, dtype=np.int16), neurons)) if job.each_token else None
-    whole_sums = _both(sums)
-    whole_moments = _both(moments)
+    whole_sums = tree_sum(half for half in sums if half is not None)
+    whole_moments = tree_sum(half for half in moments if half is not None)
     sources = [(whole_sums, whole_moments), *zip(sums, moments, strict=True)]
     for metric, population in pairs(job.layout):
         whole, *halves = (
@@ -103,11 +103,6 @@ def _layer_tables(
             "activation_std": whole.activation_std,
         }
         yield pa.table({name: _null_for_nan(column) for name, column in columns.items()}, schema=CORRELATIONS)
-
-
-def _both(halves: Sequence[LayerSums | None] | Sequence[Moments | None]):  # type: ignore[no-untyped-def]
-    present = [half for half in halves if half is not None]
-    return present[0] if len(present) == 1 else present[0] + present[1]
 
 
 def _null_for_nan(column: object) -> object:

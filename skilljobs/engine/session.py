@@ -72,9 +72,7 @@ class Replicas:
     gpus: int
 
 
-def lay_out(
-    cluster: Cluster, threads: int, gpus_per_replica: int, wanted: int | None, shards: int
-) -> Replicas:
+def lay_out(cluster: Cluster, threads: int, gpus_per_replica: int, wanted: int | None, shards: int) -> Replicas:
     """As many replicas as the cluster holds, the shards need, or `wanted` says.
 
     Raises:

@@ -27,7 +27,9 @@ class TokenizedExample:
         return max(map(len, self.continuations))
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], end: str | None) -> list[TokenizedExample]:
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], end: str | None
+) -> list[TokenizedExample]:
     """Texts get the tokenizer's opening tokens; continuations get none, and `end` (default: its EOS) behind them."""
     if not examples:
         return []

@@ -50,7 +50,7 @@ def _submodule(layer: nn.Module, name: str) -> nn.Module | None:
 def neuron_count(projection: nn.Module) -> int:
     """Neurons of a layer: the down projection's input width."""
     in_features = getattr(projection, "in_features", None)
-    return int(in_features if in_features is not None else projection.weight.shape[0])  # type: ignore[union-attr]
+    return int(in_features if in_features is not None else projection.weight.shape[0])  # type: ignore[union-attr, index]
 
 
 @contextmanager

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers import DynamicCache
 
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.ffn import TokenMode, neurons_read
 from skilljobs.lm.model import FrozenLM, left_padded, right_padded
-from transformers import DynamicCache
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class SoftPrompt:
 
     def to_bytes(self) -> bytes:
         """As a safetensors file."""
-        return save({TENSOR: self.vectors.detach().float().cpu().contiguous()}, self.metadata)
+        return bytes(save({TENSOR: self.vectors.detach().float().cpu().contiguous()}, self.metadata))
 
 
 def random_prompt(embedding: torch.nn.Module, vocabulary: int, length: int, seed: int) -> SoftPrompt:

@@ -27,7 +27,7 @@ WARMUP = 10
 
 @dataclass(frozen=True)
 class TuningPoint:
-    """A row of `prompt/tuning.parquet`. `loss` in nats a token (`choices`: a question); `accuracy` null for training."""
+    """A row of `prompt/tuning.parquet`. `loss` in nats a token (`choices`: a question); training has no `accuracy`."""
 
     step: int
     split: str
@@ -54,7 +54,7 @@ class TuningState:
     def to_bytes(self) -> bytes:
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
         numbers = {name: repr(value) for name, value in vars(self).items() if name not in tensors}
-        return save(tensors, numbers)
+        return bytes(save(tensors, numbers))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "TuningState":

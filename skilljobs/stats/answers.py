@@ -10,9 +10,9 @@ class AnswerScores:
     """What the model thought of one example. Null where the kind of example does not define it.
 
     Multiple choice, with `s` the summed log-probability of a choice's tokens and the end token: `confidence` is
-    softmax(s) at the right choice, `correct` whether it has the largest s (a tie is wrong), `margin` its s less the best
-    wrong one, `entropy` that of softmax(s) in nats, `target_logprob` its s; `confidence_mean` and `correct_mean` the
-    same with s per token. Open ended: `target_logprob` is the sum, `confidence` exp of the mean per token.
+    softmax(s) at the right choice, `correct` whether it has the largest s (a tie is wrong), `margin` its s less the
+    best wrong one, `entropy` that of softmax(s) in nats, `target_logprob` its s; `confidence_mean` and `correct_mean`
+    the same with s per token. Open ended: `target_logprob` is the sum, `confidence` exp of the mean per token.
     """
 
     confidence: float

@@ -15,8 +15,8 @@ from scipy.stats import false_discovery_control
 Array = NDArray[np.float64]
 
 INDISTINGUISHABLE = 2.0**-38
-"""A centred sum of squares below this fraction of the raw one is rounding: the values are constant as far as can be told.
-Rounding of a constant's sums stays below it for 10,000 additions in a row."""
+"""A centred sum of squares below this fraction of the raw one is rounding: as far as can be told, the values are
+constant. Rounding of a constant's sums stays below it for 10,000 additions in a row."""
 
 Z_95 = 1.959963984540054
 
@@ -78,7 +78,7 @@ class Centred:
         scale = np.sqrt(self.activation_square) * np.sqrt(self.metric_square)
         defined = (scale > 0) & (self.degrees_of_freedom >= 0)
         r = np.divide(self.product, scale, out=np.full_like(scale, np.nan), where=defined)
-        return np.clip(r, -1.0, 1.0)
+        return np.asarray(np.clip(r, -1.0, 1.0))
 
 
 def _centred_square(raw: Array | np.float64, of_mean: Array | np.float64) -> Array:

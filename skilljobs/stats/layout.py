@@ -41,9 +41,7 @@ class Layout:
 
     def metrics_of(self, population: str) -> list[int]:
         """Places of the metrics that are summed over `population`."""
-        return [
-            place for place, metric in enumerate(self.metrics) if population == ALL or metric.kind != "null"
-        ]
+        return [place for place, metric in enumerate(self.metrics) if population == ALL or metric.kind != "null"]
 
     @property
     def reported_populations(self) -> list[str]:

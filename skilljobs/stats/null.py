@@ -25,7 +25,7 @@ def null_signs(units: Sequence[str], count: int) -> NDArray[np.float64]:
         b"".join(stable_digest("null", unit, block, size=_BITS_PER_DIGEST // 8) for block in blocks) for unit in units
     ]
     bits = np.unpackbits(np.frombuffer(b"".join(digests), np.uint8).reshape(len(units), -1), axis=1)[:, :count]
-    return 2.0 * bits - 1.0
+    return np.where(bits, 1.0, -1.0)
 
 
 def family_wise_threshold(maxima: Sequence[float], level: float = 0.95) -> float | None:

@@ -129,5 +129,3 @@ def metric_reference(values: torch.Tensor) -> float:
         return 0.0
     mean = (present[0] + (present - present[0]).mean()).item()
     return float(round(mean)) if bool((present == present.round()).all()) else mean
-
-

@@ -33,6 +33,7 @@ def reference_bytes(references: Sequence[NDArray[np.float64]], each_token: bool)
                     schema=REFERENCE,
                 )
             )
+
     return parquet_bytes(tables(), REFERENCE)
 
 

@@ -67,9 +67,7 @@ def sums_bytes(sums: "Sums", layout: Layout, tokens: int, each_token: bool) -> p
     return parquet_bytes(_layer_tables(sums, layout, tokens, each_token, schema), schema)
 
 
-def _layer_tables(
-    sums: "Sums", layout: Layout, tokens: int, each_token: bool, schema: pa.Schema
-) -> Iterator[pa.Table]:
+def _layer_tables(sums: "Sums", layout: Layout, tokens: int, each_token: bool, schema: pa.Schema) -> Iterator[pa.Table]:
     metrics = len(layout.metrics)
     for layer, (linear, square) in enumerate(zip(sums.linear, sums.square, strict=True)):
         populations, _, width = linear.shape

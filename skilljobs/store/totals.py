@@ -77,7 +77,7 @@ def _moments_of(folder: Folder, shard: int) -> Moments:
 
 @dataclass(frozen=True)
 class LayerSums:
-    """Sums of one layer. `columns`: names of the float columns; `values`: columns x populations x (tokens x neurons)."""
+    """Sums of one layer. `values`: columns x populations x (tokens x neurons); `columns` says which column is where."""
 
     columns: dict[str, int]
     count: NDArray[np.int64]
@@ -87,7 +87,7 @@ class LayerSums:
         return LayerSums(self.columns, self.count + other.count, self.values + other.values)
 
     def column(self, name: str, population: int) -> Array:
-        return self.values[self.columns[name], population]
+        return np.asarray(self.values[self.columns[name], population])
 
 
 def read_layer(folder: Folder, shards: Sequence[int], layer: int, layout: Layout) -> LayerSums | None:

@@ -127,9 +127,17 @@ def _is_like_bigbench(question: Question) -> bool:
     return len(str(question.left)) == len(str(question.right))
 
 
-def all_questions(operation: str, largest: int = LARGEST_OPERAND) -> Iterator[Question]:
-    """Every question of `operation` whose operands (divisor and quotient) are 0 to `largest`."""
-    for left, right in itertools.product(range(largest + 1), repeat=2):
+def all_questions(operation: str, largest: int = LARGEST_OPERAND, wide: int | None = None) -> Iterator[Question]:
+    """Every question of `operation` on operands (divisor and quotient) 0 to `largest`.
+
+    With `wide`, on one operand from there and one above it up to `wide` instead, in either order.
+    """
+    small = range(largest + 1)
+    pairs: Iterable[tuple[int, int]] = itertools.product(small, small)
+    if wide is not None:
+        above = range(largest + 1, wide + 1)
+        pairs = itertools.chain(itertools.product(small, above), itertools.product(above, small))
+    for left, right in pairs:
         if operation != "division":
             yield Question(operation, left, right)
         elif left > 0:

@@ -17,10 +17,12 @@ from skilljobs.tasks.questions import OPERATIONS, Question, draw_choices, layout
 FORMS = ("plain", "choices")
 
 
-def questions_of_split(split: str) -> dict[str, list[Question]]:
-    """Every question of each operation whose operand pair is in `split`."""
+def questions_of_split(split: str, wide: int | None = None) -> dict[str, list[Question]]:
+    """Every question of each operation whose operand pair is in `split`, up to 99 or with one operand up to `wide`."""
     return {
-        operation: [question for question in all_questions(operation) if operand_split(*question.operands) == split]
+        operation: [
+            question for question in all_questions(operation, wide=wide) if operand_split(*question.operands) == split
+        ]
         for operation in OPERATIONS
     }
 
