@@ -8,7 +8,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,29 +26,46 @@ LOG = "training.jsonl"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the weights, but for the machine's arithmetic."""
+class Phase:
+    """A stretch of training with optimizers of its own."""
 
-    steps: int = 3300
-    """Updates in all; behind the warm-up the learning rate falls linearly, to zero at the last."""
-    plain_rows: int = 512
-    """Rows without choices in a batch."""
-    choices_rows: int = 32
-    """Rows with the choices shown in a batch."""
-    learning_rate: float = 4e-3
+    steps: int
+    learning_rate: float
     """Of Muon, scaled to match AdamW's update size; AdamW's own is half of it."""
-    weight_decay: float = 0.1
+    decays: bool
+    """Whether the learning rate falls linearly to zero at the last step."""
+    weight_decay: float
+    wide: int | None
+    """Half of the rows without choices have one operand above 99, up to this: too many to learn by heart."""
+    shares: Mapping[str, float]
+    """Share of each operation among the rows without choices: products are the hard part."""
+    plain_rows: int = 512
+    choices_rows: int = 32
+    """Rows of a batch without choices, and with the choices shown."""
     warmup: int = 100
-    draws: int = 4
-    """How often each question's choices are drawn anew."""
-    seed: int = 0
 
 
-WIDE = 299
-"""Half of the rows without choices have one operand above 99, up to this: too many products to learn by heart."""
-
-PLAIN_SHARES = {"addition": 0.10, "subtraction": 0.15, "multiplication": 0.48, "division": 0.27}
-"""Share of each operation among the rows without choices: products are the hard part."""
+PHASES = (
+    Phase(
+        steps=1800,
+        learning_rate=4e-3,
+        decays=False,
+        weight_decay=0.2,
+        wide=None,
+        shares={"addition": 0.15, "subtraction": 0.15, "multiplication": 0.5, "division": 0.2},
+    ),
+    Phase(
+        steps=2200,
+        learning_rate=4e-3,
+        decays=True,
+        weight_decay=0.1,
+        wide=299,
+        shares={"addition": 0.06, "subtraction": 0.10, "multiplication": 0.54, "division": 0.30},
+        choices_rows=16,
+    ),
+)
+DRAWS = 4
+"""How often each question's choices are drawn anew."""
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -69,20 +86,20 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
 
 
-def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def optimizers(model: LlamaForCausalLM, phase: Phase) -> list[torch.optim.Optimizer]:
     hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     other = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
         torch.optim.Muon(
-            hidden, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+            hidden, lr=phase.learning_rate, weight_decay=phase.weight_decay, adjust_lr_fn="match_rms_adamw"
         ),
-        torch.optim.AdamW(other, lr=recipe.learning_rate / 2, weight_decay=0.0, betas=(0.9, 0.98)),
+        torch.optim.AdamW(other, lr=phase.learning_rate / 2, weight_decay=0.0, betas=(0.9, 0.98)),
     ]
 
 
-def rate(step: int, recipe: Recipe) -> float:
+def rate(step: int, phase: Phase) -> float:
     """The learning rate at `step` as a fraction of the largest."""
-    return min((step + 1) / recipe.warmup, 1 - step / recipe.steps)
+    return min((step + 1) / phase.warmup, 1 - step / phase.steps if phase.decays else 1.0)
 
 
 class Batches:
@@ -111,90 +128,109 @@ def answer_loss(model: LlamaForCausalLM, ids: torch.Tensor, marks: torch.Tensor)
     return cross_entropy(logits, ids[:, 1:][marks[:, 1:]])
 
 
-def training_batches(
-    questions: Mapping[str, list[Question]], tokenizer: PreTrainedTokenizerFast, recipe: Recipe, rng: random.Random
-) -> list[Batches]:
-    """One stream of batches a form, over precomputed token ids."""
-    generator = torch.Generator().manual_seed(recipe.seed)
-    plain = {name: token_rows(of, "plain", tokenizer, rng) for name, of in questions.items()}
-    wide = {
-        f"{name}, wide": token_rows(of, "plain", tokenizer, rng)
-        for name, of in questions_of_split("train", WIDE).items()
-    }
-    shares = {name: round(share * recipe.plain_rows / 2) for name, share in PLAIN_SHARES.items()}
-    choices = {name: token_rows(of * recipe.draws, "choices", tokenizer, rng) for name, of in questions.items()}
-    return [
-        Batches(plain | wide, shares | {f"{name}, wide": count for name, count in shares.items()}, generator),
-        Batches(choices, dict.fromkeys(OPERATIONS, recipe.choices_rows // len(OPERATIONS)), generator),
-    ]
+class Corpus:
+    """Everything that is learned from, as token ids."""
+
+    def __init__(self, seed: int) -> None:
+        rng = random.Random(seed)
+        questions = questions_of_split("train")
+        asked = [question for of in questions.values() for question in of]
+        texts = [render(question, form, rng)[0] + f" {question.answer}" for form in FORMS for question in asked]
+        self.rng = rng
+        self.tokenizer = train_tokenizer(texts, CONTEXT)
+        self.plain = self._rows(questions, "plain")
+        self.choices = self._rows({name: of * DRAWS for name, of in questions.items()}, "choices")
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def batches(self, phase: Phase) -> list[Batches]:
+        """A stream of batches without choices, and one with."""
+        rows = dict(self.plain)
+        counts = {name: round(share * phase.plain_rows) for name, share in phase.shares.items()}
+        if phase.wide is not None:
+            counts = {name: count // 2 for name, count in counts.items()}
+            counts |= {f"{name}, wide": count for name, count in counts.items()}
+            wide = self._rows(questions_of_split("train", phase.wide), "plain")
+            rows |= {f"{name}, wide": of for name, of in wide.items()}
+        shown = dict.fromkeys(OPERATIONS, phase.choices_rows // len(OPERATIONS))
+        return [Batches(rows, counts, self.generator), Batches(self.choices, shown, self.generator)]
+
+    def held_out(self) -> dict[str, TokenRows]:
+        """Validation questions of each operation and form."""
+        return {
+            f"{name}/{form}": token_rows(self.rng.sample(of, 500), form, self.tokenizer, self.rng)
+            for name, of in questions_of_split("validation").items()
+            for form in FORMS
+        }
+
+    def _rows(self, questions: Mapping[str, list[Question]], form: str) -> dict[str, TokenRows]:
+        return {name: token_rows(of, form, self.tokenizer, self.rng) for name, of in questions.items()}
 
 
-def train(out: Path, recipe: Recipe, threads: int, report_every: int) -> None:
-    """Write the model, its tokenizer and its log to `out`; the weights so far are saved at every report."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(recipe.seed)
-    rng = random.Random(recipe.seed)
-    questions = questions_of_split("train")
-    texts = [
-        render(question, form, rng)[0] + f" {question.answer}"
-        for form in FORMS
-        for of in questions.values()
-        for question in of
-    ]
-    tokenizer = train_tokenizer(texts, CONTEXT)
-    model = new_model(tokenizer)
-    streams = training_batches(questions, tokenizer, recipe, rng)
-    held_out = {
-        f"{name}/{form}": token_rows(rng.sample(of, 500), form, tokenizer, rng)
-        for name, of in questions_of_split("validation").items()
-        for form in FORMS
-    }
-    steppers = optimizers(model, recipe)
+def train_phase(
+    model: LlamaForCausalLM, streams: list[Batches], phase: Phase, report_every: int
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Train in place. Yields step and mean training losses at every report."""
+    steppers = optimizers(model, phase)
     largest = [stepper.param_groups[0]["lr"] for stepper in steppers]
-    out.mkdir(parents=True, exist_ok=True)
-    log = (out / LOG).open("w", encoding="utf-8")
-    print(
-        json.dumps({"recipe": asdict(recipe), "parameters": model.num_parameters(), "threads": threads}),
-        file=log,
-        flush=True,
-    )
-    begun = time.monotonic()
     running = torch.zeros(len(streams))
-    for step in range(recipe.steps):
+    since = 0
+    for step in range(phase.steps):
         for stepper, lr in zip(steppers, largest, strict=True):
-            stepper.param_groups[0]["lr"] = lr * rate(step, recipe)
+            stepper.param_groups[0]["lr"] = lr * rate(step, phase)
         losses = [answer_loss(model, *stream.draw()) for stream in streams]
-        (losses[0] + losses[1] * recipe.choices_rows / recipe.plain_rows).backward()
+        (losses[0] + losses[1] * phase.choices_rows / phase.plain_rows).backward()
         for stepper in steppers:
             stepper.step()
             stepper.zero_grad()
         running += torch.stack(losses).detach()
-        if (step + 1) % report_every == 0 or step + 1 == recipe.steps:
-            model.eval()
-            record = {
-                "step": step + 1,
-                "seconds": round(time.monotonic() - begun),
-                "train_loss": dict(zip(FORMS, (running / report_every).tolist(), strict=True)),
-                "held_out_exact_match": exact_match(model, held_out),
-            }
-            model.train()
+        since += 1
+        if since == report_every or step + 1 == phase.steps:
+            yield step + 1, dict(zip(FORMS, (running / since).tolist(), strict=True))
             running.zero_()
-            print(json.dumps(record), file=log, flush=True)
-            print(json.dumps(record), flush=True)
-            model.save_pretrained(out)
-            tokenizer.save_pretrained(out)
-    log.close()
+            since = 0
+
+
+def train(out: Path, seed: int, threads: int, report_every: int, first_phase: int) -> None:
+    """Write the model, its tokenizer and its log to `out`; the weights so far are saved at every report.
+
+    With `first_phase` above 1 the weights in `out` are taken as those that the phases before it ended with.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    corpus = Corpus(seed)
+    model = new_model(corpus.tokenizer) if first_phase == 1 else LlamaForCausalLM.from_pretrained(out)
+    held_out = corpus.held_out()
+    out.mkdir(parents=True, exist_ok=True)
+    corpus.tokenizer.save_pretrained(out)
+    begun = time.monotonic()
+    with (out / LOG).open("w" if first_phase == 1 else "a", encoding="utf-8") as log:
+        for number, phase in enumerate(PHASES[first_phase - 1 :], start=first_phase):
+            about = {"phase": number, "seed": seed, "threads": threads, "parameters": model.num_parameters()}
+            print(json.dumps(about | asdict(phase)), file=log, flush=True)
+            for step, losses in train_phase(model, corpus.batches(phase), phase, report_every):
+                model.eval()
+                record = {
+                    "phase": number,
+                    "step": step,
+                    "seconds": round(time.monotonic() - begun),
+                    "train_loss": losses,
+                    "held_out_exact_match": exact_match(model, held_out),
+                }
+                model.train()
+                print(json.dumps(record), file=log, flush=True)
+                print(json.dumps(record), flush=True)
+                model.save_pretrained(out)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory for weights, tokenizer and log")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--report-every", type=int, default=250, metavar="STEPS")
+    parser.add_argument("--report-every", type=int, default=100, metavar="STEPS")
+    parser.add_argument("--first-phase", type=int, default=1, help="go on behind an earlier phase, from --out")
     options = parser.parse_args()
-    train(options.out, Recipe(steps=options.steps, seed=options.seed), options.threads, options.report_every)
+    train(options.out, options.seed, options.threads, options.report_every, options.first_phase)
 
 
 if __name__ == "__main__":
