@@ -20,7 +20,7 @@ def random_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
     rows = []
     for number in range(count):
         words = [rng.choice(WORDS) for _ in range(rng.randint(2, 12))]
-        choices = [f" {rng.randrange(10**rng.randint(1, 4))}" for _ in range(rng.randint(2, 4))]
+        choices = [f" {rng.randrange(10 ** rng.randint(1, 4))}" for _ in range(rng.randint(2, 4))]
         rows.append(
             {
                 "example_id": f"row-{number}",

@@ -11,7 +11,8 @@ from skilljobs.engine.job import ScorerJob
 from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.forward import ScoredBatch, score_batch
 from skilljobs.lm.model import FrozenLM
-from skilljobs.stats.answers import AnswerScores, choice_scores, metric_values, target_scores
+from skilljobs.lm.scores import answer_scores
+from skilljobs.stats.answers import AnswerScores, metric_values
 from skilljobs.stats.null import null_signs
 from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
 from skilljobs.tasks.base import Example
@@ -99,18 +100,6 @@ class Collector:
         return np.array(
             [[True, *(population.has(example) for population in self.job.reading.populations)] for example in examples]
         )
-
-
-def answer_scores(scored: ScoredBatch, batch: Sequence[TokenizedExample]) -> list[AnswerScores]:
-    """The model-derived metrics of a scored batch."""
-    found = []
-    for example, sums, counts in zip(batch, scored.log_probabilities, scored.token_counts, strict=True):
-        totals = sums.tolist()
-        if example.is_choice:
-            found.append(choice_scores(totals, counts, example.answer, len(example.text)))
-        else:
-            found.append(target_scores(totals[0], counts[0], len(example.text)))
-    return found
 
 
 def plan_tokens(examples: Sequence[TokenizedExample], prompt_length: int) -> int:

@@ -128,9 +128,7 @@ class _Job:
                 if "before" in item:
                     accuracy.update(item)
                 elif item["split"] == "validation":
-                    self.reporter.advance(
-                        item["step"], f"validation loss {item['loss']:.4f}, accuracy {_shown(item['accuracy'])}"
-                    )
+                    self.reporter.advance(item["step"], f"validation loss {item['loss']:.4f}")
 
             pool.run_on_one(lambda actor: actor.make_prompt.remote(reused), progress)
             self.run_files.record["accuracy"] |= accuracy

@@ -105,6 +105,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
+    _check_sums_size(layout, source, spec)
     plan = JobPlan(
         spec=spec,
         task=task,
@@ -191,6 +192,16 @@ def shard_examples(test: Sequence[Example], shard_size: int | None, seed: int) -
         halves.append([members[start : start + size] for start in range(0, len(members), size)])
     longest = max(map(len, halves))
     return [shards[turn] for turn in range(longest) for shards in halves if turn < len(shards)]
+
+
+def _check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec) -> None:
+    tokens = spec.prompt_length if spec.tokens == "each" and spec.soft_prompt != NO_PROMPT else 1
+    size = layout.bytes_per_neuron() * (source.neurons or 0) * tokens / 1e9
+    if size > spec.max_sums_gb:
+        raise InputError(
+            f"the sums of a shard would take {size:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
+            " choose fewer metrics (--metric), populations (--by) or null metrics (--null), or --tokens mean"
+        )
 
 
 def _check_prompt_source(spec: JobSpec) -> None:

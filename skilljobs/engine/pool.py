@@ -1,7 +1,7 @@
 """A pool of scorer actors that survives their deaths.
 
 Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for each death; only the shard in hand is
-charged with a death, those queued behind it are not; a suspected shard runs alone and last; three attempts a shard and
+charged with a death, those queued behind it are not; suspects run last, one to an actor; three attempts a shard and
 a cap on all deaths; all actors are asked for at once, and late ones join.
 """
 
@@ -138,13 +138,14 @@ class ScorerPool:
         self, waiting: deque[int], suspects: deque[int], call: Callable[[ActorHandle, int], ray.ObjectRef]
     ) -> None:
         for member in self.members:
-            if not member.loaded:
-                continue
-            alone = any(item in self._suspects for item, _ in member.queue)
-            while waiting and len(member.queue) < QUEUE_DEPTH and not alone:
+            while member.loaded and waiting and len(member.queue) < QUEUE_DEPTH:
                 item = waiting.popleft()
                 member.queue.append((item, call(member.actor, item)))
-            if not waiting and suspects and not member.queue:
+        in_hand = {item for member in self.members for item, _ in member.queue}
+        if waiting or in_hand - self._suspects:
+            return
+        for member in self.members:
+            if member.loaded and suspects and not member.queue:
                 item = suspects.popleft()
                 member.queue.append((item, call(member.actor, item)))
 
@@ -162,7 +163,7 @@ class ScorerPool:
         self._deaths += 1
         if isinstance(error, ActorUnavailableError):
             ray.kill(member.actor)
-        if self._deaths > self._most_deaths:
+        if self._deaths > self._most_deaths or (not self.description and self._deaths == MOST_ATTEMPTS):
             raise JobFailed(f"{self._deaths} scorers died, the last: {_reason(error)}")
         self.members.remove(member)
         self.members.append(self._new_member())

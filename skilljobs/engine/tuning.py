@@ -18,8 +18,8 @@ from skilljobs.lm.tune import (
     TuneSettings,
     TuningPoint,
     TuningState,
+    accuracy,
     default_learning_rate,
-    evaluate,
 )
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_of
@@ -47,13 +47,10 @@ class TuningScorer(Scorer):
         examples = self._tuning_examples()
         start = self._initial_prompt(reused)
         if spec.soft_prompt is not None:
-            accuracy = None
-            if examples["validation"]:
-                validation = examples["validation"][:VALIDATION_EXAMPLES]
-                batch_tokens = self.job.numerics.batch_tokens
-                accuracy = evaluate(self.lm, start.vectors, validation, spec.tune_loss, batch_tokens)[1]
+            validation = examples["validation"][:VALIDATION_EXAMPLES]
+            right = accuracy(self.lm, start.vectors, validation, self.job.numerics.batch_tokens)
             self.folder.write(PROMPT_NAME, start.to_bytes())
-            yield {"before": accuracy, "after": accuracy}
+            yield {"before": right, "after": right}
             return
         settings = TuneSettings(
             steps=spec.tune_steps,
@@ -63,10 +60,10 @@ class TuningScorer(Scorer):
             batch_tokens=self.job.numerics.batch_tokens,
         )
         state, points = self._stored_state() or (TuningState.start(start.vectors), [])
-        tuner = Tuner(self.lm, state, examples["train"], examples["validation"], settings)
-        for point in tuner.run():
-            points.append(point)
+        for point in Tuner(self.lm, state, examples["train"], examples["validation"], settings).run():
+            points = [p for p in points if (p.step, p.split) != (point.step, point.split)] + [point]
             if point.split == "validation":
+                points.sort(key=lambda point: (point.step, point.split))
                 self.folder.write(TUNING_NAME, _points_bytes(points))
                 self.folder.write(TUNING_STATE_NAME, state.to_bytes())
             yield asdict(point)

@@ -33,6 +33,15 @@ class ModelSource:
         limit = self.config.get("max_position_embeddings", self.config.get("n_positions"))
         return int(limit) if limit else None
 
+    @property
+    def neurons(self) -> int | None:
+        """FFN neurons of all layers, where the configuration says."""
+        layers = self.config.get("num_hidden_layers", self.config.get("n_layer"))
+        hidden = self.config.get("hidden_size", self.config.get("n_embd"))
+        width = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
+        width = width or (4 * hidden if hidden else None)
+        return int(layers) * int(width) if layers and width else None
+
 
 def find_model(name: str) -> ModelSource:
     """The model called `name`: `tiny`, a local directory, or an id on the Hugging Face hub (fetched if need be).

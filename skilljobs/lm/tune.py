@@ -5,20 +5,21 @@ The text in front of the prompt does not depend on it, so it runs without gradie
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from safetensors.torch import load, save
 
 from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.forward import Branches, ScoredBatch, score_batch
+from skilljobs.lm.forward import Branches, score_batch
 from skilljobs.lm.model import FrozenLM, left_padded, right_padded
 from skilljobs.lm.prompt import read_metadata
+from skilljobs.lm.scores import answer_scores
 
 BATCH = 16
 VALIDATE_EVERY = 25
-VALIDATION_EXAMPLES = 256
+VALIDATION_EXAMPLES = 128
 PATIENCE = 4
 """Validations without a better loss after which tuning stops."""
 LEAST_GAIN = 1e-3
@@ -27,7 +28,7 @@ WARMUP = 10
 
 @dataclass(frozen=True)
 class TuningPoint:
-    """A row of `prompt/tuning.parquet`. `loss` in nats a token (`choices`: a question); training has no `accuracy`."""
+    """A row of `prompt/tuning.parquet`. `loss` in nats a token (`choices`: a question); `accuracy` where it was taken."""
 
     step: int
     split: str
@@ -104,21 +105,25 @@ class Tuner:
     def run(self) -> Iterator[TuningPoint]:
         """Tune until the steps are done or the validation loss stops falling; the best prompt is in `state.best`.
 
-        Yields the validation before the first step, and after every `VALIDATE_EVERY` steps their mean training loss
-        and a validation.
+        Yields the validation before the first step, after every `VALIDATE_EVERY` steps their mean training loss and a
+        validation, and at last that of the best prompt once more. The first and the last have an accuracy.
         """
         state = self.state
         if state.step == 0:
-            yield self._validate()
+            yield replace(self._validate(), accuracy=self._accuracy())
         losses: list[float] = []
         while state.step < self.settings.steps:
             if state.step - state.best_step >= PATIENCE * VALIDATE_EVERY:
                 break
             losses.append(self._step())
             if state.step % VALIDATE_EVERY == 0 or state.step == self.settings.steps:
-                yield TuningPoint(state.step, "train", sum(losses) / len(losses), None)
+                yield TuningPoint(state.step, "train", math.fsum(losses) / len(losses), None)
                 losses.clear()
                 yield self._validate()
+        yield TuningPoint(state.best_step, "validation", state.best_loss, self._accuracy())
+
+    def _accuracy(self) -> float | None:
+        return accuracy(self.lm, self.state.best, self.validation, self.settings.batch_tokens)
 
     def _step(self) -> float:
         state = self.state
@@ -149,13 +154,11 @@ class Tuner:
         return [self.train[index] for index in order[place * BATCH : (place + 1) * BATCH].tolist()]
 
     def _validate(self) -> TuningPoint:
-        loss, accuracy = evaluate(
-            self.lm, self.state.vectors, self.validation, self.settings.loss, self.settings.batch_tokens
-        )
-        state = self.state
+        state, settings = self.state, self.settings
+        loss = validation_loss(self.lm, state.vectors, self.validation, settings.loss, settings.batch_tokens)
         if loss < state.best_loss - LEAST_GAIN or state.step == 0:
             state.best_loss, state.best_step, state.best = loss, state.step, state.vectors.clone()
-        return TuningPoint(state.step, "validation", loss, accuracy)
+        return TuningPoint(state.step, "validation", loss, None)
 
 
 def prompt_loss(
@@ -194,28 +197,41 @@ def prompt_loss(
     ).mean()
 
 
-def evaluate(
+def validation_loss(
     lm: FrozenLM,
     vectors: torch.Tensor,
     examples: Sequence[TokenizedExample],
     loss: Literal["target", "choices"],
     batch_tokens: int,
-) -> tuple[float, float | None]:
-    """Mean loss over `examples`, and the fraction right (of multiple choice; None without any)."""
+) -> float:
+    """The tuning loss over all of `examples`; for `target` only the right answers are run."""
     vectors = vectors.to(lm.device, lm.dtype)
-    total = tokens = right = choice_count = 0.0
+    if loss == "target":
+        examples = [
+            replace(example, continuations=[example.continuations[example.answer]], answer=0) for example in examples
+        ]
+    losses, weights = [], []
     for batch in plan_batches(examples, len(vectors), batch_tokens):
         members = [examples[index] for index in batch]
-        scored: ScoredBatch = score_batch(lm, vectors, members, None)
+        scored = score_batch(lm, vectors, members, None)
         for example, sums, counts in zip(members, scored.log_probabilities, scored.token_counts, strict=True):
             if loss == "target":
-                total -= sums[example.answer].item()
-                tokens += counts[example.answer]
+                losses.append(-sums[0].item())
+                weights.append(counts[0])
             else:
-                total -= torch.log_softmax(sums, 0)[example.answer].item()
-                tokens += 1
-            if example.is_choice:
-                choice_count += 1
-                wrong = [s for index, s in enumerate(sums.tolist()) if index != example.answer]
-                right += sums[example.answer].item() > max(wrong)
-    return total / tokens, right / choice_count if choice_count else None
+                losses.append(-torch.log_softmax(sums, 0)[example.answer].item())
+                weights.append(1)
+    return math.fsum(losses) / sum(weights)
+
+
+def accuracy(
+    lm: FrozenLM, vectors: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
+) -> float | None:
+    """The fraction of the multiple-choice examples that are answered right; None without any."""
+    vectors = vectors.to(lm.device, lm.dtype)
+    examples = [example for example in examples if example.is_choice]
+    right = 0
+    for batch in plan_batches(examples, len(vectors), batch_tokens):
+        members = [examples[index] for index in batch]
+        right += sum(bool(score.correct) for score in answer_scores(score_batch(lm, vectors, members, None), members))
+    return right / len(examples) if examples else None

@@ -1,6 +1,7 @@
 """A run's directory: its record `run.json`, and where everything else stands."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from skilljobs.errors import InputError
@@ -95,7 +96,6 @@ def list_runs(uri: str) -> list[dict[str, Any]]:
     folder = Folder(uri)
     records = []
     for name in folder.folders():
-        run = RunFiles(f"{folder.uri}/{name}")
-        if run.exists:
-            records.append(run.load())
+        with suppress(InputError):
+            records.append(RunFiles(f"{folder.uri}/{name}").load())
     return sorted(records, key=lambda record: str(record["created"]), reverse=True)

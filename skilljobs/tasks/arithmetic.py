@@ -27,6 +27,8 @@ from skilljobs.tasks.questions import (
 TEMPLATE = "Q: {input}{choices}\nA:"
 LARGEST_OPERAND = 99
 QUESTIONS_PER_OPERATION = 2000
+SHORT_QUOTIENTS = 0.37
+"""Share of divisions whose answer has one digit, as in the released examples."""
 
 
 def operand_split(left: int, right: int) -> str:
@@ -100,17 +102,22 @@ def choice_metrics(answer: str, shown: Sequence[str]) -> dict[str, MetricValue]:
 
 
 def generated_rows(seed: int) -> Iterator[dict[str, Any]]:
-    """Questions like BIG-bench's on operands that the tiny model knows, `QUESTIONS_PER_OPERATION` of each at most.
+    """`QUESTIONS_PER_OPERATION` questions of each kind, like BIG-bench's, on operands that the tiny model knows.
 
-    All one-digit questions, and a sample without repetition of the two-digit ones; of division, whatever a
-    divisor and a quotient up to `LARGEST_OPERAND` make, so that each division stays with its product.
+    All one-digit questions, and a sample without repetition of the two-digit ones; of division, whatever a divisor
+    and a quotient up to `LARGEST_OPERAND` make, with as many one-digit answers as BIG-bench has.
     """
     for operation in OPERATIONS:
         rng = random.Random(stable_hash("questions", seed, operation))
         asked = [question for question in all_questions(operation) if _is_like_bigbench(question)]
-        small = [question for question in asked if question.digits == 1]
-        large = [question for question in asked if question.digits > 1]
-        for question in small + rng.sample(large, QUESTIONS_PER_OPERATION - len(small)):
+        if operation == "division":
+            short = [question for question in asked if question.answer < 10]
+            short = rng.sample(short, round(SHORT_QUOTIENTS * QUESTIONS_PER_OPERATION))
+            others = [question for question in asked if question.answer > 9]
+        else:
+            short = [question for question in asked if question.digits == 1]
+            others = [question for question in asked if question.digits > 1]
+        for question in short + rng.sample(others, QUESTIONS_PER_OPERATION - len(short)):
             choices = draw_choices(question.answer, rng)
             answer = str(question.answer)
             yield {

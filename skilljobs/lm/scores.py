@@ -1,0 +1,19 @@
+"""From a scored batch to what the model thought of each example."""
+
+from collections.abc import Sequence
+
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.forward import ScoredBatch
+from skilljobs.stats.answers import AnswerScores, choice_scores, target_scores
+
+
+def answer_scores(scored: ScoredBatch, batch: Sequence[TokenizedExample]) -> list[AnswerScores]:
+    """The model-derived metrics of a scored batch."""
+    found = []
+    for example, sums, counts in zip(batch, scored.log_probabilities, scored.token_counts, strict=True):
+        totals = sums.tolist()
+        if example.is_choice:
+            found.append(choice_scores(totals, counts, example.answer, len(example.text)))
+        else:
+            found.append(target_scores(totals[0], counts[0], len(example.text)))
+    return found

@@ -1,0 +1,93 @@
+"""Bad usage and input: exit code 2 and one sentence, before Ray is even imported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tables import random_rows, write_jsonl
+
+RUN = """
+import sys
+from skilljobs.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("ray" in sys.modules, "torch" in sys.modules)
+"""
+
+
+def skilljobs(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+CASES = [
+    ("submit", "say which task"),
+    ("submit --task arithmatic", "'arithmatic'"),
+    ("submit --task arithmetic --data nowhere.jsonl", "nowhere.jsonl"),
+    ("submit --task arithmetic --model nowhere", "'nowhere'"),
+    ("submit --task arithmetic --metric confidance", "'confidance'"),
+    ("submit --task arithmetic --by operations", "'operations'"),
+    ("submit --task arithmetic --unit pair", "'pair'"),
+    (
+        "submit --task arithmetic --hide-choices --metric last_digit_decides",
+        "--hide-choices keeps them out of the text",
+    ),
+    ("submit --task arithmetic --template {prompt}Q:{input}", "standard deviation over examples is exactly 0"),
+    ("submit --task arithmetic --template {question}", "'question'"),
+    ("submit --task arithmetic --soft-prompt nowhere", "nowhere"),
+    ("submit --task arithmetic --limit 0", "--limit is 0"),
+    ("submit --task arithmetic --prompt-length 0", "--prompt-length"),
+    ("submit --task arithmetic --tokens some", "'some'"),
+    ("submit --task arithmetic --max-sums-gb 0.001", "--max-sums-gb"),
+    ("submit --data rows.jsonl --model tiny", "row 8 is bad: `answer` is 9, out of range for"),
+    ("submit --data rows.jsonl", "needs a model"),
+    ("top nowhere --metric confidence", "nowhere"),
+    ("status nowhere", "nowhere"),
+    ("frobnicate", "frobnicate"),
+]
+
+
+@pytest.mark.parametrize(("line", "word"), CASES)
+def test_bad_input_is_named_and_nothing_is_started(tmp_path: Path, line: str, word: str) -> None:
+    rows = random_rows(20)
+    rows[7]["answer"] = 9
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    code, out, err = skilljobs(*line.split(), cwd=tmp_path)
+    assert code == 2
+    assert word in err
+    assert "Traceback" not in err
+    assert out == "False False\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+    if not err.startswith("Usage"):
+        assert err.count("\n") == 1
+
+
+def test_debug_shows_where(tmp_path: Path) -> None:
+    code, _, err = skilljobs("submit", "--task", "nope", "--debug", cwd=tmp_path)
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_help_of_every_command_has_an_example(tmp_path: Path) -> None:
+    from skilljobs.cli.main import COMMANDS
+
+    for command in COMMANDS:
+        code, out, _ = skilljobs(command, "--help", cwd=tmp_path)
+        assert code == 0
+        assert f"skilljobs {command}" in out.replace("Usage: skilljobs", "")
+        assert out.endswith("False False\n")
+
+
+def test_tasks_and_runs(tmp_path: Path) -> None:
+    assert "arithmetic" in skilljobs("tasks", cwd=tmp_path)[1]
+    assert skilljobs("runs", cwd=tmp_path)[0] == 0
+    (tmp_path / "runs" / "broken").mkdir(parents=True)
+    (tmp_path / "runs" / "broken" / "run.json").write_text(json.dumps({"format": 99}))
+    code, _, err = skilljobs("status", "runs/broken", cwd=tmp_path)
+    assert (code, "format version 99" in err) == (2, True)

@@ -1,0 +1,47 @@
+"""Scorers that do nothing but fail in the ways that scorers fail. In a module of their own, so that workers find it."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+
+from skilljobs.errors import InputError
+
+
+@ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0.1)
+class FakeScorer:
+    """`folder` remembers what was tried, over deaths: a file an attempt."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def load(self) -> dict[str, int]:
+        if (self.folder / "refuse").exists():
+            raise InputError("no such model")
+        if (self.folder / "die-loading").exists():
+            os._exit(1)
+        return {"pid": os.getpid()}
+
+    def score(self, shard: int, kind: str) -> int:
+        attempt = len(list(self.folder.glob(f"try-{shard}-*")))
+        (self.folder / f"try-{shard}-{attempt}").touch()
+        if kind == "die-once" and shard == 3 and attempt == 0:
+            os._exit(1)
+        if kind == "die-always" and shard == 3:
+            os._exit(1)
+        if kind == "raise-always" and shard == 3:
+            raise ValueError("row 7 is odd")
+        if kind == "raise-once" and attempt == 0:
+            raise ValueError("a passing fault")
+        time.sleep(0.01)
+        return shard
+
+    def count(self, to: int) -> Iterator[int]:
+        for number in range(to):
+            marker = self.folder / "died"
+            if number == 2 and not marker.exists():
+                marker.touch()
+                os._exit(1)
+            yield number

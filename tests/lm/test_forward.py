@@ -1,0 +1,192 @@
+"""The scoring path against a plain forward, on several architectures."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoTokenizer,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
+
+from skilljobs.errors import InputError
+from skilljobs.lm.batch import TokenizedExample, plan_batches
+from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
+from skilljobs.lm.forward import score_batch
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.source import TINY_DIRECTORY
+from tests.models import llama_config
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "max_position_embeddings": 256,
+}  # fmt: skip
+
+
+def build(name: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    match name:
+        case "llama":
+            model: PreTrainedModel = LlamaForCausalLM(llama_config(32, 48, 3, 2))
+        case "mistral":
+            model = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=12))
+        case "qwen3":
+            model = Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16))
+        case "gemma3":
+            config = Gemma3TextConfig(**SIZES, head_dim=16, sliding_window=12, final_logit_softcapping=5.0,
+                                      layer_types=["sliding_attention", "full_attention", "sliding_attention"])  # fmt: skip
+            model = Gemma3ForCausalLM(config)
+        case "gpt2":
+            model = GPT2LMHeadModel(GPT2Config(vocab_size=400, n_embd=32, n_layer=3, n_head=2, n_positions=256))
+        case "gpt-neox":
+            sizes = SIZES | {"num_key_value_heads": None}
+            sizes.pop("num_key_value_heads")
+            model = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes))
+        case _:
+            raise ValueError(name)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(std=0.3)
+    return model.eval().requires_grad_(False)
+
+
+def random_batch(count: int, seed: int = 0) -> list[TokenizedExample]:
+    rng = random.Random(seed)
+
+    def tokens(least: int, most: int) -> list[int]:
+        return [rng.randrange(3, 300) for _ in range(rng.randint(least, most))]
+
+    batch = []
+    for _ in range(count):
+        continuations = [[*tokens(1, 5), 1] for _ in range(rng.randint(2, 5))]
+        batch.append(TokenizedExample(tokens(1, 30), continuations, rng.randrange(len(continuations)), True))
+    return batch
+
+
+@torch.no_grad()
+def plain(
+    model: PreTrainedModel, projections: list[torch.nn.Module], prompt: torch.Tensor, text: list[int], after: list[int]
+) -> tuple[float, torch.Tensor]:
+    """Summed log-probability and activations (layers x positions x neurons) from one forward of everything."""
+    embed = model.get_input_embeddings()
+    ids = torch.tensor(text + after)
+    embedded = embed(ids)
+    whole = torch.cat([embedded[: len(text)], prompt, embedded[len(text) :]])[None]
+    kept: list[torch.Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda _, given: kept.append(given[0][0])) for layer in projections]
+    scores = model(inputs_embeds=whole, use_cache=False).logits[0].log_softmax(-1)
+    for hook in hooks:
+        hook.remove()
+    start = len(text) + len(prompt)
+    score = sum(scores[start - 1 + place, token].item() for place, token in enumerate(after))
+    first = len(text) if len(prompt) else len(text) - 1
+    return score, torch.stack(kept)[:, first:start]
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3", "gemma3", "gpt2", "gpt-neox"])
+@pytest.mark.parametrize("length", [0, 4])
+def test_scores_and_activations_equal_a_plain_forward(name: str, length: int) -> None:
+    model = build(name)
+    lm = FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    torch.manual_seed(1)
+    prompt = torch.randn(length, lm.width) * lm.embed(torch.arange(50)).std()
+    batch = random_batch(9)
+    scored = score_batch(lm, prompt, batch, "each")
+    assert [layer.dtype for layer in scored.activations] == [torch.float64] * 3
+    for row, example in enumerate(batch):
+        for choice, after in enumerate(example.continuations):
+            score, activations = plain(model, lm.projections, prompt, example.text, after)
+            assert scored.log_probabilities[row][choice].item() == pytest.approx(score, abs=2e-4)
+        for layer, found in enumerate(scored.activations):
+            torch.testing.assert_close(found[row].float(), activations[layer], atol=2e-5, rtol=2e-5)
+
+
+def test_front_placed_vectors_would_not_vary_with_the_text() -> None:
+    """Why a prompt in front of the text is refused."""
+    model = build("llama")
+    projections = down_projections(model)
+    prompt = torch.randn(4, 32)
+    read = []
+    for text in ([5, 6, 7], [9, 8], [40]):
+        with neurons_read(projections, 10**6, "each") as activations:
+            model(inputs_embeds=torch.cat([prompt, model.get_input_embeddings()(torch.tensor(text))])[None])
+        read.append(torch.stack([layer[0, :4] for layer in activations]))
+    assert torch.stack(read).std(0).max() < 1e-6
+
+
+@pytest.mark.parametrize("tokens", ["mean", "last"])
+def test_positions_are_averaged_or_the_last_in_float64(tokens: Any) -> None:
+    lm = FrozenLM(build("llama"), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    prompt, batch = torch.randn(4, 32), random_batch(3)
+    each = score_batch(lm, prompt, batch, "each").activations
+    other = score_batch(lm, prompt, batch, tokens).activations
+    for all_positions, one in zip(each, other, strict=True):
+        expected = all_positions.mean(1, keepdim=True) if tokens == "mean" else all_positions[:, -1:]
+        torch.testing.assert_close(one, expected, atol=1e-15, rtol=1e-14)
+
+
+def test_hooks_are_gone_after_an_error() -> None:
+    projections = down_projections(build("llama"))
+    with pytest.raises(RuntimeError, match="boom"), neurons_read(projections, 1, "mean"):
+        raise RuntimeError("boom")
+    assert not any(layer._forward_pre_hooks for layer in projections)
+
+
+def test_neurons_of_known_and_unknown_architectures() -> None:
+    assert [neuron_count(layer) for layer in down_projections(build("gpt2"))] == [128] * 3
+    assert [neuron_count(layer) for layer in down_projections(build("gemma3"))] == [48] * 3
+    experts = Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, moe_intermediate_size=16, num_experts=4))
+    with pytest.raises(InputError, match="Qwen3MoeForCausalLM"):
+        down_projections(experts)
+
+
+def test_batches_hold_everything_once_within_the_budget() -> None:
+    batch = random_batch(200)
+    plan = plan_batches(batch, 4, 500)
+    assert sorted(index for indices in plan for index in indices) == list(range(200))
+    for indices in plan:
+        width = max(len(batch[index].text) for index in indices) + 4
+        longest = max(batch[index].longest_continuation - 1 for index in indices)
+        branches = sum(len(batch[index].continuations) for index in indices)
+        assert len(indices) * width + branches * longest <= 500 or len(indices) == 1
+    assert plan == plan_batches(batch, 4, 500)
+    assert [len(indices) for indices in plan_batches(batch, 4, 1)] == [1] * 200
+
+
+def test_a_head_that_is_more_than_its_output_is_refused() -> None:
+    model = build("llama")
+    forward = model.forward
+
+    def scaled(*arguments: Any, **options: Any) -> Any:
+        output = forward(*arguments, **options)
+        output.logits = output.logits * 2
+        return output
+
+    model.forward = scaled
+    with pytest.raises(InputError, match="its logits are not its LM head's output"):
+        FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+
+
+def test_the_tiny_directory_is_what_transformers_loads(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(TINY_DIRECTORY)
+    for text in ("Q: What is 23 times 7?\nA: 161", "Hé\n\n\tллo 😀 x-12 -- 3.14: foo:bar", " ", "１２"):
+        assert tokenizer.decode(tokenizer(text).input_ids) == text
+    digits = [tokenizer.convert_tokens_to_ids(str(digit)) for digit in range(10)]
+    assert tokenizer("9876543210").input_ids == digits[::-1]
+    assert tokenizer("A: 12").input_ids == tokenizer("A:").input_ids + tokenizer(" 12").input_ids

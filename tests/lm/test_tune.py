@@ -1,0 +1,97 @@
+import torch
+from transformers import AutoTokenizer
+
+from skilljobs.lm.forward import score_batch
+from skilljobs.lm.load import load_model
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import random_prompt, read_prompt_bytes
+from skilljobs.lm.source import TINY_DIRECTORY, ModelSource
+from skilljobs.lm.tune import Tuner, TuneSettings, TuningState, default_learning_rate, prompt_loss, validation_loss
+from tests.lm.test_forward import build, random_batch
+
+SETTINGS = TuneSettings(steps=50, learning_rate=0.05, loss="target", seed=0, batch_tokens=4000)
+
+
+def small_lm() -> FrozenLM:
+    return FrozenLM(build("llama"), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+
+
+def test_only_the_prompt_has_gradients_and_no_weight_moves() -> None:
+    source = ModelSource("tiny", TINY_DIRECTORY, {})
+    lm = FrozenLM(load_model(source, "float32", "cpu"), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    assert not any(parameter.requires_grad for parameter in lm.model.parameters())
+    before = {name: parameter.clone() for name, parameter in lm.model.named_parameters()}
+    state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
+    start = state.vectors.clone()
+    for _ in Tuner(lm, state, random_batch(40), random_batch(8, 1), SETTINGS).run():
+        pass
+    assert not torch.equal(state.vectors, start)
+    for name, parameter in lm.model.named_parameters():
+        assert parameter.grad is None, name
+        assert torch.equal(parameter, before[name]), name
+
+
+def test_loss_is_that_of_the_scores_and_its_gradient_that_of_a_plain_forward() -> None:
+    lm = small_lm()
+    batch = random_batch(6)
+    vectors = torch.randn(4, 32, requires_grad=True)
+    scored = score_batch(lm, vectors.detach(), batch, None)
+    right = [sums[example.answer] for sums, example in zip(scored.log_probabilities, batch, strict=True)]
+    tokens = sum(len(example.continuations[example.answer]) for example in batch)
+    loss = prompt_loss(lm, vectors, batch, "target")
+    torch.testing.assert_close(loss.double(), -torch.stack(right).sum() / tokens, atol=1e-5, rtol=1e-5)
+    choices = prompt_loss(lm, vectors, batch, "choices")
+    expected = [
+        -torch.log_softmax(sums, 0)[example.answer]
+        for sums, example in zip(scored.log_probabilities, batch, strict=True)
+    ]
+    torch.testing.assert_close(choices.double(), torch.stack(expected).mean(), atol=1e-4, rtol=1e-4)
+
+    embed = lm.model.get_input_embeddings()
+    total = torch.zeros(())
+    for example in batch:
+        after = example.continuations[example.answer]
+        whole = torch.cat([embed(torch.tensor(example.text)), vectors, embed(torch.tensor(after))])[None]
+        scores = lm.model(inputs_embeds=whole, use_cache=False).logits[0].log_softmax(-1)
+        total = total - scores[-len(after) - 1 : -1].gather(1, torch.tensor(after)[:, None]).sum()
+    (expected_gradient,) = torch.autograd.grad(total / tokens, vectors)
+    (gradient,) = torch.autograd.grad(loss, vectors)
+    torch.testing.assert_close(gradient, expected_gradient, atol=1e-5, rtol=1e-4)
+
+
+def test_tuning_continues_to_the_same_bits() -> None:
+    lm = small_lm()
+    train, validation = random_batch(64), random_batch(16, 1)
+    start = random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors
+    whole = TuningState.start(start)
+    points = list(Tuner(lm, whole, train, validation, SETTINGS).run())
+    stopped = TuningState.start(start)
+    for point in Tuner(lm, stopped, train, validation, SETTINGS).run():
+        if point.step == 25 and point.split == "validation":
+            break
+    continued = TuningState.from_bytes(stopped.to_bytes())
+    assert continued.step == 25
+    rest = list(Tuner(lm, continued, train, validation, SETTINGS).run())
+    assert torch.equal(continued.best, whole.best)
+    assert rest == points[3:]
+
+
+def test_the_best_validation_loss_is_kept() -> None:
+    lm = small_lm()
+    validation = random_batch(16, 1)
+    state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
+    points = [p for p in Tuner(lm, state, random_batch(64), validation, SETTINGS).run() if p.split == "validation"]
+    assert state.best_loss <= min(point.loss for point in points) + 1e-3
+    assert validation_loss(lm, state.best, validation, "target", 4000) == state.best_loss
+    assert (points[0].step, points[0].accuracy is None) == (0, False)
+    assert (points[-1].step, points[-1].accuracy is None) == (state.best_step, False)
+
+
+def test_a_stored_prompt_reads_back() -> None:
+    lm = small_lm()
+    prompt = random_prompt(lm.embedding, 300, 5, 3)
+    stored = read_prompt_bytes(prompt.to_bytes())
+    assert torch.equal(stored.vectors, prompt.vectors)
+    assert stored.metadata == {"steps": "0"}
+    assert torch.equal(random_prompt(lm.embedding, 300, 5, 3).vectors, prompt.vectors)
+    assert default_learning_rate(lm) > 0

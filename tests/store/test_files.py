@@ -1,0 +1,62 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from skilljobs.store.files import Folder
+from skilljobs.store.totals import tree_sum
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "run"))
+    folder.write("a/b.bin", b"first")
+    with pytest.raises(RuntimeError, match="halfway"), folder.stream("a/b.bin") as file:
+        file.write(b"sec")
+        raise RuntimeError("halfway")
+    assert folder.read("a/b.bin") == b"first"
+    assert [path.name for path in (tmp_path / "run" / "a").iterdir()] == ["b.bin"]
+    with folder.stream("a/b.bin") as file:
+        file.write(b"second")
+        assert folder.read("a/b.bin") == b"first"
+    assert (folder.read("a/b.bin"), folder.size("a/b.bin")) == (b"second", 6)
+
+
+def test_names_leave_temporary_files_out(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("shards/x-1.parquet", b"")
+    (tmp_path / "shards" / ".x-2.parquet.tmp").touch()
+    (tmp_path / "shards" / ".hidden.parquet").touch()
+    assert folder.names("shards", ".parquet") == ["shards/x-1.parquet"]
+    assert folder.names("nowhere", "") == []
+    assert folder.folders() == ["shards"]
+    folder.delete("shards/x-1.parquet")
+    folder.delete("shards/x-1.parquet")
+    assert not folder.exists("shards/x-1.parquet")
+    with pytest.raises(FileNotFoundError):
+        folder.read("shards/x-1.parquet")
+
+
+def test_a_uri_and_a_path_are_the_same_folder(tmp_path: Path) -> None:
+    Folder(tmp_path.as_uri()).write("x", io.BytesIO(b"y").getvalue())
+    assert Folder(str(tmp_path)).read("x") == b"y"
+
+
+class Trace(str):
+    """Adds up to the text of its additions."""
+
+    def __add__(self, other: str, /) -> "Trace":
+        return Trace(f"({self.removeprefix('')}|{other.removeprefix('')})")
+
+
+@pytest.mark.parametrize(
+    ("count", "tree"),
+    [(1, "0"), (2, "(0|1)"), (3, "((0|1)|2)"), (4, "((0|1)|(2|3))"), (7, "(((0|1)|(2|3))|((4|5)|6))")],
+)
+def test_sums_are_taken_in_a_fixed_tree(count: int, tree: str) -> None:
+    found = tree_sum(Trace(number) for number in range(count))
+    assert found is not None
+    assert sorted(set(found) - set("()|")) == sorted(map(str, range(count)))
+    assert found.count("(") == count - 1
+    if count != 7:
+        assert found == tree
+    assert tree_sum([]) is None

@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import csv, parquet
+
+from skilljobs.errors import InputError
+from skilljobs.tasks.base import Example, TaskOptions, read_examples
+from skilljobs.tasks.metrics import external_metrics, group_populations
+from skilljobs.tasks.table import Table
+from tests.tables import random_rows, write_jsonl
+
+
+def read(path: Path, max_bad: float = 0.0, **options: Any) -> list[Example]:
+    return read_examples(Table(TaskOptions(data=path, **options)), max_bad)[0]
+
+
+def test_the_same_table_in_any_format(tmp_path: Path) -> None:
+    rows = random_rows(20)
+    expected = read(write_jsonl(tmp_path / "t.jsonl", rows))
+    flat = [row | {"choices": json.dumps(row["choices"])} for row in rows]
+    csv.write_csv(pa.Table.from_pylist(flat), tmp_path / "t.csv")
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    assert read(tmp_path / "t.csv") == expected
+    assert read(tmp_path / "t.parquet") == expected
+
+
+def test_columns_of_the_user_become_metrics(tmp_path: Path) -> None:
+    found = read(write_jsonl(tmp_path / "t.jsonl", random_rows(50)))
+    metrics = {metric.name: metric for metric in external_metrics(found)}
+    assert list(metrics) == ["words", "level", "banana", "kind=a", "kind=b"]
+    assert metrics["level"].nullable
+    assert not metrics["banana"].nullable
+    assert metrics["kind=a"].value(found[0]) == float(found[0].metrics["kind"] == "a")
+    assert [p.name for p in group_populations(found, "banana")] == ["banana=false", "banana=true"]
+    with pytest.raises(InputError, match="'nope'"):
+        group_populations(found, "nope")
+
+
+GOOD = {"text": "a:", "choices": [" b", " c"], "answer": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (GOOD | {"answer": 2}, "`answer` is 2, out of range for 2 choices"),
+        (GOOD | {"answer": None}, "it has `choices` but no `answer`"),
+        (GOOD | {"choices": [" b"], "answer": 0}, "it has 1 choices"),
+        (GOOD | {"text": ""}, "`text` is empty"),
+        ({"choices": [" b", " c"], "answer": 1}, "it has no column 'text'"),
+        ({"text": "a:"}, "neither `choices`"),
+        (GOOD | {"split": "dev"}, "`split` is 'dev'"),
+        (GOOD | {"example_id": "row-0"}, "is that of row 1"),
+        (GOOD | {"level": float("inf")}, "`level` is inf"),
+    ],
+)
+def test_a_bad_row_is_named_by_number_and_reason(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
+    path = write_jsonl(tmp_path / "t.jsonl", [*random_rows(2), row])
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert "row 3 is bad" in str(refused.value)
+    assert reason in str(refused.value)
+    kept, bad = read_examples(Table(TaskOptions(data=path)), 0.5)
+    assert (len(kept), bad[0].number) == (2, 3)
+
+
+def test_a_unit_in_two_splits_is_refused(tmp_path: Path) -> None:
+    rows = [GOOD | {"unit": "u", "split": split} for split in ("train", "test")]
+    with pytest.raises(InputError, match="unit 'u' is in test here and in train in row 1"):
+        read(write_jsonl(tmp_path / "t.jsonl", rows))
+
+
+@pytest.mark.parametrize(("name", "text", "word"), [
+    ("t.jsonl", "{", "line 1 is not JSON"), ("t.jsonl", "[1]", "line 1 is not a JSON object"),
+    ("t.xlsx", "x", "is not a .jsonl"), ("t.parquet", "x", "cannot be read"), ("t.jsonl", "", "has no rows"),
+])  # fmt: skip
+def test_a_broken_file_is_named(tmp_path: Path, name: str, text: str, word: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError, match=word) as refused:
+        read(path)
+    assert str(path) in str(refused.value)
