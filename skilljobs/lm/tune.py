@@ -28,7 +28,7 @@ WARMUP = 10
 
 @dataclass(frozen=True)
 class TuningPoint:
-    """A row of `prompt/tuning.parquet`. `loss` in nats a token (`choices`: a question); `accuracy` where it was taken."""
+    """A row of `prompt/tuning.parquet`. `loss` in nats a token (`choices`: a question); `accuracy` where taken."""
 
     step: int
     split: str

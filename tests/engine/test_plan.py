@@ -26,7 +26,7 @@ def test_shards_hold_each_test_example_once_and_one_half_each() -> None:
     assert all(len({example.half for example in shard}) == 1 for shard in planned.shards)
     assert planned.shards[0][0].half != planned.shards[1][0].half
     units = [{e.unit for e in group} for group in (planned.train, planned.validation, planned.test)]
-    assert not (units[0] & units[1] or units[0] & units[2] or units[1] & units[2])
+    assert sum(map(len, units)) == len(set.union(*units))
     halves = [{e.unit for e in planned.test if e.half == half} for half in (0, 1)]
     assert not halves[0] & halves[1]
 

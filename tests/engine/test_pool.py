@@ -29,6 +29,11 @@ def attempts(folder: Path, shard: int) -> int:
     return len(list(folder.glob(f"try-{shard}-*")))
 
 
+def collect_into(done: list[int], results: Iterator[int]) -> None:
+    for shard in results:
+        done.append(shard)
+
+
 def run(pool: ScorerPool, kind: str) -> list[int]:
     return list(pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, kind)))
 
@@ -50,9 +55,9 @@ def test_a_death_charges_only_the_shard_in_hand(pool: ScorerPool, tmp_path: Path
 
 def test_a_shard_that_always_kills_is_named_and_the_rest_is_done(pool: ScorerPool, tmp_path: Path) -> None:
     done = []
+    results = pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, "die-always"))
     with pytest.raises(JobFailed, match=f"shard 3 failed {MOST_ATTEMPTS} times"):
-        for shard in pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, "die-always")):
-            done.append(shard)
+        collect_into(done, results)
     assert attempts(tmp_path, 3) == MOST_ATTEMPTS
     assert sorted(done) == [shard for shard in SHARDS if shard != 3]
 
