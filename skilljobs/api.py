@@ -1,12 +1,15 @@
 """skilljobs from Python: submit a job, open a run."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skilljobs.reporter import LineReporter, Reporter
 from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME, TOP_NAME, RunFiles
 
 if TYPE_CHECKING:
@@ -98,15 +101,21 @@ class Run:
         """Every neuron with every metric and population."""
         return self._scan("correlations/*.parquet")
 
-    def top(self, metric: str, k: int = 20, population: str = "all") -> "pl.DataFrame":
+    def top(
+        self, metric: str, k: int = 20, population: str = ALL, given: Sequence[str] = (), per_layer: bool = False
+    ) -> "pl.DataFrame":
         """The `k` neurons of largest |r| with `metric` in `population`, strongest first.
 
+        Args:
+            given: metrics that are held fixed: r is then the partial correlation.
+            per_layer: `k` of each layer.
+
         Raises:
-            InputError: the run has no such metric or population.
+            InputError: the run has no such metric or population, or cannot hold `given` fixed.
         """
         from skilljobs.analysis.ranking import top
 
-        return top(self, metric, population, k)
+        return top(self, metric, population, k, given, per_layer)
 
     def examples(self) -> "pl.LazyFrame":
         """The test examples as evaluated."""
@@ -131,6 +140,19 @@ class Run:
     def metrics(self) -> "pl.LazyFrame":
         """Name, kind, whether nullable, and reference of each metric."""
         return self._scan("metrics.parquet")
+
+    def layout(self) -> Layout:
+        """The metrics and populations of the run's sums."""
+        metrics = tuple(
+            Metric(row["metric"], row["kind"], row["nullable"])
+            for row in self.metrics().collect().iter_rows(named=True)
+        )
+        groups = {column: tuple(names) for column, names in self.record["groups"].items()}
+        return Layout(metrics, (ALL, *(name for names in groups.values() for name in names)), groups)
+
+    @property
+    def folder(self) -> Folder:
+        return self._files.folder
 
     def soft_prompt(self) -> "torch.Tensor":
         """The soft prompt, P x d_model, float32."""

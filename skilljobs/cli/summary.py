@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from skilljobs.analysis.ranking import null_threshold, populations_of, top
+from skilljobs.analysis.ranking import null_threshold, top
 from skilljobs.cli.tables import correlation_table, table_console
 from skilljobs.stats.layout import ALL, WITHIN
 
@@ -29,7 +29,7 @@ def print_summary(run: "Run") -> None:
         console.print(f"left out: {len(record['quarantined'])} bad rows, listed in run.json")
     metrics = run.metrics().collect()["metric"].to_list()
     metric = "confidence" if "confidence" in metrics else metrics[0]
-    for population in [ALL, *(name for name in populations_of(run) if name.startswith(WITHIN))]:
+    for population in (name for name in run.layout().reported_populations if name.startswith((ALL, WITHIN))):
         console.print(correlation_table(top(run, metric, population, SHOWN), f"top neurons: {metric}, {population}"))
     threshold = null_threshold(run)
     if threshold is not None:

@@ -9,22 +9,26 @@ import click
 @click.option("--population", default="all", show_default=True, metavar="P", help="all, COLUMN=value or within:COLUMN.")
 @click.option("-k", default=20, show_default=True, type=click.IntRange(min=1), help="How many neurons.")
 @click.option("--per", type=click.Choice(["layer"]), help="The strongest of each layer.")
+@click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed: partial correlation.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def top(run: str, metric: str, population: str, k: int, per: str | None, form: str, debug: bool) -> None:
+def top(
+    run: str, metric: str, population: str, k: int, per: str | None, given: tuple[str, ...], form: str, debug: bool
+) -> None:
     """Show the neurons that follow a metric most closely, strongest |r| first.
 
     The interval of a neuron that was ranked first is optimistic: r on either half stands beside it.
 
     \b
     skilljobs top runs/RUN --metric confidence --population within:operation -k 10
+    skilljobs top runs/RUN --metric confidence --given answer_length --given operation
     """
     from skilljobs.analysis.ranking import null_threshold
     from skilljobs.analysis.ranking import top as top_of
     from skilljobs.api import open_run
 
     opened = open_run(run)
-    rows = top_of(opened, metric, population, k, per_layer=per == "layer")
+    rows = top_of(opened, metric, population, k, given, per_layer=per == "layer")
     if form == "json":
         import json
 
@@ -38,9 +42,10 @@ def top(run: str, metric: str, population: str, k: int, per: str | None, form: s
         if rows.is_empty():
             console.print(f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)")
             return
-        console.print(correlation_table(rows, f"{metric}, {population}"))
+        held = f", given {', '.join(given)}" if given else ""
+        console.print(correlation_table(rows, f"{metric}, {population}{held}"))
         threshold = null_threshold(opened)
-        if threshold is not None and population == "all":
+        if threshold is not None and population == "all" and not given:
             console.print(f"null threshold: |r| = {threshold:.3f} (exceeded by chance anywhere in 5 % of runs)")
         if opened.record["units_repeat"]:
             console.print("examples share units, so p and q are too small; the null threshold respects units")

@@ -20,7 +20,7 @@ from skilljobs.errors import JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.files import Folder
-from skilljobs.store.reference import REFERENCE_NAME
+from skilljobs.store.reference import REFERENCE_NAME, read_token_count
 from skilljobs.store.run import PROMPT_NAME, RunFiles
 from skilljobs.store.shards import Receipt, committed_receipt, sha256
 
@@ -169,15 +169,12 @@ class _Job:
         record["peak_memory_mb"] = round(max(receipt.peak_memory_bytes for receipt in receipts.values()) / 2**20)
 
     def _reduce(self) -> None:
-        shards = self.plan.shards
         layers = len(self.run_files.record["model"]["neurons_per_layer"])
         job = reducer.ReduceJob(
             uri=self.run_files.uri,
             layout=self.plan.layout,
-            halves=tuple(
-                tuple(shard for shard, examples in enumerate(shards) if examples[0].half == half) for half in (0, 1)
-            ),  # type: ignore[arg-type]
-            each_token=self.plan.spec.tokens == "each",
+            halves=self.plan.halves,
+            tokens=read_token_count(self.run_files.folder) if self.plan.spec.tokens == "each" else None,
             layers=layers,
         )
         with stage(self.run_files, self.reporter, "reduce", layers) as done:

@@ -15,6 +15,7 @@ from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.null import null_metrics
+from skilljobs.store.run import PROMPT_NAME
 from skilljobs.tasks.base import BadRow, Example, Task, TaskOptions, read_examples
 from skilljobs.tasks.metrics import ExternalMetric, Population, external_metrics, group_populations
 from skilljobs.tasks.registry import find_task
@@ -43,6 +44,14 @@ class JobPlan:
     @property
     def test(self) -> list[Example]:
         return [example for shard in self.shards for example in shard]
+
+    @property
+    def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shards of half 0 and of half 1."""
+        first, second = (
+            tuple(number for number, shard in enumerate(self.shards) if shard[0].half == half) for half in (0, 1)
+        )
+        return first, second
 
     @property
     def units_repeat(self) -> bool:
@@ -76,7 +85,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         raise InputError(f"the task {task_class.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
     spec = replace(spec, model=model)
     source = find_model(model)
-    _check_prompt_source(spec)
+    _check_prompt_source(spec, source)
     options = TaskOptions(
         data=None if spec.data is None else Path(spec.data).expanduser(),
         seed=spec.seed,
@@ -204,14 +213,26 @@ def _check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec) -> None
         )
 
 
-def _check_prompt_source(spec: JobSpec) -> None:
-    if spec.soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT) or "://" in spec.soft_prompt:
+def _check_prompt_source(spec: JobSpec, source: ModelSource) -> None:
+    """Refuse a soft prompt to reuse that is not there, not one, or not as wide as the model."""
+    if spec.soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT):
         return
     path = Path(spec.soft_prompt).expanduser()
-    if not path.exists():
+    file = path / PROMPT_NAME if path.is_dir() else path
+    if not file.is_file():
         raise InputError(f"--soft-prompt {spec.soft_prompt}: there is no such run or file")
-    if path.is_dir() and not (path / "prompt" / "soft_prompt.safetensors").is_file():
-        raise InputError(f"--soft-prompt {spec.soft_prompt}: the run has no prompt/soft_prompt.safetensors")
+    data = file.read_bytes()
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: {file} is not a safetensors file") from None
+    width = source.config.get("hidden_size", source.config.get("n_embd"))
+    if len(shapes) != 1 or len(shapes[0]) != 2 or (width and shapes[0][1] != width):
+        raise InputError(
+            f"--soft-prompt {spec.soft_prompt}: it holds {shapes}, not one tensor of positions x {width},"
+            f" the width of {source.name}"
+        )
 
 
 def _check_lengths(examples: Sequence[Example], source: ModelSource, spec: JobSpec) -> None:

@@ -43,6 +43,7 @@ def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:
         "accuracy": {"before": None, "after": None, "test": None},
         "examples": {"train": len(plan.train), "validation": len(plan.validation), "test": len(plan.test)},
         "shards": [len(shard) for shard in plan.shards],
+        "halves": [list(shards) for shards in plan.halves],
         "units_repeat": plan.units_repeat,
         "model": {"name": plan.source.name},
         "groups": {column: list(names) for column, names in plan.layout.groups.items()},

@@ -3,7 +3,7 @@
 Pearson's r; with a 0/1 metric it is the point-biserial correlation. p and the interval assume independent rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,7 +26,8 @@ class Centred:
     """Sums of one metric and population about their own means; pooled over groups by adding them."""
 
     n: int
-    groups: int
+    fitted: int
+    """Means and coefficients that were taken out: one for each group, and one for each metric held fixed."""
     activation_square: Array
     metric_square: float
     product: Array
@@ -48,9 +49,10 @@ class Centred:
     @classmethod
     def pooled(cls, parts: Iterable[Self]) -> Self:
         """Within groups: each group about its own mean. Groups without rows drop out."""
+        parts = list(parts)
         filled = [part for part in parts if part.n]
         if not filled:
-            raise ValueError("no group has a row")
+            return parts[0]
         n = sum(part.n for part in filled)
         return cls(
             n,
@@ -63,15 +65,15 @@ class Centred:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """n - 2, less one for each group mean beyond the first."""
-        return self.n - 1 - self.groups
+        """n - 2, less one for each mean or coefficient beyond the one mean."""
+        return self.n - 1 - self.fitted
 
     @property
     def activation_std(self) -> Array:
-        """Sample standard deviation (pooled within groups); NaN where n does not exceed the number of groups."""
-        if self.n <= self.groups:
+        """Sample standard deviation of what is left; NaN where n does not exceed what was fitted."""
+        if self.n <= self.fitted:
             return np.full_like(self.activation_square, np.nan)
-        return np.sqrt(self.activation_square / (self.n - self.groups))
+        return np.sqrt(self.activation_square / (self.n - self.fitted))
 
     def r(self) -> Array:
         """Correlation, in [-1, 1]; NaN where the neuron or the metric is constant, or there are fewer than two rows."""
@@ -112,6 +114,24 @@ def p_value(r: Array, degrees_of_freedom: int) -> Array:
     with np.errstate(divide="ignore"):
         t = np.abs(r) * np.sqrt(degrees_of_freedom / ((1 - r) * (1 + r)))
     return np.asarray(2 * stdtr(degrees_of_freedom, -t), np.float64)
+
+
+def correlation_columns(whole: Centred, halves: Sequence[Centred | None]) -> dict[str, Array]:
+    """The numbers of `correlations` but q, by column, one value a neuron; NaN for null."""
+    r = whole.r()
+    low, high = interval(r, whole.degrees_of_freedom)
+    half_r = [np.full_like(r, np.nan) if half is None else half.r() for half in halves]
+    return {
+        "r": r,
+        "ci_low": low,
+        "ci_high": high,
+        "p": p_value(r, whole.degrees_of_freedom),
+        "q": np.full_like(r, np.nan),
+        "r_half0": half_r[0],
+        "r_half1": half_r[1],
+        "activation_mean": whole.activation_mean,
+        "activation_std": whole.activation_std,
+    }
 
 
 def false_discovery_rate(p: Array) -> Array:

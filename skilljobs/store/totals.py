@@ -1,65 +1,19 @@
-"""Adding up the shards of a run: always the same additions in the same order, whoever finished first."""
+"""Reading the sums of a run's shards, added up: always the same additions in the same order, whoever finished first."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.totals import LayerSums, LayerTotals, Moments, tree_sum
 from skilljobs.store.files import Folder
+from skilljobs.store.reference import read_references
 from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import moments_name, sums_name
 
-Array = NDArray[np.float64]
-
-
-class Additive(Protocol):
-    def __add__(self, other: Self, /) -> Self: ...
-
-
-T = TypeVar("T", bound=Additive)
-
-
-def tree_sum(parts: Iterable[T]) -> T | None:
-    """Sum in a fixed binary tree over the order of `parts`, holding log2 of their number at a time; None of none."""
-    waiting: list[T | None] = []
-    for part in parts:
-        carried = part
-        for level, earlier in enumerate(waiting):
-            if earlier is None:
-                waiting[level] = carried
-                break
-            carried = earlier + carried
-            waiting[level] = None
-        else:
-            waiting.append(carried)
-    total: T | None = None
-    for earlier in waiting:
-        if earlier is not None:
-            total = earlier if total is None else earlier + total
-    return total
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Sums of metrics alone, one row for each population and pair of metrics, in a fixed order."""
-
-    index: dict[tuple[str, str, str], int]
-    """Row of (population, metric, metric)."""
-    n: NDArray[np.int64]
-    sums: Array
-    """5 x rows: sum_a, sum_b, sum_ab, sum_aa, sum_bb."""
-
-    def __add__(self, other: "Moments", /) -> "Moments":
-        return Moments(self.index, self.n + other.n, self.sums + other.sums)
-
-    def of(self, population: str, metric: str) -> tuple[int, float, float]:
-        """Of one metric: rows that have it, its sum and its sum of squares, about its reference."""
-        row = self.index[population, metric, metric]
-        return int(self.n[row]), float(self.sums[0, row]), float(self.sums[3, row])
+Halves = tuple[tuple[int, ...], tuple[int, ...]]
+"""The shards of half 0 and of half 1, ascending."""
 
 
 def read_moments(folder: Folder, shards: Sequence[int]) -> Moments | None:
@@ -75,21 +29,6 @@ def _moments_of(folder: Folder, shard: int) -> Moments:
     return Moments({key: row for row, key in enumerate(keys)}, table["n"].to_numpy(), np.stack(values))
 
 
-@dataclass(frozen=True)
-class LayerSums:
-    """Sums of one layer. `values`: columns x populations x (tokens x neurons); `columns` says which column is where."""
-
-    columns: dict[str, int]
-    count: NDArray[np.int64]
-    values: Array
-
-    def __add__(self, other: "LayerSums", /) -> "LayerSums":
-        return LayerSums(self.columns, self.count + other.count, self.values + other.values)
-
-    def column(self, name: str, population: int) -> Array:
-        return np.asarray(self.values[self.columns[name], population])
-
-
 def read_layer(folder: Folder, shards: Sequence[int], layer: int, layout: Layout) -> LayerSums | None:
     """The sums of one layer over `shards`, added up; None of no shard."""
     return tree_sum(_layer_of(folder, shard, layer, layout) for shard in shards)
@@ -98,8 +37,24 @@ def read_layer(folder: Folder, shards: Sequence[int], layer: int, layout: Layout
 def _layer_of(folder: Folder, shard: int, layer: int, layout: Layout) -> LayerSums:
     names = [name for name in sums_schema(layout).names if name.startswith("sum_")]
     with folder.open(sums_name(shard)) as file:
-        table = pq.ParquetFile(file).read_row_group(layer, columns=["n", *names])
+        table = pq.ParquetFile(file).read_row_group(layer, columns=names)
     populations = len(layout.populations)
     values = np.stack([table[name].to_numpy().reshape(populations, -1) for name in names])
-    count = table["n"].to_numpy().reshape(populations, -1)[:, 0].copy()
-    return LayerSums({name: place for place, name in enumerate(names)}, count, values)
+    return LayerSums({name: place for place, name in enumerate(names)}, values)
+
+
+def read_totals(
+    folder: Folder, halves: Halves, layer: int, layout: Layout
+) -> tuple[LayerTotals, list[LayerTotals | None]]:
+    """A layer over all shards, and over those of either half (None for a half without any)."""
+    reference = read_references(folder)[0][layer].ravel()
+    sums = [read_layer(folder, shards, layer, layout) for shards in halves]
+    moments = [read_moments(folder, shards) for shards in halves]
+    all_sums = tree_sum(half for half in sums if half is not None)
+    all_moments = tree_sum(half for half in moments if half is not None)
+    assert all_sums is not None
+    assert all_moments is not None
+    return LayerTotals(layout, all_sums, all_moments, reference), [
+        None if s is None or m is None else LayerTotals(layout, s, m, reference)
+        for s, m in zip(sums, moments, strict=True)
+    ]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from skilljobs.stats.totals import tree_sum
 from skilljobs.store.files import Folder
-from skilljobs.store.totals import tree_sum
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

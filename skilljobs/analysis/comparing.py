@@ -1,0 +1,76 @@
+"""Do two runs, or two metrics, find the same neurons?"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.stats import hypergeom
+
+from skilljobs.analysis.ranking import check_pair, check_reduced
+from skilljobs.errors import InputError
+
+if TYPE_CHECKING:
+    from skilljobs.api import Run
+
+KEYS = ["layer", "token", "neuron"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two rankings agree.
+
+    `r_correlation` is Pearson's over the neurons whose r is defined in both; None if it is undefined.
+    `p` is the hypergeometric probability of an overlap at least as large if the two had chosen independently.
+    """
+
+    neurons: int
+    k: int
+    overlap: int
+    expected_overlap: float
+    p: float
+    r_correlation: float | None
+    shared: pl.DataFrame
+    """The neurons in both top k: layer, token, neuron, r_first, r_second, strongest first."""
+
+
+def compare(first: "Run", second: "Run", first_metric: str, second_metric: str, population: str, k: int) -> Comparison:
+    """Compare r with `first_metric` in `first` to r with `second_metric` in `second`, neuron by neuron.
+
+    Raises:
+        InputError: a metric or population does not exist, or the runs are of models of different shape.
+    """
+    for run, metric in ((first, first_metric), (second, second_metric)):
+        check_reduced(run)
+        check_pair(run, metric, population)
+    left, right = _r(first, first_metric, population), _r(second, second_metric, population)
+    if not left.select(KEYS).equals(right.select(KEYS)):
+        raise InputError(
+            f"{first.uri} and {second.uri} cannot be compared: their neurons or tokens differ"
+            f" ({first.record['model']['name']}, {second.record['model']['name']})"
+        )
+    both = left.with_columns(r_first=left["r"], r_second=right["r"]).drop("r")
+    tops = [_top(both, column, k) for column in ("r_first", "r_second")]
+    shared = tops[0].join(tops[1].select(KEYS), on=KEYS, how="semi", nulls_equal=True)
+    chosen = [len(top) for top in tops]
+    defined = both.drop_nulls(["r_first", "r_second"])
+    varying = len(defined) > 1 and all(defined[column].std() for column in ("r_first", "r_second"))
+    pearson = np.corrcoef(defined["r_first"], defined["r_second"])[0, 1] if varying else None
+    return Comparison(
+        neurons=len(both),
+        k=k,
+        overlap=len(shared),
+        expected_overlap=chosen[0] * chosen[1] / len(both),
+        p=float(hypergeom.sf(len(shared) - 1, len(both), chosen[0], chosen[1])),
+        r_correlation=None if pearson is None else float(pearson),
+        shared=shared,
+    )
+
+
+def _r(run: "Run", metric: str, population: str) -> pl.DataFrame:
+    found = run.correlations().filter(pl.col("metric") == metric, pl.col("population") == population)
+    return found.select(*KEYS, "r").sort(KEYS).collect()
+
+
+def _top(both: pl.DataFrame, column: str, k: int) -> pl.DataFrame:
+    return both.drop_nulls(column).sort(pl.col(column).abs(), descending=True, maintain_order=True).head(k)

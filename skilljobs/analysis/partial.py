@@ -1,0 +1,84 @@
+"""Partial correlations of a run, from its sums and moments: no model, no second pass."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from skilljobs.errors import InputError
+from skilljobs.stats.correlate import Centred, correlation_columns, false_discovery_rate
+from skilljobs.stats.layout import Layout
+from skilljobs.stats.partial import partial
+from skilljobs.stats.totals import LayerTotals, Moments
+from skilljobs.store.correlations import correlation_table
+from skilljobs.store.reference import read_references
+from skilljobs.store.totals import Halves, read_moments, read_totals
+
+if TYPE_CHECKING:
+    from skilljobs.api import Run
+
+
+def partial_correlations(run: "Run", metric: str, population: str, given: Sequence[str]) -> pl.DataFrame:
+    """Every neuron's correlation with `metric` while the metrics `given` are held fixed; columns of `correlations`.
+
+    A category in `given` (`operation`) stands for all its levels. Degrees of freedom fall by the number of
+    independent metrics held fixed.
+
+    Raises:
+        InputError: a metric does not exist, or does not have values for the same examples as `metric`.
+    """
+    layout = run.layout()
+    held = expand(layout, metric, given)
+    first, second = (tuple(shards) for shards in run.record["halves"])
+    halves: Halves = (first, second)
+    moments = read_moments(run.folder, sorted(first + second))
+    assert moments is not None
+    _check_presence(moments, layout, metric, held, population)
+    tokens, each = read_references(run.folder)[0][0].shape[0], run.record["spec"]["tokens"] == "each"
+    tables = []
+    for layer in range(len(run.record["model"]["neurons_per_layer"])):
+        whole, parts = read_totals(run.folder, halves, layer, layout)
+        centred = _partial(whole, metric, population, held)
+        of_halves = [_partial(half, metric, population, held) if half else None for half in parts]
+        columns = correlation_columns(centred, of_halves)
+        tables.append(correlation_table(columns, layer, tokens if each else None, metric, population, centred.n))
+    frame = pl.concat([pl.DataFrame(pl.from_arrow(table)) for table in tables])
+    p = np.array(frame["p"].to_numpy(), np.float64)
+    return frame.with_columns(pl.Series("q", false_discovery_rate(p)).fill_nan(None))
+
+
+def expand(layout: Layout, metric: str, given: Sequence[str]) -> list[str]:
+    """The metrics that `given` names, categories as their levels."""
+    found: list[str] = []
+    for name in given:
+        matching = [
+            m.name for m in layout.metrics if m.kind != "null" and (m.name == name or m.name.startswith(f"{name}="))
+        ]
+        if not matching:
+            known = ", ".join(m.name for m in layout.metrics if m.kind != "null")
+            raise InputError(f"the run has no metric {name!r} to hold fixed; it has {known}")
+        found += [m for m in matching if m not in found]
+    if metric in found:
+        raise InputError(f"{metric!r} cannot be held fixed while its own correlation is asked for")
+    if any(m.name == metric and m.kind == "null" for m in layout.metrics):
+        raise InputError("null metrics have no sums with other metrics, so no partial correlation")
+    return found
+
+
+def _partial(totals: LayerTotals, metric: str, population: str, held: Sequence[str]) -> Centred:
+    centred = totals.centred(metric, population)
+    given = totals.given(metric, held, population)
+    return centred if given is None else partial(centred, given)
+
+
+def _check_presence(moments: Moments, layout: Layout, metric: str, held: Sequence[str], population: str) -> None:
+    for member in layout.members_of(population):
+        n = moments.pair(member, metric, metric)[0]
+        for name in held:
+            both, own = moments.pair(member, metric, name)[0], moments.pair(member, name, name)[0]
+            if not n == both == own:
+                raise InputError(
+                    f"{name!r} cannot be held fixed: in {member} it has values for {own} examples, {metric!r} for {n},"
+                    f" both for {both}; partial correlations need metrics with values for the same examples"
+                )

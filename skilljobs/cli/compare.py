@@ -1,0 +1,42 @@
+"""`skilljobs compare`."""
+
+import click
+
+from skilljobs.errors import InputError
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]")
+@click.option("--metric", multiple=True, required=True, metavar="M", help="Of both runs; twice for two metrics.")
+@click.option("--population", default="all", show_default=True, metavar="P", help="all, COLUMN=value or within:COLUMN.")
+@click.option("-k", default=100, show_default=True, type=click.IntRange(min=1), help="Neurons of either ranking.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: int, form: str, debug: bool) -> None:
+    """Compare two runs, or two metrics of one run: do they find the same neurons?
+
+    \b
+    skilljobs compare runs/ONE runs/OTHER --metric confidence
+    skilljobs compare runs/ONE --metric confidence --metric operation=division
+    """
+    if len(runs) > 2 or len(metric) > 2 or len(runs) + len(metric) < 3:
+        raise InputError("compare takes two runs and a metric, or one run and two metrics")
+    from skilljobs.analysis.comparing import compare as compare_runs
+    from skilljobs.api import open_run
+
+    first, second = open_run(runs[0]), open_run(runs[-1])
+    found = compare_runs(first, second, metric[0], metric[-1], population, k)
+    if form == "json":
+        import json
+
+        figures = {name: value for name, value in vars(found).items() if name != "shared"}
+        click.echo(json.dumps(figures | {"shared": found.shared.to_dicts()}, indent=2))
+        return
+    correlation = "undefined" if found.r_correlation is None else f"{found.r_correlation:+.3f}"
+    click.echo(f"{found.neurons} neurons; correlation of r over neurons: {correlation}")
+    click.echo(
+        f"top {found.k}: {found.overlap} in both, {found.expected_overlap:.2g} expected by chance"
+        f" (hypergeometric p = {found.p:.1e})"
+    )
+    for row in found.shared.head(10).iter_rows(named=True):
+        click.echo(f"  layer {row['layer']} neuron {row['neuron']}  r {row['r_first']:+.3f} and {row['r_second']:+.3f}")

@@ -1,0 +1,96 @@
+"""Questions put to a finished run."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import skilljobs
+from skilljobs.analysis.comparing import compare
+from skilljobs.analysis.ranking import null_threshold
+from skilljobs.errors import InputError
+from skilljobs.reporter import SilentReporter
+from tests.tables import random_rows, write_jsonl
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
+
+
+@pytest.fixture(scope="module")
+def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
+    folder = tmp_path_factory.mktemp("queries")
+    data = write_jsonl(folder / "table.jsonl", random_rows(300))
+    return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3, by="kind",
+                            null=19, out=str(folder), shard_size=30, reporter=SilentReporter())  # fmt: skip
+
+
+@pytest.mark.parametrize("population", ["all", "kind=b", "within:kind"])
+def test_top_is_the_largest_of_the_correlations(run: skilljobs.Run, population: str) -> None:
+    top = run.top("words", k=7, population=population)
+    of_pair = run.correlations().filter(pl.col("metric") == "words", pl.col("population") == population).collect()
+    expected = of_pair.sort(pl.col("r").abs(), descending=True).head(7)
+    assert top.columns == expected.columns
+    assert top["r"].to_list() == expected["r"].to_list()
+    q = of_pair.sort("p")["p"].to_numpy() * len(of_pair) / np.arange(1, len(of_pair) + 1)
+    q = np.minimum(1, np.minimum.accumulate(q[::-1])[::-1])
+    np.testing.assert_allclose(of_pair.sort("p")["q"], q, rtol=1e-12)
+
+
+def test_per_layer_and_beyond_the_kept_rows(run: skilljobs.Run) -> None:
+    per_layer = run.top("words", k=2, per_layer=True)
+    assert per_layer["layer"].to_list() == [0, 0, 1, 1]
+    assert len(run.top("words", k=5000)) == 48
+
+
+def test_the_null_threshold_is_taken_over_the_model(run: skilljobs.Run) -> None:
+    nulls = run.correlations().filter(pl.col("metric").str.starts_with("null:")).collect()
+    assert set(nulls["population"]) == {"all"}
+    maxima = nulls.group_by("metric").agg(pl.col("r").abs().max())["r"]
+    assert len(maxima) == 19
+    assert null_threshold(run) == pytest.approx(maxima.max())
+
+
+@pytest.mark.parametrize("population", ["all", "within:kind"])
+def test_partial_correlations_need_only_the_sums(run: skilljobs.Run, population: str) -> None:
+    """The partial correlation of three variables has a closed form in their three correlations."""
+    plain = {name: run.top(name, k=48, population=population).sort("layer", "neuron") for name in ("words", "banana")}
+    held = run.top("words", k=48, population=population, given=["banana"]).sort("layer", "neuron")
+    examples = run.examples().collect()
+    kind = examples["kind"].to_numpy()
+    columns = {name: examples[name].cast(pl.Float64).to_numpy().copy() for name in ("words", "banana")}
+    for values in columns.values():
+        for group in ("a", "b") if population == "within:kind" else (None,):
+            rows = kind == group if group else np.ones(len(kind), bool)
+            values[rows] -= values[rows].mean()
+    words, banana = columns["words"], columns["banana"]
+    between = (words * banana).sum() / np.sqrt((words**2).sum() * (banana**2).sum())
+    r_words, r_banana = plain["words"]["r"].to_numpy(), plain["banana"]["r"].to_numpy()
+    expected = (r_words - between * r_banana) / np.sqrt((1 - between**2) * (1 - r_banana**2))
+    np.testing.assert_allclose(held["r"], expected, atol=1e-9)
+    assert held["q"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "given", "reason"),
+    [
+        ("words", ["level"], "'level' cannot be held fixed"),
+        ("words", ["words"], "own correlation"),
+        ("words", ["nope"], "'nope'"),
+        ("null:0", ["words"], "null metrics"),
+    ],
+)
+def test_what_cannot_be_held_fixed_is_refused(run: skilljobs.Run, metric: str, given: list[str], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        run.top(metric, given=given)
+
+
+def test_comparing_a_run_with_itself_and_two_metrics(run: skilljobs.Run) -> None:
+    same = compare(run, run, "words", "words", "all", 10)
+    assert (same.overlap, same.neurons) == (10, 48)
+    assert same.r_correlation == pytest.approx(1.0)
+    assert same.p == pytest.approx(1 / 6540715896, rel=1e-6)  # one way of 48 choose 10
+    other = compare(run, run, "words", "banana", "all", 10)
+    tops = [set(run.top(name, k=10).select("layer", "neuron").rows()) for name in ("words", "banana")]
+    assert other.overlap == len(tops[0] & tops[1]) == len(other.shared)
+    with pytest.raises(InputError, match="no metric 'nope'"):
+        compare(run, run, "words", "nope", "all", 10)

@@ -1,0 +1,35 @@
+"""What the README says is what the program does."""
+
+import re
+from pathlib import Path
+
+from skilljobs.cli.main import COMMANDS
+from skilljobs.stats.answers import MODEL_METRICS
+from skilljobs.store.schema import CORRELATIONS
+from skilljobs.tasks.arithmetic import Arithmetic
+from skilljobs.tasks.base import read_examples
+from skilljobs.tasks.metrics import metric_columns
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_is_listed() -> None:
+    for name, (_, summary) in COMMANDS.items():
+        assert f"| `skilljobs {name}` | {summary} |" in README
+
+
+def test_every_metric_is_explained() -> None:
+    for name in [*MODEL_METRICS, *metric_columns(read_examples(Arithmetic(), 0)[0])]:
+        assert f"`{name}`" in README, name
+
+
+def test_the_columns_are_those_of_the_files() -> None:
+    assert f"`{', '.join(CORRELATIONS.names)}`" in README
+
+
+def test_two_commands_install_with_the_constraints() -> None:
+    commands = re.findall(r"^pip install .*$", README, re.MULTILINE)
+    assert commands == [
+        "pip install -c constraints.txt -e . && skilljobs submit --task arithmetic",
+        "pip install -c constraints.txt -e '.[test]' && pytest",
+    ]
