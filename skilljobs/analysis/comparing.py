@@ -1,7 +1,6 @@
 """Do two runs, or two metrics, find the same neurons?"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -9,9 +8,7 @@ from scipy.stats import hypergeom
 
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
-
-if TYPE_CHECKING:
-    from skilljobs.api import Run
+from skilljobs.store.reader import RunReader
 
 KEYS = ["layer", "token", "neuron"]
 
@@ -34,7 +31,9 @@ class Comparison:
     """The neurons in both top k: layer, token, neuron, r_first, r_second, strongest first."""
 
 
-def compare(first: "Run", second: "Run", first_metric: str, second_metric: str, population: str, k: int) -> Comparison:
+def compare(
+    first: RunReader, second: RunReader, first_metric: str, second_metric: str, population: str, k: int
+) -> Comparison:
     """Compare r with `first_metric` in `first` to r with `second_metric` in `second`, neuron by neuron.
 
     Raises:
@@ -67,7 +66,7 @@ def compare(first: "Run", second: "Run", first_metric: str, second_metric: str, 
     )
 
 
-def _r(run: "Run", metric: str, population: str) -> pl.DataFrame:
+def _r(run: RunReader, metric: str, population: str) -> pl.DataFrame:
     found = run.correlations().filter(pl.col("metric") == metric, pl.col("population") == population)
     return found.select(*KEYS, "r").sort(KEYS).collect()
 

@@ -1,7 +1,6 @@
 """Partial correlations of a run, from its sums and moments: no model, no second pass."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,14 +11,12 @@ from skilljobs.stats.layout import Layout
 from skilljobs.stats.partial import partial
 from skilljobs.stats.totals import LayerTotals, Moments
 from skilljobs.store.correlations import correlation_table
+from skilljobs.store.reader import RunReader
 from skilljobs.store.reference import read_references
 from skilljobs.store.totals import Halves, read_moments, read_totals
 
-if TYPE_CHECKING:
-    from skilljobs.api import Run
 
-
-def partial_correlations(run: "Run", metric: str, population: str, given: Sequence[str]) -> pl.DataFrame:
+def partial_correlations(run: RunReader, metric: str, population: str, given: Sequence[str]) -> pl.DataFrame:
     """Every neuron's correlation with `metric` while the metrics `given` are held fixed; columns of `correlations`.
 
     A category in `given` (`operation`) stands for all its levels. Degrees of freedom fall by the number of

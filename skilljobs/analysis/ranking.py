@@ -1,7 +1,6 @@
 """The top neurons of a metric. Reads a run; no Ray, no model."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -9,16 +8,14 @@ from skilljobs.analysis.partial import partial_correlations
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, NULL
 from skilljobs.stats.null import family_wise_threshold
-
-if TYPE_CHECKING:
-    from skilljobs.api import Run
+from skilljobs.store.reader import RunReader
 
 KEPT = 1000
 """Rows of each metric and population in `top.parquet`."""
 
 
 def top(
-    run: "Run", metric: str, population: str = ALL, k: int = 20, given: Sequence[str] = (), per_layer: bool = False
+    run: RunReader, metric: str, population: str = ALL, k: int = 20, given: Sequence[str] = (), per_layer: bool = False
 ) -> pl.DataFrame:
     """The `k` neurons of largest |r|, strongest first, with the columns of `correlations`; `per_layer`: of each layer.
 
@@ -44,19 +41,19 @@ def top(
     return ordered.group_by("layer", maintain_order=True).head(k).sort("layer", maintain_order=True)
 
 
-def null_threshold(run: "Run") -> float | None:
+def null_threshold(run: RunReader) -> float | None:
     """The family-wise 95 % threshold of |r| over `all`, from the run's null metrics; None if it has none."""
     nulls = run.strongest().filter(pl.col("metric").str.starts_with(NULL), pl.col("population") == ALL)
     maxima = nulls.group_by("metric").agg(pl.col("r").abs().max()).collect()["r"]
     return family_wise_threshold(maxima.to_list())
 
 
-def check_reduced(run: "Run") -> None:
+def check_reduced(run: RunReader) -> None:
     if run.record["stages"].get("reduce", {}).get("state") != "done":
         raise InputError(f"the run at {run.uri} has no correlations yet: submit it again to go on with it")
 
 
-def check_pair(run: "Run", metric: str, population: str) -> None:
+def check_pair(run: RunReader, metric: str, population: str) -> None:
     layout = run.layout()
     metrics = {m.name: m.kind for m in layout.metrics}
     if metric not in metrics:

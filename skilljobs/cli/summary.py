@@ -1,18 +1,14 @@
 """What is printed when a job is done."""
 
-from typing import TYPE_CHECKING
-
 from skilljobs.analysis.ranking import null_threshold, top
 from skilljobs.cli.tables import correlation_table, table_console
 from skilljobs.stats.layout import ALL, WITHIN
-
-if TYPE_CHECKING:
-    from skilljobs.api import Run
+from skilljobs.store.reader import RunReader
 
 SHOWN = 5
 
 
-def print_summary(run: "Run") -> None:
+def print_summary(run: RunReader) -> None:
     """Accuracy, time, and the strongest neurons of confidence (or of the run's first metric)."""
     console = table_console()
     record = run.record

@@ -1,28 +1,24 @@
 """What a job will do, worked out from its spec and data before anything heavy starts. Imports neither Ray nor torch."""
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from skilljobs.engine.checks import check_lengths, check_prompt_source, check_sums_size
+from skilljobs.engine.sharding import sample, shard_examples
 from skilljobs.errors import InputError
-from skilljobs.hashing import stable_digest, stable_hash
+from skilljobs.hashing import stable_digest
 from skilljobs.lm.prompt_placement import split_template
 from skilljobs.lm.source import ModelSource, find_model
-from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
+from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.null import null_metrics
-from skilljobs.store.run import PROMPT_NAME
 from skilljobs.tasks.base import BadRow, Example, Task, TaskOptions, read_examples
 from skilljobs.tasks.metrics import ExternalMetric, Population, external_metrics, group_populations
 from skilljobs.tasks.registry import find_task
-
-MOST_SHARDS = 1024
-SHARDS_BY_DEFAULT = 16
-SMALLEST_SHARD, LARGEST_SHARD = 32, 4096
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         raise InputError(f"the task {task_class.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
     spec = replace(spec, model=model)
     source = find_model(model)
-    _check_prompt_source(spec, source)
+    check_prompt_source(spec, source)
     options = TaskOptions(
         data=None if spec.data is None else Path(spec.data).expanduser(),
         seed=spec.seed,
@@ -97,7 +93,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         raise InputError(f"there is no file {options.data}")
     task = task_class(options)
     examples, bad_rows = read_examples(task, spec.max_bad_rows)
-    _check_lengths(examples, source, spec)
+    check_lengths(examples, source, spec)
     by = spec.by or ((task.group,) if task.group else ())
     test = [example for example in examples if example.split == "test"]
     if len(test) < 4:
@@ -114,7 +110,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    _check_sums_size(layout, source, spec)
+    check_sums_size(layout, source, spec)
     plan = JobPlan(
         spec=spec,
         task=task,
@@ -171,93 +167,3 @@ def choose_metrics(
         else:
             chosen += [metric for metric in found if metric not in chosen]
     return tuple(chosen), tuple(derived)
-
-
-def sample(test: list[Example], limit: int | None, stratum: str | None, seed: int) -> list[Example]:
-    """`limit` of the examples, drawn by seed; each value of the column `stratum` keeps its share."""
-    if limit is None or limit >= len(test):
-        return test
-    strata: dict[str, list[Example]] = defaultdict(list)
-    for example in test:
-        strata[str(example.metrics.get(stratum)) if stratum else ""].append(example)
-    for name, members in strata.items():
-        members.sort(key=lambda example: stable_hash("limit", seed, name, example.example_id))
-    quota = {name: limit * len(members) / len(test) for name, members in strata.items()}
-    taken = {name: int(share) for name, share in quota.items()}
-    by_remainder = sorted(quota, key=lambda name: (taken[name] - quota[name], name))
-    for name in by_remainder[: limit - sum(taken.values())]:
-        taken[name] += 1
-    return [example for name, members in strata.items() for example in members[: taken[name]]]
-
-
-def shard_examples(test: Sequence[Example], shard_size: int | None, seed: int) -> list[list[Example]]:
-    """Slices of at most `shard_size` examples, permuted by seed, each of one half; the halves take turns."""
-    size = shard_size or min(LARGEST_SHARD, max(SMALLEST_SHARD, -(-len(test) // SHARDS_BY_DEFAULT)))
-    size = max(size, -(-len(test) // (MOST_SHARDS - 1)))
-    halves: list[list[list[Example]]] = []
-    for half in (0, 1):
-        members = [example for example in test if example.half == half]
-        members.sort(key=lambda example: stable_hash("order", seed, example.example_id))
-        halves.append([members[start : start + size] for start in range(0, len(members), size)])
-    longest = max(map(len, halves))
-    return [shards[turn] for turn in range(longest) for shards in halves if turn < len(shards)]
-
-
-def _check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec) -> None:
-    tokens = spec.prompt_length if spec.tokens == "each" and spec.soft_prompt != NO_PROMPT else 1
-    size = layout.bytes_per_neuron() * (source.neurons or 0) * tokens / 1e9
-    if size > spec.max_sums_gb:
-        raise InputError(
-            f"the sums of a shard would take {size:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
-            " choose fewer metrics (--metric), populations (--by) or null metrics (--null), or --tokens mean"
-        )
-
-
-def _check_prompt_source(spec: JobSpec, source: ModelSource) -> None:
-    """Refuse a soft prompt to reuse that is not there, not one, or not as wide as the model."""
-    if spec.soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT):
-        return
-    path = Path(spec.soft_prompt).expanduser()
-    file = path / PROMPT_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"--soft-prompt {spec.soft_prompt}: there is no such run or file")
-    data = file.read_bytes()
-    try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"--soft-prompt {spec.soft_prompt}: {file} is not a safetensors file") from None
-    width = source.config.get("hidden_size", source.config.get("n_embd"))
-    if len(shapes) != 1 or len(shapes[0]) != 2 or (width and shapes[0][1] != width):
-        raise InputError(
-            f"--soft-prompt {spec.soft_prompt}: it holds {shapes}, not one tensor of positions x {width},"
-            f" the width of {source.name}"
-        )
-
-
-def _check_lengths(examples: Sequence[Example], source: ModelSource, spec: JobSpec) -> None:
-    """Refuse an example that the context cannot hold. A token is a byte at least, so short texts pass untokenized."""
-    if source.context is None:
-        return
-    room = source.context - (0 if spec.soft_prompt == NO_PROMPT else spec.prompt_length) - 2
-    suspects = [
-        (number, example)
-        for number, example in enumerate(examples, start=1)
-        if len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,)) > room
-    ]
-    if not suspects or not (source.path / "tokenizer.json").is_file():
-        return
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(source.path / "tokenizer.json"))
-    for _, example in suspects:
-        longest = max(
-            len(tokenizer.encode(continuation, add_special_tokens=False).ids)
-            for continuation in example.choices or (example.answer_text,)
-        )
-        tokens = len(tokenizer.encode(example.text).ids) + longest
-        if tokens > room:
-            raise InputError(
-                f"the example {example.example_id!r} takes {tokens} tokens; the model {source.name} has room for {room}"
-                f" beside the prompt"
-            )

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from skilljobs.engine.plan import MOST_SHARDS, JobPlan, plan_job, sample, shard_examples
+from skilljobs.engine.plan import JobPlan, plan_job
+from skilljobs.engine.sharding import MOST_SHARDS, sample, shard_examples
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example

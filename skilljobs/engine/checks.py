@@ -1,0 +1,72 @@
+"""What is refused before anything starts: sums too large, a soft prompt that does not fit, texts too long."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from skilljobs.errors import InputError
+from skilljobs.lm.source import ModelSource
+from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
+from skilljobs.stats.layout import Layout
+from skilljobs.store.run import PROMPT_NAME
+from skilljobs.tasks.base import Example
+
+
+def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec) -> None:
+    tokens = spec.prompt_length if spec.tokens == "each" and spec.soft_prompt != NO_PROMPT else 1
+    size = layout.bytes_per_neuron() * (source.neurons or 0) * tokens / 1e9
+    if size > spec.max_sums_gb:
+        raise InputError(
+            f"the sums of a shard would take {size:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
+            " choose fewer metrics (--metric), populations (--by) or null metrics (--null), or --tokens mean"
+        )
+
+
+def check_prompt_source(spec: JobSpec, source: ModelSource) -> None:
+    """Refuse a soft prompt to reuse that is not there, not one, or not as wide as the model."""
+    if spec.soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT):
+        return
+    path = Path(spec.soft_prompt).expanduser()
+    file = path / PROMPT_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: there is no such run or file")
+    data = file.read_bytes()
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: {file} is not a safetensors file") from None
+    width = source.config.get("hidden_size", source.config.get("n_embd"))
+    if len(shapes) != 1 or len(shapes[0]) != 2 or (width and shapes[0][1] != width):
+        raise InputError(
+            f"--soft-prompt {spec.soft_prompt}: it holds {shapes}, not one tensor of positions x {width},"
+            f" the width of {source.name}"
+        )
+
+
+def check_lengths(examples: Sequence[Example], source: ModelSource, spec: JobSpec) -> None:
+    """Refuse an example that the context cannot hold. A token is a byte at least, so short texts pass untokenized."""
+    if source.context is None:
+        return
+    room = source.context - (0 if spec.soft_prompt == NO_PROMPT else spec.prompt_length) - 2
+    suspects = [
+        (number, example)
+        for number, example in enumerate(examples, start=1)
+        if len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,)) > room
+    ]
+    if not suspects or not (source.path / "tokenizer.json").is_file():
+        return
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(source.path / "tokenizer.json"))
+    for _, example in suspects:
+        longest = max(
+            len(tokenizer.encode(continuation, add_special_tokens=False).ids)
+            for continuation in example.choices or (example.answer_text,)
+        )
+        tokens = len(tokenizer.encode(example.text).ids) + longest
+        if tokens > room:
+            raise InputError(
+                f"the example {example.example_id!r} takes {tokens} tokens; the model {source.name} has room for {room}"
+                f" beside the prompt"
+            )

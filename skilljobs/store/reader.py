@@ -1,0 +1,80 @@
+"""A run's tables as Polars frames."""
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.store.files import Folder
+from skilljobs.store.run import PROMPT_NAME, TOP_NAME, RunFiles
+
+if TYPE_CHECKING:
+    import torch
+
+
+class RunReader:
+    """A run's tables, as Polars frames. The columns are described in the README."""
+
+    def __init__(self, uri: str) -> None:
+        self._files = RunFiles(uri)
+        self.record: dict[str, Any] = self._files.load()
+
+    @property
+    def uri(self) -> str:
+        return self._files.uri
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+    def correlations(self) -> pl.LazyFrame:
+        """Every neuron with every metric and population."""
+        return self._scan("correlations/*.parquet")
+
+    def examples(self) -> pl.LazyFrame:
+        """The test examples as evaluated."""
+        return self._scan("examples/*.parquet")
+
+    def scores(self) -> pl.LazyFrame:
+        """The model-derived metrics of every test example."""
+        return self._scan("shards/scores-*.parquet")
+
+    def sums(self) -> pl.LazyFrame:
+        """The sums of every shard."""
+        return self._scan("shards/sums-*.parquet")
+
+    def tuning(self) -> pl.LazyFrame:
+        """The tuning curve: step, split, loss, accuracy. Not there when the prompt was not tuned in this run."""
+        return self._scan("prompt/tuning.parquet")
+
+    def strongest(self) -> pl.LazyFrame:
+        """The 1,000 largest |r| of each metric and population."""
+        return self._scan(TOP_NAME)
+
+    def metrics(self) -> pl.LazyFrame:
+        """Name, kind, whether nullable, and reference of each metric."""
+        return self._scan("metrics.parquet")
+
+    def layout(self) -> Layout:
+        """The metrics and populations of the run's sums."""
+        metrics = tuple(
+            Metric(row["metric"], row["kind"], row["nullable"])
+            for row in self.metrics().collect().iter_rows(named=True)
+        )
+        groups = {column: tuple(names) for column, names in self.record["groups"].items()}
+        return Layout(metrics, (ALL, *(name for names in groups.values() for name in names)), groups)
+
+    @property
+    def folder(self) -> Folder:
+        return self._files.folder
+
+    def soft_prompt(self) -> "torch.Tensor":
+        """The soft prompt, P x d_model, float32."""
+        from skilljobs.lm.prompt import read_prompt_bytes
+
+        return read_prompt_bytes(self._files.folder.read(PROMPT_NAME)).vectors
+
+    def committed_shards(self) -> int:
+        return self._files.committed_count()
+
+    def _scan(self, pattern: str) -> pl.LazyFrame:
+        return pl.scan_parquet(f"{self.uri}/{pattern}")
