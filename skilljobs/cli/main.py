@@ -66,7 +66,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
         from skilljobs.interrupts import Terminated
 
         _say("interrupted: committed shards are kept, and the same command goes on with them")
-        return 143 if isinstance(error, Terminated) else 130
+        return 143 if isinstance(error.__cause__ or error, Terminated) else 130
     except InputError as error:
         return _failed(error, 2, debug)
     except JobFailed as error:

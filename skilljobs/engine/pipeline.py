@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from skilljobs.engine import reducer
 from skilljobs.engine.actor import start_scorer
 from skilljobs.engine.job import Reading, ScorerJob
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan
-from skilljobs.engine.pool import ScorerPool
+from skilljobs.engine.pool import ScorerPool, one_line
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.session import Cluster, lay_out, ray_session
-from skilljobs.errors import JobFailed
+from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.files import Folder
@@ -69,6 +70,8 @@ class _Job:
         self.plan, self.run_files, self.reporter = plan, run, reporter
         gpus = min(1, cluster.gpus) if gpus_per_replica is None else gpus_per_replica
         self.numerics = stored_numerics(run) or resolve_numerics(plan.spec, plan.source, gpus)
+        if self.numerics.device != "cpu" and not cluster.gpus:
+            raise InputError(f"the run at {run.uri} was begun on GPUs, and there are none here")
         add_fields(run, {f"numerics.{name}": value for name, value in self.numerics.as_json().items()})
         run.record["numerics"] = self.numerics.as_json()
         self.layout = lay_out(cluster, self.numerics.threads, gpus, replicas, len(plan.shards))
@@ -179,11 +182,14 @@ class _Job:
         )
         with stage(self.run_files, self.reporter, "reduce", layers) as done:
             waiting = [_reduce_layer.remote(job, layer) for layer in range(layers)]
-            while waiting:
-                ready, waiting = ray.wait(waiting)
-                ray.get(ready)
-                self.reporter.advance(layers - len(waiting), "layers")
-            ray.get(_rank.remote(job))
+            try:
+                while waiting:
+                    ready, waiting = ray.wait(waiting)
+                    ray.get(ready)
+                    self.reporter.advance(layers - len(waiting), "layers")
+                ray.get(_rank.remote(job))
+            except RayError as error:
+                raise JobFailed(f"a reducer failed: {one_line(error)}") from error
             done(f"{layers} layers")
 
 

@@ -81,7 +81,7 @@ class ScorerPool:
             except RayActorError as error:
                 self._bury(member, error)
                 if attempt == MOST_ATTEMPTS:
-                    raise JobFailed(f"{MOST_ATTEMPTS} scorers died at it, the last: {_reason(error)}") from error
+                    raise JobFailed(f"{MOST_ATTEMPTS} scorers died at it, the last: {one_line(error)}") from error
             except RayTaskError as error:
                 raise _own_error(error) from error
             else:
@@ -119,12 +119,12 @@ class ScorerPool:
             except RayActorError as error:
                 waiting.extendleft(item for item, _ in list(member.queue)[:0:-1])
                 self._bury(member, error)
-                charge(item, _reason(error))
+                charge(item, one_line(error))
             except RayTaskError as error:
                 member.queue.popleft()
                 if isinstance(_own_error(error), InputError):
                     raise _own_error(error) from error
-                charge(item, _reason(error))
+                charge(item, one_line(error))
             else:
                 member.queue.popleft()
                 left -= 1
@@ -164,10 +164,10 @@ class ScorerPool:
         if isinstance(error, ActorUnavailableError):
             ray.kill(member.actor)
         if self._deaths > self._most_deaths or (not self.description and self._deaths == MOST_ATTEMPTS):
-            raise JobFailed(f"{self._deaths} scorers died, the last: {_reason(error)}")
+            raise JobFailed(f"{self._deaths} scorers died, the last: {one_line(error)}")
         self.members.remove(member)
         self.members.append(self._new_member())
-        self._note(f"{member.name} died ({_reason(error)}); {self.members[-1].name} takes its place")
+        self._note(f"{member.name} died ({one_line(error)}); {self.members[-1].name} takes its place")
 
 
 def _own_error(error: RayTaskError) -> Exception:
@@ -175,10 +175,10 @@ def _own_error(error: RayTaskError) -> Exception:
     cause = getattr(error, "cause", None)
     if isinstance(cause, InputError | JobFailed):
         return cause
-    return JobFailed(_reason(error))
+    return JobFailed(one_line(error))
 
 
-def _reason(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """One line of an error."""
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
