@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
-from skilljobs.stats.correlate import correlation_columns, false_discovery_rate
+from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerTotals
 from skilljobs.store.correlations import correlation_table
 from skilljobs.store.files import Folder
-from skilljobs.store.run import TOP_NAME, correlations_name
-from skilljobs.store.schema import CORRELATIONS, parquet_bytes, parquet_stream
+from skilljobs.store.run import BEST_NAME, TOP_NAME, correlations_name
+from skilljobs.store.schema import BEST, CORRELATIONS, parquet_bytes, parquet_stream
 from skilljobs.store.totals import Halves, read_totals
 
 Array = NDArray[np.float64]
@@ -68,29 +68,49 @@ def _layer_tables(
 
 
 def rank(job: ReduceJob) -> None:
-    """Write `correlations/` and `top.parquet`: q over the whole model, one metric and population at a time."""
+    """Write `correlations/` and `top.parquet`: q over the whole model, one metric and population at a time.
+
+    Where tokens are kept, also `best.parquet`: of each neuron its best token, p corrected for the choice.
+    """
     folder = Folder(job.uri)
     files = [folder.open(unranked_name(layer)) for layer in range(job.layers)]
     readers = [pq.ParquetFile(file) for file in files]
-    tops: list[pa.Table] = []
+    tops, bests = [], []
     with parquet_stream(folder, [correlations_name(layer) for layer in range(job.layers)], CORRELATIONS) as writers:
         for group, _ in enumerate(pairs(job.layout)):
-            tables = [reader.read_row_group(group) for reader in readers]
-            q = false_discovery_rate(np.concatenate([_floats(table["p"]) for table in tables]))
-            starts = np.cumsum([0, *(table.num_rows for table in tables)])
-            place = CORRELATIONS.get_field_index("q")
-            ranked = [
-                table.set_column(place, CORRELATIONS.field(place), pa.array(q[start:stop], from_pandas=True))
-                for table, start, stop in zip(tables, starts, starts[1:], strict=False)
-            ]
+            ranked = _with_q([reader.read_row_group(group) for reader in readers])
             for writer, table in zip(writers, ranked, strict=True):
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
             tops.append(_largest(pa.concat_tables(ranked), TOP))
+            if job.tokens is not None:
+                bests.append(pa.concat_tables(_with_q([_best(table, job.tokens) for table in ranked])))
     folder.write(TOP_NAME, parquet_bytes(tops, CORRELATIONS))
+    if bests:
+        folder.write(BEST_NAME, parquet_bytes(bests, BEST))
     for file in files:
         file.close()
     for layer in range(job.layers):
         folder.delete(unranked_name(layer))
+
+
+def _with_q(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """The tables with their q, by all of their p together."""
+    q = false_discovery_rate(np.concatenate([_floats(table["p"]) for table in tables]))
+    place = tables[0].schema.get_field_index("q")
+    starts = np.cumsum([0, *(table.num_rows for table in tables)])
+    return [
+        table.set_column(place, "q", pa.array(q[start:stop], from_pandas=True))
+        for table, start, stop in zip(tables, starts, starts[1:], strict=False)
+    ]
+
+
+def _best(table: pa.Table, tokens: int) -> pa.Table:
+    """Of each neuron of a layer the token of largest |r|; neurons without one are left out."""
+    r, p = (_floats(table[name]).reshape(tokens, -1) for name in ("r", "p"))
+    token, corrected = best_tokens(r, p)
+    neurons = np.flatnonzero(token >= 0)
+    rows = table.take(pa.array(token[neurons] * r.shape[1] + neurons)).select(BEST.names)
+    return rows.set_column(rows.schema.get_field_index("p"), "p", pa.array(corrected[neurons], from_pandas=True))
 
 
 def _largest(table: pa.Table, count: int) -> pa.Table:

@@ -134,6 +134,19 @@ def correlation_columns(whole: Centred, halves: Sequence[Centred | None]) -> dic
     }
 
 
+def best_tokens(r: Array, p: Array) -> tuple[NDArray[np.int64], Array]:
+    """Of each neuron the token of largest |r|, and its p times the number of tokens (Bonferroni), at most 1.
+
+    `r` and `p`: tokens x neurons, NaN where undefined. The token is -1, and p NaN, where r is undefined at all.
+    """
+    strength = np.where(np.isnan(r), -1.0, np.abs(r))
+    token = strength.argmax(0)
+    columns = np.arange(r.shape[1])
+    corrected = np.minimum(1.0, p[token, columns] * (~np.isnan(r)).sum(0))
+    undefined = strength[token, columns] < 0
+    return np.where(undefined, -1, token), np.where(undefined, np.nan, corrected)
+
+
 def false_discovery_rate(p: Array) -> Array:
     """Benjamini-Hochberg q of each p (1995); NaN stays NaN and is not counted as a test."""
     q = np.full_like(p, np.nan)

@@ -6,7 +6,7 @@ import polars as pl
 
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.store.files import Folder
-from skilljobs.store.run import PROMPT_NAME, TOP_NAME, RunFiles
+from skilljobs.store.run import BEST_NAME, PROMPT_NAME, TOP_NAME, RunFiles
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,10 @@ class RunReader:
     def strongest(self) -> pl.LazyFrame:
         """The 1,000 largest |r| of each metric and population."""
         return self._scan(TOP_NAME)
+
+    def best(self) -> pl.LazyFrame:
+        """With `--tokens each`: of each neuron its best token, p corrected for having been chosen (times tokens)."""
+        return self._scan(BEST_NAME)
 
     def metrics(self) -> pl.LazyFrame:
         """Name, kind, whether nullable, and reference of each metric."""

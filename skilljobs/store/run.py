@@ -15,6 +15,7 @@ TUNING_NAME = "prompt/tuning.parquet"
 TUNING_EXAMPLES_NAME = "prompt/examples.parquet"
 TUNING_STATE_NAME = "prompt/state.safetensors"
 TOP_NAME = "top.parquet"
+BEST_NAME = "best.parquet"
 STAGES = ("prepare", "tune", "reference", "collect", "reduce")
 """What a run goes through, in order; starting Ray and loading the model are timed beside them."""
 

@@ -58,6 +58,17 @@ CORRELATIONS = pa.schema(
         ),
     ]
 )  # fmt: skip
+BEST = pa.schema(
+    [
+        *_KEY,
+        ("metric", pa.string()),
+        ("population", pa.string()),
+        ("n", pa.int64()),
+        ("r", pa.float64()),
+        ("p", pa.float64()),
+        ("q", pa.float64()),
+    ]
+)
 EXAMPLE_FIXED = pa.schema(
     [
         ("example_id", pa.string()),

@@ -77,6 +77,15 @@ def test_correlations_equal_numpy_on_a_plain_forward(tmp_path: Path, small_llama
                 np.testing.assert_allclose(found["activation_mean"], flat.mean(0), rtol=1e-4, atol=1e-6)
                 compared += len(expected)
     assert compared == 4 * 3 * 2 * 24 * (3 if tokens == "each" else 1)
+    if tokens == "each":
+        keys = ["metric", "population", "layer", "neuron"]
+        expected_best = correlations.sort(pl.col("r").abs(), descending=True).group_by(keys).first().drop_nulls("r")
+        both = run.best().collect().join(expected_best, on=keys)
+        assert len(both) == len(expected_best) == run.best().collect().height
+        assert both["token"].to_list() == both["token_right"].to_list()
+        np.testing.assert_allclose(both["p"], np.minimum(1, 3 * both["p_right"].to_numpy()))
+    else:
+        assert not Path(run.uri, "best.parquet").exists()
 
 
 def test_padding_batch_size_and_order_change_nothing_but_rounding(tmp_path: Path, small_llama: Path) -> None:

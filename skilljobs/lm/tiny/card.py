@@ -30,6 +30,7 @@ hand. It knows nothing else.
 - **Data**: questions that the training script generates, on operand pairs of the `train` split alone (half of all
   pairs; a division counts as its product). BIG-bench's released examples were never trained on.
 - **Training**: `python -m skilljobs.lm.tiny.train --out DIR`, seed {seed}, loss on answer tokens only, Muon and AdamW.
+  The second phase was run by itself (`--first-phase 2`), from the weights that the first had stored.
   {phases}
 - **Log**: `{log}`, a line every 100 steps. Seconds are of a machine that did other work at the same time.
 - **Licence**: Apache-2.0.
