@@ -11,7 +11,7 @@ import polars as pl
 from skilljobs.analysis.ranking import top
 from skilljobs.lm.source import TINY
 from skilljobs.reporter import LineReporter, Reporter
-from skilljobs.spec import JobSpec
+from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 
@@ -67,10 +67,11 @@ def absolute_paths(spec: JobSpec) -> JobSpec:
     """The spec with its files and directories named from the root, so that it means the same from anywhere."""
 
     def absolute(name: str | None) -> str | None:
-        return os.path.abspath(os.path.expanduser(name)) if name and Path(name).expanduser().exists() else name
+        if name is None or name in (TINY, RANDOM_PROMPT, NO_PROMPT) or not Path(name).expanduser().exists():
+            return name
+        return os.path.abspath(os.path.expanduser(name))
 
-    model = TINY if spec.model == TINY else absolute(spec.model)
-    return replace(spec, data=absolute(spec.data), model=model, soft_prompt=absolute(spec.soft_prompt))
+    return replace(spec, data=absolute(spec.data), model=absolute(spec.model), soft_prompt=absolute(spec.soft_prompt))
 
 
 def open_run(uri: str) -> "Run":

@@ -66,6 +66,9 @@ class JobSpec:
             raise InputError(f"--learning-rate is {self.learning_rate}; it must be above 0")
         if not 0 <= self.max_bad_rows <= 1:
             raise InputError(f"--max-bad-rows is {self.max_bad_rows}; it is a fraction between 0 and 1")
+        for name, known in (("tokens", ("mean", "each", "last")), ("tune_loss", ("target", "choices"))):
+            if getattr(self, name) not in known:
+                raise InputError(f"{option_of(name)} is {getattr(self, name)!r}; it may be {' or '.join(known)}")
         if self.dtype not in (None, "float32", "bfloat16", "float16"):
             raise InputError(f"--dtype is {self.dtype!r}; it may be float32, bfloat16 or float16")
 

@@ -1,6 +1,7 @@
 """The top neurons of a metric. Reads a run; no Ray, no model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -9,9 +10,7 @@ from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, NULL
 from skilljobs.stats.null import family_wise_threshold
 from skilljobs.store.reader import RunReader
-
-KEPT = 1000
-"""Rows of each metric and population in `top.parquet`."""
+from skilljobs.store.run import TOP_ROWS
 
 
 def top(
@@ -31,7 +30,7 @@ def top(
         found = partial_correlations(run, metric, population, given).lazy()
     else:
         of_pair = (pl.col("metric") == metric) & (pl.col("population") == population)
-        if k <= KEPT and not per_layer:
+        if k <= TOP_ROWS and not per_layer:
             return run.strongest().filter(of_pair).head(k).collect()
         found = run.correlations().filter(of_pair)
     order = [pl.col("r").abs(), pl.col("layer"), pl.col("token"), pl.col("neuron")]
@@ -41,11 +40,26 @@ def top(
     return ordered.group_by("layer", maintain_order=True).head(k).sort("layer", maintain_order=True)
 
 
-def null_threshold(run: RunReader) -> float | None:
-    """The family-wise 95 % threshold of |r| over `all`, from the run's null metrics; None if it has none."""
+@dataclass(frozen=True)
+class NullThreshold:
+    """The |r| that null metrics reach somewhere in the model, over `n` examples of `all`."""
+
+    r: float
+    n: int
+    draws: int
+
+    @property
+    def level(self) -> float:
+        """The probability that a further null metric exceeds it."""
+        return max(0.05, 1 / (self.draws + 1))
+
+
+def null_threshold(run: RunReader) -> NullThreshold | None:
+    """The family-wise threshold of |r| over `all`, from the run's null metrics; None if it has none."""
     nulls = run.strongest().filter(pl.col("metric").str.starts_with(NULL), pl.col("population") == ALL)
-    maxima = nulls.group_by("metric").agg(pl.col("r").abs().max()).collect()["r"]
-    return family_wise_threshold(maxima.to_list())
+    maxima = nulls.group_by("metric").agg(pl.col("r").abs().max(), pl.col("n").first()).collect()
+    threshold = family_wise_threshold(maxima["r"].to_list())
+    return None if threshold is None else NullThreshold(threshold, maxima["n"][0], len(maxima))
 
 
 def check_reduced(run: RunReader) -> None:

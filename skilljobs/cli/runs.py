@@ -29,7 +29,7 @@ def runs(out: str) -> None:
 
     for record in list_runs(out):
         state = "done" if "reduce" in record["stages"] else f"stopped before {next_stage(record)}"
-        click.echo(f"{record['created']}  {out.rstrip('/')}/{record['run_id']}  {state}")
+        click.echo(f"{record['created']}  {record['uri']}  {state}")
 
 
 @click.command()

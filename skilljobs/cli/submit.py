@@ -32,8 +32,8 @@ from skilljobs.spec import JobSpec
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="[default: float32 on CPUs]")
 @click.option("--batch-tokens", type=int, metavar="N", help="Tokens a batch, padding included.")
 @click.option("--shard-size", type=int, metavar="N", help="Examples a shard.")
-@click.option("--replicas", type=int, metavar="N", help="Scorers.  [default: as many as fit]")
-@click.option("--gpus-per-replica", type=int, metavar="N", help="[default: 1 where there are GPUs]")
+@click.option("--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]")
+@click.option("--gpus-per-replica", type=click.IntRange(min=0), metavar="N", help="[default: 1 where there are GPUs]")
 @click.option(
     "--max-sums-gb",
     type=float,

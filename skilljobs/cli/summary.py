@@ -1,7 +1,7 @@
 """What is printed when a job is done."""
 
 from skilljobs.analysis.ranking import null_threshold, top
-from skilljobs.cli.tables import correlation_table, table_console
+from skilljobs.cli.tables import correlation_table, null_text, table_console
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 
@@ -25,8 +25,10 @@ def print_summary(run: RunReader) -> None:
         console.print(f"left out: {len(record['quarantined'])} bad rows, listed in run.json")
     metrics = run.metrics().collect()["metric"].to_list()
     metric = "confidence" if "confidence" in metrics else metrics[0]
-    for population in (name for name in run.layout().reported_populations if name.startswith((ALL, WITHIN))):
-        console.print(correlation_table(top(run, metric, population, SHOWN), f"top neurons: {metric}, {population}"))
+    for population in run.layout().reported_populations:
+        if population == ALL or population.startswith(WITHIN):
+            rows = top(run, metric, population, SHOWN)
+            console.print(correlation_table(rows, f"top neurons: {metric}, {population}", console))
     threshold = null_threshold(run)
     if threshold is not None:
-        console.print(f"null threshold, all: |r| = {threshold:.3f} (family-wise 5 %)")
+        console.print(f"all: {null_text(threshold)}")

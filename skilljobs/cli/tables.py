@@ -4,22 +4,45 @@ import polars as pl
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from skilljobs.analysis.ranking import NullThreshold
 
 COLUMNS = ("layer", "neuron", "token", "r", "95 %", "p", "q", "half 0", "half 1", "mean", "std", "n")
+LESS_NEEDED = ("std", "mean", "p", "n", "q")
+"""Left out in this order where the terminal is narrow: digits are never cut."""
 WIDTH_OF_NO_TERMINAL = 120
 
 
 def table_console() -> Console:
     """Standard output, wide enough for a table where it is not a terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_NO_TERMINAL)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH_OF_NO_TERMINAL)
 
 
-def correlation_table(rows: pl.DataFrame, title: str) -> Table:
+def correlation_table(rows: pl.DataFrame, title: str, console: Console) -> Table:
     """Correlations as people read them: each r with its interval, q, and r on either half."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     aggregated = rows["token"].null_count() == len(rows)
     shown = [name for name in COLUMNS if not (aggregated and name == "token")]
+    table = _table(rows, title, shown)
+    for name in LESS_NEEDED:
+        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            break
+        shown.remove(name)
+        table = _table(rows, title, shown)
+    return table
+
+
+def null_text(threshold: NullThreshold) -> str:
+    """The null's threshold in a sentence."""
+    return (
+        f"null threshold: |r| = {threshold.r:.3f} (a random metric exceeds it somewhere in the model"
+        f" with probability {threshold.level:.1%})"
+    )
+
+
+def _table(rows: pl.DataFrame, title: str, shown: list[str]) -> Table:
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows.iter_rows(named=True):

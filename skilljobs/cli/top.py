@@ -36,16 +36,16 @@ def top(
     elif form == "csv":
         click.echo(rows.write_csv(), nl=False)
     else:
-        from skilljobs.cli.tables import correlation_table, table_console
+        from skilljobs.cli.tables import correlation_table, null_text, table_console
 
         console = table_console()
         if rows.is_empty():
             console.print(f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)")
             return
         held = f", given {', '.join(given)}" if given else ""
-        console.print(correlation_table(rows, f"{metric}, {population}{held}"))
+        console.print(correlation_table(rows, f"{metric}, {population}{held}", console))
         threshold = null_threshold(opened)
-        if threshold is not None and population == "all" and not given:
-            console.print(f"null threshold: |r| = {threshold:.3f} (exceeded by chance anywhere in 5 % of runs)")
+        if threshold is not None and population == "all" and not given and rows["n"][0] == threshold.n:
+            console.print(null_text(threshold))
         if opened.record["units_repeat"]:
             console.print("examples share units, so p and q are too small; the null threshold respects units")

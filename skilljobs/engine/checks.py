@@ -12,9 +12,14 @@ from skilljobs.store.run import PROMPT_NAME
 from skilljobs.tasks.base import Example
 
 
-def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec) -> None:
-    tokens = spec.prompt_length if spec.tokens == "each" and spec.soft_prompt != NO_PROMPT else 1
-    size = layout.bytes_per_neuron() * (source.neurons or 0) * tokens / 1e9
+def sums_bytes(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> int:
+    """Size of a shard's sums before compression; 0 where the model's configuration does not say its neurons."""
+    tokens = max(1, prompt_length) if spec.tokens == "each" else 1
+    return layout.bytes_per_neuron() * (source.neurons or 0) * tokens
+
+
+def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> None:
+    size = sums_bytes(layout, source, spec, prompt_length) / 1e9
     if size > spec.max_sums_gb:
         raise InputError(
             f"the sums of a shard would take {size:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
@@ -22,10 +27,12 @@ def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec) -> None:
         )
 
 
-def check_prompt_source(spec: JobSpec, source: ModelSource) -> None:
-    """Refuse a soft prompt to reuse that is not there, not one, or not as wide as the model."""
-    if spec.soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT):
-        return
+def check_prompt_source(spec: JobSpec, source: ModelSource) -> int:
+    """The prompt's length. Refuses one to reuse that is not there, not one, or not as wide as the model."""
+    if spec.soft_prompt in (None, RANDOM_PROMPT):
+        return spec.prompt_length
+    if spec.soft_prompt == NO_PROMPT:
+        return 0
     path = Path(spec.soft_prompt).expanduser()
     file = path / PROMPT_NAME if path.is_dir() else path
     if not file.is_file():
@@ -42,13 +49,14 @@ def check_prompt_source(spec: JobSpec, source: ModelSource) -> None:
             f"--soft-prompt {spec.soft_prompt}: it holds {shapes}, not one tensor of positions x {width},"
             f" the width of {source.name}"
         )
+    return int(shapes[0][0])
 
 
-def check_lengths(examples: Sequence[Example], source: ModelSource, spec: JobSpec) -> None:
+def check_lengths(examples: Sequence[Example], source: ModelSource, prompt_length: int) -> None:
     """Refuse an example that the context cannot hold. A token is a byte at least, so short texts pass untokenized."""
     if source.context is None:
         return
-    room = source.context - (0 if spec.soft_prompt == NO_PROMPT else spec.prompt_length) - 2
+    room = source.context - prompt_length - 2
     suspects = [
         (number, example)
         for number, example in enumerate(examples, start=1)

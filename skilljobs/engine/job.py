@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from skilljobs.engine.numerics import Numerics
+from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
 from skilljobs.tasks.metrics import ExternalMetric, Population
@@ -24,7 +25,7 @@ class ScorerJob:
     uri: str
     """The run's directory."""
     spec: JobSpec
-    model: str
+    source: ModelSource
     reading: Reading
     numerics: Numerics
     answer_end: str | None

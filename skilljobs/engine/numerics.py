@@ -14,6 +14,8 @@ CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 32768
 class Numerics:
     """With these, the spec, the data and the prompt equal, a run's sums have the same bits on any cluster."""
 
+    gpus: int
+    """GPUs of a replica."""
     device: str
     """`cpu`, `cuda`, or `auto` for a model over several GPUs."""
     dtype: str
@@ -36,6 +38,7 @@ def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int) 
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
     own = stored if stored in ("bfloat16", "float16", "float32") else "float32"
     return Numerics(
+        gpus=gpus_per_replica,
         device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
         dtype=spec.dtype or (own if on_gpu else "float32"),
         threads=1 if on_gpu or _fits_every_core(source) else available_cpus(),

@@ -22,7 +22,8 @@ from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.files import Folder
 from skilljobs.store.reference import REFERENCE_NAME, read_token_count
-from skilljobs.store.run import PROMPT_NAME, RunFiles
+from skilljobs.store.run import PROMPT_NAME, TUNING_STATE_NAME, RunFiles
+from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import Receipt, committed_receipt, sha256
 
 
@@ -43,7 +44,11 @@ def run_job(
     if not run.stage_done("prepare"):
         with stage(run, reporter, "prepare") as done:
             write_examples(run, plan)
-            done(f"{len(plan.test)} test examples in {len(plan.shards)} shards, {len(plan.train)} to tune on")
+            done(
+                f"{len(plan.test)} test examples in {len(plan.shards)} shards, {len(plan.train)} to tune on;"
+                f" sums of {len(sums_schema(plan.layout))} columns, {plan.sums_bytes / 1e6:.1f} MB a shard,"
+                f" {plan.sums_bytes * len(plan.shards) / 1e6:.0f} MB in all before compression"
+            )
     with ExitStack() as stack:
         with stage(run, reporter, "ray") as done:
             cluster = stack.enter_context(ray_session(debug))
@@ -68,17 +73,18 @@ class _Job:
         gpus_per_replica: int | None,
     ) -> None:
         self.plan, self.run_files, self.reporter = plan, run, reporter
+        stored = stored_numerics(run)
+        if stored is not None and gpus_per_replica not in (None, stored.gpus):
+            raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {stored.gpus}")
         gpus = min(1, cluster.gpus) if gpus_per_replica is None else gpus_per_replica
-        self.numerics = stored_numerics(run) or resolve_numerics(plan.spec, plan.source, gpus)
-        if self.numerics.device != "cpu" and not cluster.gpus:
-            raise InputError(f"the run at {run.uri} was begun on GPUs, and there are none here")
-        add_fields(run, {f"numerics.{name}": value for name, value in self.numerics.as_json().items()})
+        self.numerics = stored or resolve_numerics(plan.spec, plan.source, gpus)
+        self.layout = lay_out(cluster, self.numerics, replicas, len(plan.shards))
         run.record["numerics"] = self.numerics.as_json()
-        self.layout = lay_out(cluster, self.numerics.threads, gpus, replicas, len(plan.shards))
+        add_fields(run, {f"numerics.{name}": value for name, value in self.numerics.as_json().items()})
         self.job = ScorerJob(
             uri=run.uri,
             spec=plan.spec,
-            model=plan.source.name,
+            source=plan.source,
             reading=Reading(plan.layout, plan.external, plan.populations),
             numerics=self.numerics,
             answer_end=plan.task.answer_end,
@@ -86,7 +92,7 @@ class _Job:
 
     def run(self) -> None:
         run = self.run_files
-        if not run.stage_done("collect"):
+        if not run.stage_done("collect") or (not run.stage_done("reduce") and self._uncommitted()):
             pool = ScorerPool(
                 lambda name: start_scorer(name, self.job, self.layout), self.layout.count, self.reporter.note
             )
@@ -94,6 +100,7 @@ class _Job:
                 self._load(pool)
                 if not run.stage_done("tune"):
                     self._tune(pool)
+                    run.folder.delete(TUNING_STATE_NAME)
                 add_fields(run, {"prompt_digest": sha256(run.folder.read(PROMPT_NAME))})
                 if not run.stage_done("reference"):
                     self._reference(pool)
@@ -146,11 +153,7 @@ class _Job:
         fingerprint = self.run_files.record["fingerprint"]["digest"]
         sizes = [len(shard) for shard in self.plan.shards]
         with stage(self.run_files, self.reporter, "collect", sum(sizes)) as done:
-            receipts = {
-                shard: receipt
-                for shard in range(len(sizes))
-                if (receipt := committed_receipt(self.run_files.folder, shard, fingerprint))
-            }
+            receipts = self._committed()
             if receipts:
                 self.reporter.note(f"collect: {len(receipts)} of {len(sizes)} shards are committed already")
             missing = [shard for shard in range(len(sizes)) if shard not in receipts]
@@ -162,6 +165,14 @@ class _Job:
                 self.reporter.advance(finished, f"{len(receipts)} of {len(sizes)} shards, {rate:.1f} examples/s")
             self._conclude(receipts)
             done(f"{sum(sizes)} examples in {len(sizes)} shards, {pool.retried} retried")
+
+    def _committed(self) -> dict[int, Receipt]:
+        fingerprint = self.run_files.record["fingerprint"]["digest"]
+        found = (committed_receipt(self.run_files.folder, n, fingerprint) for n in range(len(self.plan.shards)))
+        return {receipt.shard: receipt for receipt in found if receipt}
+
+    def _uncommitted(self) -> bool:
+        return len(self._committed()) < len(self.plan.shards)
 
     def _conclude(self, receipts: dict[int, Receipt]) -> None:
         record = self.run_files.record

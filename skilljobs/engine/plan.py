@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from skilljobs.engine.checks import check_lengths, check_prompt_source, check_sums_size
+from skilljobs.engine.checks import check_lengths, check_prompt_source, check_sums_size, sums_bytes
 from skilljobs.engine.sharding import sample, shard_examples
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
@@ -14,10 +14,10 @@ from skilljobs.lm.prompt_placement import split_template
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
-from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.stats.layout import ALL, NULL, Layout, Metric
 from skilljobs.stats.null import null_metrics
 from skilljobs.tasks.base import BadRow, Example, Task, TaskOptions, read_examples
-from skilljobs.tasks.metrics import ExternalMetric, Population, external_metrics, group_populations
+from skilljobs.tasks.metrics import ExternalMetric, Population, check_columns, external_metrics, group_populations
 from skilljobs.tasks.registry import find_task
 
 
@@ -35,6 +35,8 @@ class JobPlan:
     external: tuple[ExternalMetric, ...]
     populations: tuple[Population, ...]
     layout: Layout
+    sums_bytes: int
+    """Of a shard, before compression."""
     bad_rows: list[BadRow]
 
     @property
@@ -81,7 +83,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         raise InputError(f"the task {task_class.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
     spec = replace(spec, model=model)
     source = find_model(model)
-    check_prompt_source(spec, source)
+    prompt_length = check_prompt_source(spec, source)
     options = TaskOptions(
         data=None if spec.data is None else Path(spec.data).expanduser(),
         seed=spec.seed,
@@ -93,7 +95,8 @@ def plan_job(spec: JobSpec) -> JobPlan:
         raise InputError(f"there is no file {options.data}")
     task = task_class(options)
     examples, bad_rows = read_examples(task, spec.max_bad_rows)
-    check_lengths(examples, source, spec)
+    check_columns(examples)
+    check_lengths(examples, source, prompt_length)
     by = spec.by or ((task.group,) if task.group else ())
     test = [example for example in examples if example.split == "test"]
     if len(test) < 4:
@@ -110,7 +113,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    check_sums_size(layout, source, spec)
+    check_sums_size(layout, source, spec, prompt_length)
     plan = JobPlan(
         spec=spec,
         task=task,
@@ -121,6 +124,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         external=external,
         populations=tuple(population for group in groups.values() for population in group),
         layout=layout,
+        sums_bytes=sums_bytes(layout, source, spec, prompt_length),
         bad_rows=bad_rows,
     )
     if spec.soft_prompt is None and not (plan.train and plan.validation):
@@ -128,6 +132,10 @@ def plan_job(spec: JobSpec) -> JobPlan:
             f"{options.data or task.name} has {len(plan.train)} train and {len(plan.validation)} validation examples;"
             " tuning needs both (or --soft-prompt random, or a run or file to reuse)"
         )
+    if spec.soft_prompt is None and spec.tune_loss == "choices":
+        without = [example for example in plan.train + plan.validation if example.choices is None]
+        if without:
+            raise InputError(f"--tune-loss choices needs choices, and the example {without[0].example_id!r} has none")
     return plan
 
 
@@ -140,6 +148,9 @@ def choose_metrics(
         InputError: a metric does not exist, or no neuron could know it.
     """
     external = external_metrics(test)
+    for metric in external:
+        if metric.name in MODEL_METRICS or metric.name.startswith(NULL):
+            raise InputError(f"the column {metric.column!r} has the name of a metric of skilljobs' own: rename it")
     open_ended = [example for example in test if example.choices is None]
     undefined = OF_CHOICES_ONLY if len(open_ended) == len(test) else frozenset()
 

@@ -5,8 +5,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from skilljobs.engine.numerics import Numerics
 from skilljobs.engine.plan import JobPlan
+from skilljobs.errors import InputError
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.run import TUNING_EXAMPLES_NAME, RunFiles, fingerprint_digest, refuse_changes
 from skilljobs.store.schema import FORMAT_VERSION
@@ -25,7 +28,10 @@ def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:
     Raises:
         InputError: the run exists and was begun with something else.
     """
-    run = RunFiles(uri)
+    try:
+        run = RunFiles(uri)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"--out: {uri} is not a folder that runs can be kept in: {error}") from error
     fields = planned_fields(plan)
     if run.exists:
         run.load()
@@ -50,6 +56,10 @@ def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:
         "quarantined": [{"row": row.number, "reason": row.reason} for row in plan.bad_rows],
         "bit_exact": None,
     }
+    try:
+        run.save()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"the run's directory {uri} cannot be written: {error}") from error
     return run
 
 

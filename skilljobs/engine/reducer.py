@@ -16,13 +16,11 @@ from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerTotals
 from skilljobs.store.correlations import correlation_table
 from skilljobs.store.files import Folder
-from skilljobs.store.run import BEST_NAME, TOP_NAME, correlations_name
+from skilljobs.store.run import BEST_NAME, TOP_NAME, TOP_ROWS, correlations_name
 from skilljobs.store.schema import BEST, CORRELATIONS, parquet_bytes, parquet_stream
 from skilljobs.store.totals import Halves, read_totals
 
 Array = NDArray[np.float64]
-
-TOP = 1000
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def rank(job: ReduceJob) -> None:
             ranked = _with_q([reader.read_row_group(group) for reader in readers])
             for writer, table in zip(writers, ranked, strict=True):
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
-            tops.append(_largest(pa.concat_tables(ranked), TOP))
+            tops.append(_largest(pa.concat_tables(ranked), TOP_ROWS))
             if job.tokens is not None:
                 bests.append(pa.concat_tables(_with_q([_best(table, job.tokens) for table in ranked])))
     folder.write(TOP_NAME, parquet_bytes(tops, CORRELATIONS))

@@ -19,7 +19,6 @@ from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
-from skilljobs.lm.source import find_model
 from skilljobs.stats.sums import SumsAccumulator
 from skilljobs.store.examples import examples_of
 from skilljobs.store.files import Folder
@@ -52,7 +51,7 @@ class Scorer:
     def lm(self) -> FrozenLM:
         numerics = self.job.numerics
         torch.set_num_threads(numerics.threads)
-        source = find_model(self.job.model)
+        source = self.job.source
         model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
         return FrozenLM(model, load_tokenizer(source))
 

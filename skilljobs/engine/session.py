@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import ray
 
-from skilljobs.engine.numerics import available_cpus
+from skilljobs.engine.numerics import Numerics, available_cpus
 from skilljobs.errors import InputError
 from skilljobs.interrupts import raise_on_sigterm
 
@@ -72,25 +72,23 @@ class Replicas:
     gpus: int
 
 
-def lay_out(cluster: Cluster, threads: int, gpus_per_replica: int, wanted: int | None, shards: int) -> Replicas:
+def lay_out(cluster: Cluster, numerics: Numerics, wanted: int | None, shards: int) -> Replicas:
     """As many replicas as the cluster holds, the shards need, or `wanted` says.
 
     Raises:
         InputError: not one replica, or not as many as wanted, can ever be placed.
     """
-    if gpus_per_replica > cluster.gpus_of_largest_node:
+    gpus, cpus = numerics.gpus, 1 if numerics.gpus else numerics.threads
+    if gpus > cluster.gpus_of_largest_node:
         raise InputError(
-            f"--gpus-per-replica {gpus_per_replica}: the largest node has {cluster.gpus_of_largest_node} GPUs"
+            f"a replica takes {gpus} GPUs (--gpus-per-replica); the largest node has {cluster.gpus_of_largest_node}"
         )
-    if gpus_per_replica == 0 and threads > cluster.cpus_of_largest_node:
-        raise InputError(
-            f"a replica takes {threads} CPUs, as when the run was begun; the largest node has"
-            f" {cluster.cpus_of_largest_node}"
-        )
-    most = cluster.gpus // gpus_per_replica if gpus_per_replica else cluster.cpus // threads
+    if cpus > cluster.cpus_of_largest_node:
+        raise InputError(f"a replica takes {cpus} CPUs; the largest node has {cluster.cpus_of_largest_node}")
+    most = cluster.gpus // gpus if gpus else cluster.cpus // cpus
     if wanted is not None and wanted > most:
         raise InputError(
             f"--replicas {wanted}: there is room for {most}"
-            f" ({cluster.cpus} CPUs and {cluster.gpus} GPUs; a replica takes {threads} and {gpus_per_replica})"
+            f" ({cluster.cpus} CPUs and {cluster.gpus} GPUs; a replica takes {cpus} and {gpus})"
         )
-    return Replicas(max(1, min(wanted or most, shards)), threads if not gpus_per_replica else 1, gpus_per_replica)
+    return Replicas(max(1, min(wanted or most, shards)), cpus, gpus)

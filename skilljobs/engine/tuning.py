@@ -1,6 +1,5 @@
 """The tune stage as a scorer runs it: resumable, with progress as it goes."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +8,7 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet as pq
 
+from skilljobs.engine.numerics import available_cpus
 from skilljobs.engine.scorer import Scorer
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
@@ -36,7 +36,7 @@ class TuningScorer(Scorer):
         Yields the points of the tuning curve, and at last the accuracy on validation examples before and after.
         All cores work on it, since the other scorers wait.
         """
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(available_cpus())
         try:
             yield from self._make_prompt(reused)
         finally:
@@ -68,14 +68,13 @@ class TuningScorer(Scorer):
                 self.folder.write(TUNING_STATE_NAME, state.to_bytes())
             yield asdict(point)
         metadata = {
-            "model": self.job.model,
+            "model": self.job.source.name,
             "task": spec.task or "",
             "steps": str(state.best_step),
             "validation_loss": repr(state.best_loss),
             "learning_rate": repr(settings.learning_rate),
         }
         self.folder.write(PROMPT_NAME, SoftPrompt(state.best, metadata).to_bytes())
-        self.folder.delete(TUNING_STATE_NAME)
         validated = {point.step: point.accuracy for point in points if point.split == "validation"}
         yield {"before": validated[0], "after": validated[state.best_step]}
 

@@ -17,7 +17,6 @@ DOWN_PROJECTIONS = (
     "mlp.dense_4h_to_h",  # GPT-NeoX, Pythia, BLOOM, Falcon
     "mlp.fc_out",  # GPT-J
     "mlp.fc2",  # Phi
-    "fc2",  # OPT
 )
 
 
@@ -63,6 +62,8 @@ def neurons_read(projections: list[nn.Module], positions: int, tokens: TokenMode
     read: list[torch.Tensor] = []
 
     def read_input(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if arguments[0].ndim != 3:
+            raise InputError("the FFN's input is not batch x positions x neurons: this architecture is not supported")
         at = arguments[0][:, -positions:]
         match tokens:
             case "mean":

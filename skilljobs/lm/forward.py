@@ -62,7 +62,7 @@ def score_batch(
     sums = torch.stack([piece.sum() for piece in scores.split(branches.lengths)])
     counts = [len(example.continuations) for example in batch]
     return ScoredBatch(
-        activations=list(activations),
+        activations=[layer.to(lm.device) for layer in activations],
         log_probabilities=list(sums.split(counts)),
         token_counts=[[len(tokens) for tokens in example.continuations] for example in batch],
     )

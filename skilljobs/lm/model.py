@@ -7,7 +7,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
-from skilljobs.lm.ffn import down_projections, neuron_count
+from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
 
 LOGITS_AT_ONCE = 1 << 25
 """Logits held at a time, rows x vocabulary: 128 MiB in float32."""
@@ -71,6 +71,8 @@ class FrozenLM:
         `rows` ascends. The LM head runs once per row of `hidden` (rows x d_model), a bounded number at a time.
         Returns float32, one value a target.
         """
+        head = next(self.model.get_output_embeddings().parameters()).device
+        hidden, rows, targets = hidden.to(head), rows.to(head), targets.to(head)
         step = max(1, LOGITS_AT_ONCE // self.config.vocab_size)
         pieces = []
         for start in range(0, len(hidden), step):
@@ -78,7 +80,7 @@ class FrozenLM:
             begin, end = torch.searchsorted(rows, torch.tensor([start, start + step], device=rows.device)).tolist()
             here = rows[begin:end] - start
             pieces.append(logits[here, targets[begin:end]] - logits.logsumexp(-1)[here])
-        return torch.cat(pieces)
+        return torch.cat(pieces).to(self.device)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Float32 logits at the given hidden states, as the model's own forward has them."""
@@ -94,7 +96,8 @@ class FrozenLM:
         """Refuse a model whose logits are more than its LM head: scores would be silently wrong."""
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
         whole = self.model(ids, use_cache=False).logits.float()
-        parts = self.logits(self.body(ids, use_cache=False).last_hidden_state)
+        with neurons_read(self.projections, 1, "last"):
+            parts = self.logits(self.body(ids, use_cache=False).last_hidden_state).to(whole.device)
         error = (whole - parts).abs().max().item()
         if not error <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
             raise InputError(

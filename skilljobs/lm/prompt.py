@@ -21,11 +21,6 @@ class SoftPrompt:
     def length(self) -> int:
         return self.vectors.shape[0]
 
-    @property
-    def positions(self) -> int:
-        """How many positions are read: the prompt's, or the last token of the text where there is no prompt."""
-        return max(1, self.length)
-
     def to_bytes(self) -> bytes:
         """As a safetensors file."""
         return bytes(save({TENSOR: self.vectors.detach().float().cpu().contiguous()}, self.metadata))

@@ -1,7 +1,6 @@
 """Where a model's files are, told from its name without importing torch or transformers."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +76,19 @@ def _fetch(name: str) -> Path:
     if looks_local or not name.strip():
         raise InputError(f"there is no model directory {name!r}")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
-        offline = "/" not in name or bool(os.environ.get("HF_HUB_OFFLINE"))
-        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), local_files_only=offline))
+        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
+    except GatedRepoError as error:
+        raise InputError(
+            f"the model {name} is gated: accept its licence on the Hugging Face hub, and log in (`hf auth login`)"
+        ) from error
     except (RepositoryNotFoundError, HFValidationError):
         reason = "nor a model on the Hugging Face hub"
     except (LocalEntryNotFoundError, OSError):

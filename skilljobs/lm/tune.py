@@ -21,8 +21,11 @@ BATCH = 16
 VALIDATE_EVERY = 25
 VALIDATION_EXAMPLES = 128
 PATIENCE = 4
-"""Validations without a better loss after which tuning stops."""
-LEAST_GAIN = 1e-3
+"""Validations without a gain after which tuning stops."""
+LEAST_GAIN = 0.01
+"""The fraction of the loss that counts as a gain. The best prompt is kept whatever its gain."""
+BATCHES_SORTED = 8
+"""Batches among which examples are sorted by length, to pad less."""
 WARMUP = 10
 
 
@@ -47,6 +50,9 @@ class TuningState:
     step: int = 0
     best_loss: float = math.inf
     best_step: int = 0
+    gain_loss: float = math.inf
+    """Loss and step of the last gain."""
+    gain_step: int = 0
 
     @classmethod
     def start(cls, vectors: torch.Tensor) -> "TuningState":
@@ -65,6 +71,8 @@ class TuningState:
             step=int(numbers["step"]),
             best_loss=float(numbers["best_loss"]),
             best_step=int(numbers["best_step"]),
+            gain_loss=float(numbers["gain_loss"]),
+            gain_step=int(numbers["gain_step"]),
         )
 
 
@@ -113,7 +121,7 @@ class Tuner:
             yield replace(self._validate(), accuracy=self._accuracy())
         losses: list[float] = []
         while state.step < self.settings.steps:
-            if state.step - state.best_step >= PATIENCE * VALIDATE_EVERY:
+            if state.step - state.gain_step >= PATIENCE * VALIDATE_EVERY:
                 break
             losses.append(self._step())
             if state.step % VALIDATE_EVERY == 0 or state.step == self.settings.steps:
@@ -146,18 +154,29 @@ class Tuner:
         state.vectors = state.vectors - rate * mean / (spread + 1e-12)
 
     def _draw(self) -> list[TokenizedExample]:
-        """The batch of the next step: a pure function of seed and step, so that a continued run draws the same."""
+        """The batch of the next step: a pure function of seed and step, so that a continued run draws the same.
+
+        An epoch is a random order of the examples, cut into stretches; the batches of a stretch are of like lengths,
+        and themselves in random order.
+        """
         per_epoch = max(1, len(self.train) // BATCH)
         epoch, place = divmod(self.state.step, per_epoch)
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train), generator=generator)
-        return [self.train[index] for index in order[place * BATCH : (place + 1) * BATCH].tolist()]
+        order = torch.randperm(len(self.train), generator=generator).tolist()
+        stretch, within = divmod(place, BATCHES_SORTED)
+        start = stretch * BATCHES_SORTED * BATCH
+        batches = min(BATCHES_SORTED, per_epoch - stretch * BATCHES_SORTED)
+        indices = sorted(order[start : start + batches * BATCH], key=lambda index: len(self.train[index].text))
+        turn = int(torch.randperm(batches, generator=generator.manual_seed(epoch * 7919 + stretch))[within])
+        return [self.train[index] for index in indices[turn * BATCH : (turn + 1) * BATCH]]
 
     def _validate(self) -> TuningPoint:
         state, settings = self.state, self.settings
         loss = validation_loss(self.lm, state.vectors, self.validation, settings.loss, settings.batch_tokens)
-        if loss < state.best_loss - LEAST_GAIN or state.step == 0:
+        if loss < state.best_loss:
             state.best_loss, state.best_step, state.best = loss, state.step, state.vectors.clone()
+        if loss < (1 - LEAST_GAIN) * state.gain_loss:
+            state.gain_loss, state.gain_step = loss, state.step
         return TuningPoint(state.step, "validation", loss, None)
 
 

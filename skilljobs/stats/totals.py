@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.stats.correlate import Centred
+from skilljobs.stats.correlate import INDISTINGUISHABLE, Centred
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.partial import Given
 
@@ -124,9 +124,13 @@ class LayerTotals:
             _, sum_a, sum_b, sum_ab = self.moments.pair(population, first, second)
             return sum_ab - sum_a * (sum_b / n)
 
+        def varies(name: str) -> bool:
+            return product(name, name) > INDISTINGUISHABLE * self.moments.pair(population, name, name)[3]
+
         mean = self.sums.column(f"sum_a{self._suffix(metric)}", k) / n
+        varying = np.array([varies(name) for name in given])
         return Given(
-            square=np.array([[product(a, b) for b in given] for a in given]),
+            square=np.array([[product(a, b) for b in given] for a in given]) * np.outer(varying, varying),
             metric=np.array([product(name, metric) for name in given]),
             activation=np.stack(
                 [

@@ -16,6 +16,8 @@ TUNING_EXAMPLES_NAME = "prompt/examples.parquet"
 TUNING_STATE_NAME = "prompt/state.safetensors"
 TOP_NAME = "top.parquet"
 BEST_NAME = "best.parquet"
+TOP_ROWS = 1000
+"""Rows of each metric and population in `top.parquet`."""
 STAGES = ("prepare", "tune", "reference", "collect", "reduce")
 """What a run goes through, in order; starting Ray and loading the model are timed beside them."""
 
@@ -51,7 +53,7 @@ class RunFiles:
             raise InputError(f"there is no run at {self.uri} (it has no {RECORD})") from None
         except json.JSONDecodeError as error:
             raise InputError(f"the run at {self.uri} has a broken {RECORD}: {error}") from error
-        found = self.record.get("format")
+        found = self.record.get("format") if isinstance(self.record, dict) else None
         if found != FORMAT_VERSION:
             raise InputError(f"the run at {self.uri} has format version {found}; this skilljobs reads {FORMAT_VERSION}")
         return self.record
@@ -93,10 +95,11 @@ def refuse_changes(uri: str, stored: dict[str, Any], now: dict[str, Any]) -> Non
 
 
 def list_runs(uri: str) -> list[dict[str, Any]]:
-    """The records of the runs in a folder, newest first; what is not a run is passed over."""
+    """The records of the runs in a folder, and their `uri`, newest first; what is not a run is passed over."""
     folder = Folder(uri)
     records = []
     for name in folder.folders():
         with suppress(InputError):
-            records.append(RunFiles(f"{folder.uri}/{name}").load())
+            uri = f"{folder.uri}/{name}"
+            records.append(RunFiles(uri).load() | {"uri": uri})
     return sorted(records, key=lambda record: str(record["created"]), reverse=True)

@@ -142,7 +142,7 @@ def read_receipt(folder: Folder, shard: int) -> Receipt | None:
         with folder.open(scores_name(shard)) as file:
             metadata = pq.read_schema(file).metadata or {}
         return Receipt(**json.loads(metadata[RECEIPT.encode()]))
-    except (FileNotFoundError, KeyError, TypeError, ValueError, pa.ArrowException):
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
         return None
 
 

@@ -67,7 +67,7 @@ class Arithmetic(Task):
         return Example(
             example_id=str(row.get("example_id", f"{question.operation}-{question.left}-{question.right}")),
             unit=unit,
-            split=split_of(unit),
+            split=str(row["split"]) if row.get("split") else split_of(unit),
             text=text,
             choices=tuple(f" {choice}" for choice in shown),
             answer=shown.index(right[0]),

@@ -65,6 +65,11 @@ def check_example(example: Example) -> Example:
     """Return `example`, or raise `ValueError` with the reason why it cannot be evaluated."""
     if not example.text:
         raise ValueError("`text` is empty")
+    for text in (example.text, *(example.choices or (example.target or "",))):
+        text.encode()
+    for column, value in example.metrics.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"`{column}` is {value}, beyond 64 bits")
     if example.split not in SPLITS:
         raise ValueError(f"`split` is {example.split!r}, not one of {', '.join(SPLITS)}")
     if example.choices is None:
@@ -121,7 +126,7 @@ class Task(ABC):
         """Turn row `number` (from 1) into an example.
 
         Raises:
-            ValueError, KeyError, TypeError: the row is bad; the message says why. It is quarantined.
+            ValueError, KeyError, TypeError and their like: the row is bad; the message says why. It is quarantined.
         """
 
 
@@ -154,7 +159,7 @@ def read_examples(task: Task, max_bad_fraction: float) -> tuple[list[Example], l
                 raise ValueError(f"its unit {example.unit!r} is in {example.split} here and in {split} in row {first}")
         except KeyError as error:
             bad.append(BadRow(number, f"it has no column {error}"))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             bad.append(BadRow(number, str(error)))
         else:
             seen[example.example_id] = number

@@ -8,6 +8,9 @@ from typing import Any
 
 from skilljobs.errors import InputError
 
+TEXT_COLUMNS = ("example_id", "split", "unit", "text", "choices", "target")
+"""Columns of a delimited file that are text whatever they look like."""
+
 
 def read_table(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSON lines, CSV or Parquet file (.jsonl, .csv, .tsv and .gz of these, .parquet).
@@ -56,13 +59,18 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _delimited(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
     from pyarrow import ArrowInvalid, csv
 
     try:
         table = csv.read_csv(
             path,
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(strings_can_be_null=True),
+            convert_options=csv.ConvertOptions(
+                strings_can_be_null=True,
+                null_values=[""],
+                column_types=dict.fromkeys(TEXT_COLUMNS, pa.string()),
+            ),
         )
     except (ArrowInvalid, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error

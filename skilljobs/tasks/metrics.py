@@ -1,12 +1,14 @@
 """Which numbers are correlated: the external metrics of a data set, and the populations its columns make."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from skilljobs.errors import InputError
 from skilljobs.tasks.base import Example, MetricValue
 
+_KINDS: dict[type, str] = {bool: "bools", int: "numbers", float: "numbers", str: "text"}
 MOST_LEVELS = 50
 """A text column with more values than this is an identifier, not a category."""
 
@@ -50,7 +52,25 @@ def column_value(example: Example, column: str) -> MetricValue:
 
 def level_name(value: MetricValue) -> str:
     """How a value is written in the name of a metric or population."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def check_columns(examples: Iterable[Example]) -> None:
+    """Refuse a column that is not of one kind: its values would not mean the same once stored.
+
+    Raises:
+        InputError: names the column and the kinds of value in it.
+    """
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for example in examples:
+        for column, value in example.metrics.items():
+            if value is not None:
+                kinds[column].add(_KINDS[type(value)])
+    for column, found in kinds.items():
+        if len(found) > 1:
+            raise InputError(f"the column {column!r} mixes {' and '.join(sorted(found))}; it must be one kind")
 
 
 def metric_columns(examples: Iterable[Example]) -> list[str]:

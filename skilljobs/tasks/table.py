@@ -26,6 +26,8 @@ class Table(Task):
         return read_table(self.options.data)
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
+        if self.options.hide_choices:
+            raise InputError("--hide-choices is for tasks that show choices; the text of a table is used as it is")
         choices = row.get("choices")
         if isinstance(choices, str):
             choices = json.loads(choices)
@@ -39,21 +41,30 @@ class Table(Task):
         if self.options.unit_column and unit_column not in row:
             raise KeyError(unit_column)
         unit = str(row[unit_column]) if row.get(unit_column) is not None else example_id
-        text = str(row["text"]) if self.options.template is None else self.options.template.format(**row)
+        if choices is not None and None in choices:
+            raise ValueError("one of its `choices` is null")
+        text = row["text"] if self.options.template is None else self.options.template.format(**_filled(row))
+        if text is None:
+            raise ValueError("`text` is null")
         return Example(
             example_id=example_id,
             unit=unit,
             split=str(row["split"]) if row.get("split") is not None else split_of(unit),
-            text=text,
+            text=str(text),
             choices=None if choices is None else tuple(map(str, choices)),
             answer=None if answer is None else int(answer),
             target=None if row.get("target") is None else str(row["target"]),
             metrics={
                 column: _metric_value(column, value)
                 for column, value in row.items()
-                if column not in EXAMPLE_COLUMNS and not isinstance(value, list | dict)
+                if column and column not in EXAMPLE_COLUMNS and not isinstance(value, list | dict)
             },
         )
+
+
+def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that have a value: a template that names another is refused."""
+    return {column: value for column, value in row.items() if value is not None}
 
 
 def _metric_value(column: str, value: Any) -> MetricValue:

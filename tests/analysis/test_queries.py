@@ -1,14 +1,17 @@
 """Questions put to a finished run."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 import skilljobs
 from skilljobs.analysis.comparing import compare
 from skilljobs.analysis.ranking import null_threshold
+from skilljobs.cli.tables import correlation_table
 from skilljobs.errors import InputError
 from skilljobs.reporter import SilentReporter
 from tests.tables import random_rows, write_jsonl
@@ -47,7 +50,21 @@ def test_the_null_threshold_is_taken_over_the_model(run: skilljobs.Run) -> None:
     assert set(nulls["population"]) == {"all"}
     maxima = nulls.group_by("metric").agg(pl.col("r").abs().max())["r"]
     assert len(maxima) == 19
-    assert null_threshold(run) == pytest.approx(maxima.max())
+    threshold = null_threshold(run)
+    assert threshold is not None
+    assert (threshold.n, threshold.draws, threshold.level) == (sum(run.record["shards"]), 19, 0.05)
+    assert threshold.r == pytest.approx(maxima.max())
+
+
+@pytest.mark.parametrize("width", [70, 80, 120])
+def test_a_table_fits_its_terminal_and_cuts_no_digit(run: skilljobs.Run, width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, no_color=True)
+    console.print(correlation_table(run.top("kind=a", k=3), "[/kind]=a", console))
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert "[/kind]=a" in text
+    assert ("std" in text) == (width == 120)
+    assert f"{run.top('kind=a', k=1)['r'][0]:+.3f}" in text
 
 
 @pytest.mark.parametrize("population", ["all", "within:kind"])

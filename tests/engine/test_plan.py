@@ -92,3 +92,18 @@ def test_a_text_longer_than_the_context_is_named(small_llama: Path, tmp_path: Pa
     rows = [*random_rows(60), {"example_id": "long", "text": "1" * 600, "choices": [" a", " b"], "answer": 0}]
     with pytest.raises(InputError, match=r"'long' takes 60\d tokens"):
         plan(task=None, data=str(write_jsonl(tmp_path / "t.jsonl", rows)), model=str(small_llama))
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"), [("confidence", "'confidence' has the name"), ("null:3", "'null:3' has the name")]
+)
+def test_a_column_cannot_take_the_name_of_an_own_metric(tmp_path: Path, column: str, reason: str) -> None:
+    rows = [row | {column: number % 7} for number, row in enumerate(random_rows(60))]
+    with pytest.raises(InputError, match=reason):
+        plan(task=None, data=str(write_jsonl(tmp_path / "t.jsonl", rows)), model="tiny")
+
+
+def test_tuning_on_choices_needs_choices(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "t.jsonl", [{"text": f"{n}:", "target": " x"} for n in range(60)])
+    with pytest.raises(InputError, match="--tune-loss choices needs choices"):
+        plan(task=None, data=str(data), model="tiny", tune_loss="choices")

@@ -81,7 +81,7 @@ def test_the_best_validation_loss_is_kept() -> None:
     validation = random_batch(16, 1)
     state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
     points = [p for p in Tuner(lm, state, random_batch(64), validation, SETTINGS).run() if p.split == "validation"]
-    assert state.best_loss <= min(point.loss for point in points) + 1e-3
+    assert state.best_loss == min(point.loss for point in points)
     assert validation_loss(lm, state.best, validation, "target", 4000) == state.best_loss
     assert (points[0].step, points[0].accuracy is None) == (0, False)
     assert (points[-1].step, points[-1].accuracy is None) == (state.best_step, False)
@@ -95,3 +95,20 @@ def test_a_stored_prompt_reads_back() -> None:
     assert stored.metadata == {"steps": "0"}
     assert torch.equal(random_prompt(lm.embedding, 300, 5, 3).vectors, prompt.vectors)
     assert default_learning_rate(lm) > 0
+
+
+def test_an_epoch_draws_every_example_once() -> None:
+    lm = small_lm()
+    train = random_batch(16 * 19 + 5)
+    tuner = Tuner(lm, TuningState.start(torch.zeros(1, 32)), train, [], SETTINGS)
+    drawn = []
+    for tuner.state.step in range(19):
+        batch = tuner._draw()
+        assert len(batch) == 16
+        drawn += [id(example) for example in batch]
+    assert len(set(drawn)) == len(drawn) == 16 * 19
+    assert set(drawn) <= {id(example) for example in train}
+    tuner.state.step = 0
+    first = [id(example) for example in tuner._draw()]
+    tuner.state.step = 19
+    assert [id(example) for example in tuner._draw()] != first

@@ -7,8 +7,9 @@ import pytest
 from pyarrow import csv, parquet
 
 from skilljobs.errors import InputError
+from skilljobs.store.examples import example_bytes, example_schema, examples_of
 from skilljobs.tasks.base import Example, TaskOptions, read_examples
-from skilljobs.tasks.metrics import external_metrics, group_populations
+from skilljobs.tasks.metrics import check_columns, external_metrics, group_populations
 from skilljobs.tasks.table import Table
 from tests.tables import random_rows, write_jsonl
 
@@ -54,6 +55,11 @@ GOOD = {"text": "a:", "choices": [" b", " c"], "answer": 1}
         (GOOD | {"split": "dev"}, "`split` is 'dev'"),
         (GOOD | {"example_id": "row-0"}, "is that of row 1"),
         (GOOD | {"level": float("inf")}, "`level` is inf"),
+        (GOOD | {"text": None}, "`text` is null"),
+        (GOOD | {"choices": [" b", None]}, "one of its `choices` is null"),
+        (GOOD | {"answer": float("inf")}, "cannot convert float infinity"),
+        (GOOD | {"level": 2**70}, "beyond 64 bits"),
+        (GOOD | {"text": "\ud800"}, "surrogates not allowed"),
     ],
 )
 def test_a_bad_row_is_named_by_number_and_reason(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
@@ -82,3 +88,28 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, text: str, word: str)
     with pytest.raises(InputError, match=word) as refused:
         read(path)
     assert str(path) in str(refused.value)
+
+
+def test_a_csv_keeps_text_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,target,level,kind\na:, 007,1,NA\nb:,nan,,x\n")
+    first, second = read(path)
+    assert (first.target, second.target) == (" 007", "nan")
+    assert (first.metrics, second.metrics) == ({"level": 1, "kind": "NA"}, {"level": None, "kind": "x"})
+
+
+def test_a_column_of_two_kinds_is_refused_and_whole_floats_are_integers(tmp_path: Path) -> None:
+    mixed = read(write_jsonl(tmp_path / "t.jsonl", [GOOD | {"level": value} for value in (1, "one")]))
+    with pytest.raises(InputError, match="'level' mixes numbers and text"):
+        check_columns(mixed)
+    numbers = read(write_jsonl(tmp_path / "n.jsonl", [GOOD | {"level": value} for value in (1, 2.5, 2, 2.0)]))
+    check_columns(numbers)
+    stored = examples_of(parquet.read_table(pa.BufferReader(example_bytes(numbers, example_schema(numbers)))))
+    for population in group_populations(numbers, "level"):
+        assert [population.has(e) for e in numbers] == [population.has(e) for e in stored]
+    assert [p.name for p in group_populations(stored, "level")] == ["level=1", "level=2", "level=2.5"]
+
+
+def test_choices_cannot_be_hidden_in_a_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--hide-choices is for tasks"):
+        read(write_jsonl(tmp_path / "t.jsonl", [GOOD]), hide_choices=True)
