@@ -33,3 +33,7 @@ def test_two_commands_install_with_the_constraints() -> None:
         "pip install -c constraints.txt -e . && skilljobs submit --task arithmetic",
         "pip install -c constraints.txt -e '.[test]' && pytest",
     ]
+
+
+def test_no_placeholder_is_left() -> None:
+    assert "@@" not in README
