@@ -147,6 +147,12 @@ def test_hooks_are_gone_after_an_error() -> None:
     assert not any(layer._forward_pre_hooks for layer in projections)
 
 
+def test_an_ffn_without_positions_is_refused() -> None:
+    projection = torch.nn.Linear(4, 2)
+    with pytest.raises(InputError, match="not batch x positions x neurons"), neurons_read([projection], 1, "mean"):
+        projection(torch.zeros(6, 4))
+
+
 def test_neurons_of_known_and_unknown_architectures() -> None:
     assert [neuron_count(layer) for layer in down_projections(build("gpt2"))] == [128] * 3
     assert [neuron_count(layer) for layer in down_projections(build("gemma3"))] == [48] * 3
