@@ -1,10 +1,10 @@
 """What is refused before anything starts: sums too large, a soft prompt that does not fit, texts too long."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from skilljobs.errors import InputError
+from skilljobs.lm.safetensors_header import read_header
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.stats.layout import Layout
@@ -39,8 +39,7 @@ def check_prompt_source(spec: JobSpec, source: ModelSource) -> int:
         raise InputError(f"--soft-prompt {spec.soft_prompt}: there is no such run or file")
     data = file.read_bytes()
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+        shapes = [entry["shape"] for name, entry in read_header(data).items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"--soft-prompt {spec.soft_prompt}: {file} is not a safetensors file") from None
     width = source.config.get("hidden_size", source.config.get("n_embd"))

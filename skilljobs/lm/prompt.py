@@ -1,11 +1,12 @@
 """The soft prompt: P vectors in the model's embedding space, between the text and the answer."""
 
-import json
 from dataclasses import dataclass, field
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+
+from skilljobs.lm.safetensors_header import read_header
 
 TENSOR = "soft_prompt"
 
@@ -61,6 +62,5 @@ def read_prompt_bytes(data: bytes) -> SoftPrompt:
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file's bytes: in its header, JSON behind its length in 8 bytes."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return dict(header.get("__metadata__", {}))
+    """The metadata of a safetensors file's bytes."""
+    return dict(read_header(data).get("__metadata__", {}))

@@ -58,17 +58,7 @@ CORRELATIONS = pa.schema(
         ),
     ]
 )  # fmt: skip
-BEST = pa.schema(
-    [
-        *_KEY,
-        ("metric", pa.string()),
-        ("population", pa.string()),
-        ("n", pa.int64()),
-        ("r", pa.float64()),
-        ("p", pa.float64()),
-        ("q", pa.float64()),
-    ]
-)
+BEST = pa.schema([CORRELATIONS.field(name) for name in (*dict(_KEY), "metric", "population", "n", "r", "p", "q")])
 EXAMPLE_FIXED = pa.schema(
     [
         ("example_id", pa.string()),
