@@ -1,8 +1,9 @@
 """A pool of scorer actors that survives their deaths.
 
 Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for each death; only the shard in hand is
-charged with a death, those queued behind it are not; suspects run last, one to an actor; three attempts a shard and
-a cap on all deaths; all actors are asked for at once, and late ones join.
+charged with a death, but those queued behind it are suspects too (a death right after a shard's end can overtake its
+result); suspects run last, one to an actor; three attempts a shard and a cap on all deaths; all actors are asked for
+at once, and late ones join.
 """
 
 from collections import deque
@@ -97,13 +98,16 @@ class ScorerPool:
         attempts = dict.fromkeys(items, 0)
         left = len(items)
 
+        def suspect(item: int) -> None:
+            self._suspects.add(item)
+            suspects.append(item)
+
         def charge(item: int, reason: str) -> None:
             attempts[item] += 1
             self.retried += 1
             if attempts[item] == MOST_ATTEMPTS:
                 raise JobFailed(f"shard {item} failed {MOST_ATTEMPTS} times, the last time: {reason}")
-            self._suspects.add(item)
-            suspects.append(item)
+            suspect(item)
 
         while left:
             self._dispatch(waiting, suspects, call)
@@ -117,9 +121,10 @@ class ScorerPool:
             try:
                 result = ray.get(reference)
             except RayActorError as error:
-                waiting.extendleft(item for item, _ in list(member.queue)[:0:-1])
                 self._bury(member, error)
                 charge(item, one_line(error))
+                for behind, _ in list(member.queue)[1:]:
+                    suspect(behind)
             except RayTaskError as error:
                 member.queue.popleft()
                 if isinstance(_own_error(error), InputError):

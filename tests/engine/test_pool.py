@@ -62,6 +62,14 @@ def test_a_shard_that_always_kills_is_named_and_the_rest_is_done(pool: ScorerPoo
     assert sorted(done) == [shard for shard in SHARDS if shard != 3]
 
 
+def test_a_shard_that_kills_before_the_last_result_is_out_is_still_the_one_named(pool: ScorerPool) -> None:
+    done = []
+    results = pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, "die-at-once"))
+    with pytest.raises(JobFailed, match=f"shard 3 failed {MOST_ATTEMPTS} times"):
+        collect_into(done, results)
+    assert sorted(done) == [shard for shard in SHARDS if shard != 3]
+
+
 def test_an_exception_is_retried_and_then_told(pool: ScorerPool) -> None:
     assert sorted(run(pool, "raise-once")) == SHARDS
     assert pool.retried == len(SHARDS)

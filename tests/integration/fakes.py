@@ -9,6 +9,9 @@ import ray
 
 from skilljobs.errors import InputError
 
+REPLY_SECONDS = 0.5
+"""Long enough for the result of the shard before to have left the process, as in a real scorer."""
+
 
 @ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0.1)
 class FakeScorer:
@@ -27,9 +30,10 @@ class FakeScorer:
     def score(self, shard: int, kind: str) -> int:
         attempt = len(list(self.folder.glob(f"try-{shard}-*")))
         (self.folder / f"try-{shard}-{attempt}").touch()
-        if kind == "die-once" and shard == 3 and attempt == 0:
+        if shard == 3 and (kind == "die-always" or (kind == "die-once" and attempt == 0)):
+            time.sleep(REPLY_SECONDS)
             os._exit(1)
-        if kind == "die-always" and shard == 3:
+        if shard == 3 and kind == "die-at-once":
             os._exit(1)
         if kind == "raise-always" and shard == 3:
             raise ValueError("row 7 is odd")
