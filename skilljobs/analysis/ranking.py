@@ -7,8 +7,8 @@ import polars as pl
 
 from skilljobs.analysis.partial import partial_correlations
 from skilljobs.errors import InputError
-from skilljobs.stats.layout import ALL, NULL
-from skilljobs.stats.null import family_wise_threshold
+from skilljobs.stats.layout import ALL, NULL, NULL_SKEWED
+from skilljobs.stats.null import family_wise_threshold, is_skewed
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
 
@@ -47,6 +47,8 @@ class NullThreshold:
     r: float
     n: int
     draws: int
+    too_low: bool
+    """Whether the metric is more skewed than the null metrics, so that chance exceeds the threshold more often."""
 
     @property
     def level(self) -> float:
@@ -54,12 +56,26 @@ class NullThreshold:
         return max(0.05, 1 / (self.draws + 1))
 
 
-def null_threshold(run: RunReader) -> NullThreshold | None:
-    """The family-wise threshold of |r| over `all`, from the run's null metrics; None if it has none."""
-    nulls = run.strongest().filter(pl.col("metric").str.starts_with(NULL), pl.col("population") == ALL)
-    maxima = nulls.group_by("metric").agg(pl.col("r").abs().max(), pl.col("n").first()).collect()
-    threshold = family_wise_threshold(maxima["r"].to_list())
-    return None if threshold is None else NullThreshold(threshold, maxima["n"][0], len(maxima))
+def null_threshold(run: RunReader, metric: str) -> NullThreshold | None:
+    """The family-wise threshold of |r| with `metric` over `all`; None if the run has no null metrics.
+
+    For a skewed metric it is that of the skewed null metrics, where the run has them.
+    """
+    maxima = (
+        run.strongest()
+        .filter(pl.col("metric").str.starts_with(NULL), pl.col("population") == ALL)
+        .group_by("metric")
+        .agg(pl.col("r").abs().max(), pl.col("n").first())
+        .collect()
+    )
+    from_skewed = pl.col("metric").str.starts_with(NULL_SKEWED)
+    signs, skewed = maxima.filter(~from_skewed), maxima.filter(from_skewed)
+    is_skewed_itself = is_skewed(run.record["skewness"].get(metric, 0.0))
+    family = skewed if is_skewed_itself and len(skewed) else signs
+    threshold = family_wise_threshold(family["r"].to_list())
+    if threshold is None:
+        return None
+    return NullThreshold(threshold, family["n"][0], len(family), is_skewed_itself and skewed.is_empty())
 
 
 def check_reduced(run: RunReader) -> None:

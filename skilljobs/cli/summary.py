@@ -29,6 +29,6 @@ def print_summary(run: RunReader) -> None:
         if population == ALL or population.startswith(WITHIN):
             rows = top(run, metric, population, SHOWN)
             console.print(correlation_table(rows, f"top neurons: {metric}, {population}", console))
-    threshold = null_threshold(run)
+    threshold = null_threshold(run, metric)
     if threshold is not None:
         console.print(f"all: {null_text(threshold)}")

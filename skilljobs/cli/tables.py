@@ -35,10 +35,13 @@ def correlation_table(rows: pl.DataFrame, title: str, console: Console) -> Table
 
 def null_text(threshold: NullThreshold) -> str:
     """The null's threshold in a sentence."""
-    return (
+    text = (
         f"null threshold: |r| = {threshold.r:.3f} (a random metric exceeds it somewhere in the model"
         f" with probability {threshold.level:.1%})"
     )
+    if threshold.too_low:
+        text += "; this metric is skewed: with few examples far out, chance exceeds it more often"
+    return text
 
 
 def _table(rows: pl.DataFrame, title: str, shown: list[str]) -> Table:

@@ -44,7 +44,7 @@ def top(
             return
         held = f", given {', '.join(given)}" if given else ""
         console.print(correlation_table(rows, f"{metric}, {population}{held}", console))
-        threshold = null_threshold(opened)
+        threshold = null_threshold(opened, metric)
         if threshold is not None and population == "all" and not given and rows["n"][0] == threshold.n:
             console.print(null_text(threshold))
         if opened.record["units_repeat"]:

@@ -13,7 +13,7 @@ from skilljobs.lm.forward import ScoredBatch, score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.scores import answer_scores
 from skilljobs.stats.answers import AnswerScores, metric_values
-from skilljobs.stats.null import null_signs
+from skilljobs.stats.null import null_draws, null_signs
 from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
 from skilljobs.tasks.base import Example
 
@@ -83,17 +83,22 @@ class Collector:
         """Rows x metrics, float64, in the layout's order; NaN where a row lacks a metric."""
         derived = [metric_values(score) for score in scores]
         external = {metric.name: metric for metric in self.job.reading.external}
-        nulls = sum(metric.kind == "null" for metric in self.job.reading.layout.metrics)
-        signs = iter(null_signs([example.unit for example in examples], nulls).T)
+        nulls = iter(self._nulls([example.unit for example in examples]))
         columns = []
         for metric in self.job.reading.layout.metrics:
             if metric.kind == "null":
-                columns.append(next(signs))
+                columns.append(next(nulls))
             elif metric.kind == "model":
                 columns.append(np.array([values[metric.name] for values in derived]))
             else:
                 columns.append(np.array([external[metric.name].value(example) for example in examples]))
         return np.stack(columns, 1)
+
+    def _nulls(self, units: Sequence[str]) -> NDArray[np.float64]:
+        """The null metrics of the layout, in its order: metrics x rows."""
+        count, values = self.job.spec.null, self.job.reading.null_values
+        families = [null_signs(units, count)] + ([] if values is None else [null_draws(units, count, values)])
+        return np.concatenate(families, axis=1).T
 
     def _members(self, examples: Sequence[Example]) -> NDArray[np.bool_]:
         """Rows x populations, bool."""

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skilljobs.engine.numerics import Numerics
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
@@ -16,6 +19,8 @@ class Reading:
     layout: Layout
     external: tuple[ExternalMetric, ...]
     populations: tuple[Population, ...]
+    null_values: NDArray[np.float64] | None
+    """What skewed null metrics are drawn from; None where there are none."""
 
 
 @dataclass(frozen=True)

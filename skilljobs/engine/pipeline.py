@@ -13,18 +13,19 @@ from skilljobs.engine import reducer
 from skilljobs.engine.actor import start_scorer
 from skilljobs.engine.job import Reading, ScorerJob
 from skilljobs.engine.numerics import resolve_numerics
-from skilljobs.engine.plan import JobPlan
+from skilljobs.engine.plan import JobPlan, external_values
 from skilljobs.engine.pool import ScorerPool, one_line
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.session import Cluster, lay_out, ray_session
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
+from skilljobs.stats.null import skewness
 from skilljobs.store.files import Folder
 from skilljobs.store.reference import REFERENCE_NAME, read_token_count
 from skilljobs.store.run import PROMPT_NAME, TUNING_STATE_NAME, RunFiles
 from skilljobs.store.schema import sums_schema
-from skilljobs.store.shards import Receipt, committed_receipt, sha256
+from skilljobs.store.shards import Receipt, committed_receipt, read_scores, sha256
 
 
 def run_job(
@@ -85,7 +86,7 @@ class _Job:
             uri=run.uri,
             spec=plan.spec,
             source=plan.source,
-            reading=Reading(plan.layout, plan.external, plan.populations),
+            reading=Reading(plan.layout, plan.external, plan.populations, plan.null_values),
             numerics=self.numerics,
             answer_end=plan.task.answer_end,
         )
@@ -180,6 +181,10 @@ class _Job:
         record["tokens"] = sum(receipt.tokens for receipt in receipts.values())
         choices = sum(receipt.choices for receipt in receipts.values())
         record["accuracy"]["test"] = sum(receipt.right for receipt in receipts.values()) / choices if choices else None
+        derived = [metric.name for metric in self.plan.layout.metrics if metric.kind == "model"]
+        values = external_values(self.plan.external, self.plan.test)
+        values |= read_scores(self.run_files.folder, len(self.plan.shards), derived)
+        record["skewness"] = {name: round(skewness(column), 3) for name, column in values.items()}
         record["peak_memory_mb"] = round(max(receipt.peak_memory_bytes for receipt in receipts.values()) / 2**20)
 
     def _reduce(self) -> None:

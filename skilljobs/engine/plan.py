@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skilljobs.engine.checks import check_lengths, check_prompt_source, check_sums_size, sums_bytes
 from skilljobs.engine.sharding import sample, shard_examples
 from skilljobs.errors import InputError
@@ -15,7 +18,7 @@ from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
 from skilljobs.stats.layout import ALL, NULL, Layout, Metric
-from skilljobs.stats.null import null_metrics
+from skilljobs.stats.null import most_skewed, null_metrics
 from skilljobs.tasks.base import BadRow, Example, Task, TaskOptions, read_examples
 from skilljobs.tasks.metrics import ExternalMetric, Population, check_columns, external_metrics, group_populations
 from skilljobs.tasks.registry import find_task
@@ -35,6 +38,8 @@ class JobPlan:
     external: tuple[ExternalMetric, ...]
     populations: tuple[Population, ...]
     layout: Layout
+    null_values: NDArray[np.float64] | None
+    """What skewed null metrics are drawn from; None where no external metric is skewed."""
     sums_bytes: int
     """Of a shard, before compression."""
     bad_rows: list[BadRow]
@@ -104,11 +109,12 @@ def plan_job(spec: JobSpec) -> JobPlan:
     groups = {column: group_populations(test, column) for column in dict.fromkeys(by)}
     test = sample(test, spec.limit, by[0] if by else None, spec.seed)
     external, model_metrics = choose_metrics(spec, task, test)
+    null_values = most_skewed(external_values(external, test)) if spec.null else None
     layout = Layout(
         metrics=(
             *(Metric(metric.name, "external", metric.nullable) for metric in external),
             *model_metrics,
-            *null_metrics(spec.null),
+            *null_metrics(spec.null, skewed=null_values is not None),
         ),
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
@@ -124,6 +130,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         external=external,
         populations=tuple(population for group in groups.values() for population in group),
         layout=layout,
+        null_values=null_values,
         sums_bytes=sums_bytes(layout, source, spec, prompt_length),
         bad_rows=bad_rows,
     )
@@ -137,6 +144,11 @@ def plan_job(spec: JobSpec) -> JobPlan:
         if without:
             raise InputError(f"--tune-loss choices needs choices, and the example {without[0].example_id!r} has none")
     return plan
+
+
+def external_values(metrics: Sequence[ExternalMetric], examples: Sequence[Example]) -> dict[str, NDArray[np.float64]]:
+    """The values of each metric, by its name; NaN where an example lacks it."""
+    return {metric.name: np.array([metric.value(example) for example in examples]) for metric in metrics}
 
 
 def choose_metrics(

@@ -8,6 +8,7 @@ from typing import Literal
 ALL = "all"
 WITHIN = "within:"
 NULL = "null:"
+NULL_SKEWED = "null:skewed:"
 
 MetricKind = Literal["external", "model", "null"]
 

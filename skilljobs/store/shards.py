@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
 from skilljobs.stats.answers import AnswerScores
@@ -130,6 +131,16 @@ def scores_bytes(ids: Sequence[str], scores: Sequence[AnswerScores], receipt: Re
     ]
     table = pa.Table.from_pylist(rows, SCORES)
     return parquet_bytes([table], SCORES, {RECEIPT: json.dumps(asdict(receipt))})
+
+
+def read_scores(folder: Folder, shards: int, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The model-derived metrics `names` of every example, in the order of the shards; NaN for null."""
+    tables = []
+    for shard in range(shards):
+        with folder.open(scores_name(shard)) as file:
+            tables.append(pq.read_table(file, columns=list(names)))
+    whole = pa.concat_tables(tables)
+    return {name: np.array(whole[name].cast(pa.float64()).to_numpy(), np.float64) for name in names}
 
 
 def sha256(data: bytes | pa.Buffer) -> str:

@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 @pytest.fixture(scope="module")
 def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
     folder = tmp_path_factory.mktemp("queries")
-    data = write_jsonl(folder / "table.jsonl", random_rows(300))
+    rows = [row | {"rare": number % 25 == 0} for number, row in enumerate(random_rows(300))]
+    data = write_jsonl(folder / "table.jsonl", rows)
     return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3, by="kind",
                             null=19, out=str(folder), shard_size=30, reporter=SilentReporter())  # fmt: skip
 
@@ -45,15 +46,17 @@ def test_per_layer_and_beyond_the_kept_rows(run: skilljobs.Run) -> None:
     assert len(run.top("words", k=5000)) == 48
 
 
-def test_the_null_threshold_is_taken_over_the_model(run: skilljobs.Run) -> None:
-    nulls = run.correlations().filter(pl.col("metric").str.starts_with("null:")).collect()
+@pytest.mark.parametrize(("metric", "family"), [("words", "null:"), ("confidence", "null:"), ("rare", "null:skewed:")])
+def test_the_null_threshold_is_taken_over_the_model(run: skilljobs.Run, metric: str, family: str) -> None:
+    nulls = run.correlations().filter(pl.col("metric").str.contains(f"^{family}[0-9]+$")).collect()
     assert set(nulls["population"]) == {"all"}
     maxima = nulls.group_by("metric").agg(pl.col("r").abs().max())["r"]
     assert len(maxima) == 19
-    threshold = null_threshold(run)
+    threshold = null_threshold(run, metric)
     assert threshold is not None
     assert (threshold.n, threshold.draws, threshold.level) == (sum(run.record["shards"]), 19, 0.05)
     assert threshold.r == pytest.approx(maxima.max())
+    assert not threshold.too_low
 
 
 @pytest.mark.parametrize("width", [70, 80, 120])
