@@ -57,8 +57,10 @@ def submit(
     if files.exists and files.stage_done("reduce"):
         reporter.note(f"{files.uri} is complete already")
         return Run(files.uri)
-    from skilljobs.engine.pipeline import run_job
-
+    if plan.spec.prompts > 1:
+        from skilljobs.engine.prompts import run_prompts as run_job
+    else:
+        from skilljobs.engine.pipeline import run_job
     run_job(plan, files, reporter, replicas, gpus_per_replica, debug)
     return Run(files.uri)
 

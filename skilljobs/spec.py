@@ -1,7 +1,8 @@
 """Everything that a user says about a job, and its hash."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from skilljobs.errors import InputError
@@ -41,6 +42,10 @@ class JobSpec:
     tune_loss: Literal["target", "choices"] = "target"
     soft_prompt: str | None = None
     """A run or file to reuse, `random` or `none`; None: tuned."""
+    prompts: int = 1
+    """Soft prompts, each from a seed of its own; correlations are taken over all of them."""
+    prompt_seed: int | None = None
+    """Of the prompt's first vectors and its tuning; None: `seed`."""
     tokens: Literal["mean", "each", "last"] = "mean"
     """How the activations at the prompt positions become numbers."""
     null: int = 16
@@ -56,12 +61,17 @@ class JobSpec:
     def __post_init__(self) -> None:
         if self.task is None and self.data is None:
             raise InputError("say which task: --task NAME, or --data FILE for a table of your own")
-        for name, least in (("limit", 4), ("tune_steps", 1), ("null", 0), ("batch_tokens", 1), ("shard_size", 1)):
+        leasts = {"limit": 4, "tune_steps": 1, "prompts": 1, "null": 0, "batch_tokens": 1, "shard_size": 1}
+        for name, least in leasts.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{option_of(name)} is {value}; it must be {least} at least")
         if self.prompt_length < 1:
             raise InputError("--prompt-length must be 1 at least; --soft-prompt none reads at the last text token")
+        if self.prompts > 1 and self.soft_prompt not in (None, RANDOM_PROMPT):
+            raise InputError(
+                f"--prompts {self.prompts} makes prompts from seeds, and --soft-prompt {self.soft_prompt} gives one"
+            )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise InputError(f"--learning-rate is {self.learning_rate}; it must be above 0")
         if not 0 <= self.max_bad_rows <= 1:
@@ -71,6 +81,15 @@ class JobSpec:
                 raise InputError(f"{option_of(name)} is {getattr(self, name)!r}; it may be {' or '.join(known)}")
         if self.dtype not in (None, "float32", "bfloat16", "float16"):
             raise InputError(f"--dtype is {self.dtype!r}; it may be float32, bfloat16 or float16")
+
+    @property
+    def seed_of_prompt(self) -> int:
+        return self.seed if self.prompt_seed is None else self.prompt_seed
+
+    def of_each_prompt(self) -> Iterator["JobSpec"]:
+        """The spec of each prompt by itself: their seeds follow each other."""
+        for number in range(self.prompts):
+            yield replace(self, prompts=1, prompt_seed=self.seed_of_prompt + number)
 
     def as_json(self) -> dict[str, Any]:
         return dict(json.loads(json.dumps(asdict(self))))

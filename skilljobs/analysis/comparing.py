@@ -1,6 +1,7 @@
 """Do two runs, or two metrics, find the same neurons?"""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,23 @@ def compare(
         r_correlation=None if pearson is None else float(pearson),
         shared=shared,
     )
+
+
+def agreement(run: RunReader, metric: str, population: str, k: int) -> pl.DataFrame:
+    """How far every two soft prompts of a run agree: a row a pair, with the figures of `Comparison`.
+
+    Raises:
+        InputError: the run has one soft prompt, or no such metric or population.
+    """
+    prompts = run.prompts()
+    if len(prompts) == 1:
+        raise InputError(f"the run at {run.uri} has one soft prompt: name two runs or two metrics to compare")
+    rows = []
+    for first, second in combinations(range(len(prompts)), 2):
+        found = compare(prompts[first], prompts[second], metric, metric, population, k)
+        figures = {name: value for name, value in vars(found).items() if name != "shared"}
+        rows.append({"prompt_first": first, "prompt_second": second, **figures})
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _r(run: RunReader, metric: str, population: str) -> pl.DataFrame:

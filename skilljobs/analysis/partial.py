@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
+from skilljobs.stats.aggregate import mean_over_prompts
 from skilljobs.stats.correlate import Centred, correlation_columns, false_discovery_rate
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.partial import partial
@@ -27,22 +29,33 @@ def partial_correlations(run: RunReader, metric: str, population: str, given: Se
     """
     layout = run.layout()
     held = expand(layout, metric, given)
-    first, second = (tuple(shards) for shards in run.record["halves"])
-    halves: Halves = (first, second)
-    moments = read_moments(run.folder, sorted(first + second))
+    prompts = run.prompts()
+    halves: Halves = (tuple(run.record["halves"][0]), tuple(run.record["halves"][1]))
+    moments = read_moments(prompts[0].folder, sorted(halves[0] + halves[1]))
     assert moments is not None
     _check_presence(moments, layout, metric, held, population)
-    tokens, each = read_references(run.folder)[0][0].shape[0], run.record["spec"]["tokens"] == "each"
+    tokens = read_references(prompts[0].folder)[0][0].shape[0] if run.record["spec"]["tokens"] == "each" else None
     tables = []
     for layer in range(len(run.record["model"]["neurons_per_layer"])):
-        whole, parts = read_totals(run.folder, halves, layer, layout)
-        centred = _partial(whole, metric, population, held)
-        of_halves = [_partial(half, metric, population, held) if half else None for half in parts]
-        columns = correlation_columns(centred, of_halves)
-        tables.append(correlation_table(columns, layer, tokens if each else None, metric, population, centred.n))
+        of_prompts = [_layer(prompt, layer, halves, layout, metric, population, held) for prompt in prompts]
+        columns, centred = of_prompts[0]
+        if len(prompts) > 1:
+            freedom = min(centred.degrees_of_freedom for _, centred in of_prompts)
+            columns = mean_over_prompts([columns for columns, _ in of_prompts], freedom)
+        tables.append(correlation_table(columns, layer, tokens, metric, population, centred.n))
     frame = pl.concat([pl.DataFrame(pl.from_arrow(table)) for table in tables])
     p = np.array(frame["p"].to_numpy(), np.float64)
     return frame.with_columns(pl.Series("q", false_discovery_rate(p)).fill_nan(None))
+
+
+def _layer(
+    run: RunReader, layer: int, halves: Halves, layout: Layout, metric: str, population: str, held: Sequence[str]
+) -> tuple[dict[str, NDArray[np.float64]], Centred]:
+    """The correlations of a layer but q, and the sums that they come from."""
+    whole, parts = read_totals(run.folder, halves, layer, layout)
+    centred = _partial(whole, metric, population, held)
+    of_halves = [_partial(half, metric, population, held) if half else None for half in parts]
+    return correlation_columns(centred, of_halves), centred
 
 
 def expand(layout: Layout, metric: str, given: Sequence[str]) -> list[str]:

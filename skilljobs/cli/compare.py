@@ -13,16 +13,30 @@ from skilljobs.errors import InputError
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: int, form: str, debug: bool) -> None:
-    """Compare two runs, or two metrics of one run: do they find the same neurons?
+    """Compare two runs, two metrics of a run, or the soft prompts of a run: do they find the same neurons?
 
     \b
     skilljobs compare runs/ONE runs/OTHER --metric confidence
     skilljobs compare runs/ONE --metric confidence --metric operation=division
+    skilljobs compare runs/OF-SEVERAL-PROMPTS --metric confidence
     """
-    if len(runs) > 2 or len(metric) > 2 or len(runs) + len(metric) < 3:
-        raise InputError("compare takes two runs and a metric, or one run and two metrics")
+    if len(runs) > 2 or len(metric) > 2:
+        raise InputError("compare takes two runs and a metric, one run and two metrics, or a run of several prompts")
+    from skilljobs.analysis.comparing import agreement
     from skilljobs.analysis.comparing import compare as compare_runs
     from skilljobs.api import open_run
+
+    if len(runs) == len(metric) == 1:
+        pairs = agreement(open_run(runs[0]), metric[0], population, k)
+        if form == "json":
+            import json
+
+            click.echo(json.dumps(pairs.to_dicts(), indent=2))
+            return
+        from skilljobs.cli.tables import agreement_table, table_console
+
+        table_console().print(agreement_table(pairs, f"agreement of soft prompts: {metric[0]}, {population}"))
+        return
 
     first, second = open_run(runs[0]), open_run(runs[-1])
     found = compare_runs(first, second, metric[0], metric[-1], population, k)

@@ -14,7 +14,7 @@ COMMANDS = {
     "runs": ("skilljobs.cli.runs", "List the runs in a folder."),
     "status": ("skilljobs.cli.runs", "Show how far a run is and where its time went."),
     "top": ("skilljobs.cli.top", "Show the neurons that follow a metric most closely."),
-    "compare": ("skilljobs.cli.compare", "Compare two runs, or two metrics of one run."),
+    "compare": ("skilljobs.cli.compare", "Compare two runs, two metrics, or the prompts of a run."),
 }
 
 

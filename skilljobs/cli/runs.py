@@ -1,5 +1,7 @@
 """`skilljobs tasks`, `skilljobs runs` and `skilljobs status`."""
 
+from typing import Any
+
 import click
 
 
@@ -45,14 +47,23 @@ def status(run: str) -> None:
     opened = open_run(run)
     record = opened.record
     click.echo(f"{record['run_id']}: {record['examples']['test']} test examples, model {record['model']['name']}")
+    prompts = record["spec"]["prompts"]
+    if prompts > 1:
+        for number, prompt in enumerate(opened.prompts()):
+            print_stages(f"prompt {number}: ", prompt.record)
+    print_stages("", record)
+    click.echo(f"  {opened.committed_shards()} of {prompts * len(record['shards'])} shards committed")
+
+
+def print_stages(before: str, record: dict[str, Any]) -> None:
     for stage, entry in record["stages"].items():
-        click.echo(f"  {stage:<10} {entry['state']:<6} {entry['seconds']:8.1f} s")
-    committed = opened.committed_shards()
-    click.echo(f"  {committed} of {len(record['shards'])} shards committed")
+        click.echo(f"  {before}{stage:<10} {entry['state']:<6} {entry['seconds']:8.1f} s")
 
 
-def next_stage(record: dict[str, dict[str, object]]) -> str:
+def next_stage(record: dict[str, Any]) -> str:
     """The first stage that a run has yet to finish."""
     from skilljobs.store.run import STAGES
 
+    if record["spec"]["prompts"] != 1:
+        return "all of its prompts are collected"
     return next((stage for stage in STAGES if stage not in record["stages"]), "")

@@ -21,6 +21,8 @@ from skilljobs.spec import JobSpec
 @click.option("--learning-rate", type=float, metavar="RATE", help="Of tuning.  [default: by the model's embeddings]")
 @click.option("--tune-loss", type=click.Choice(["target", "choices"]), default=JobSpec.tune_loss, show_default=True)
 @click.option("--soft-prompt", metavar="RUN-or-FILE|random|none", help="Reuse one, or a baseline.  [default: tuned]")
+@click.option("--prompts", type=int, default=JobSpec.prompts, show_default=True, metavar="N", help="From N seeds.")
+@click.option("--prompt-seed", type=int, metavar="N", help="Of the first soft prompt.  [default: --seed]")
 @click.option(
     "--tokens",
     type=click.Choice(["mean", "each", "last"]),

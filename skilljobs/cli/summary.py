@@ -1,23 +1,29 @@
 """What is printed when a job is done."""
 
+from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.ranking import null_threshold, top
-from skilljobs.cli.tables import correlation_table, null_text, table_console
+from skilljobs.cli.tables import agreement_table, correlation_table, null_text, table_console
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 
 SHOWN = 5
+AGREEMENT_TOP = 100
 
 
 def print_summary(run: RunReader) -> None:
     """Accuracy, time, and the strongest neurons of confidence (or of the run's first metric)."""
     console = table_console()
-    record = run.record
-    accuracy = record["accuracy"]
-    shown = {name: "-" if value is None else f"{value:.3f}" for name, value in accuracy.items()}
-    console.print(
-        f"accuracy: {shown['before']} before tuning, {shown['after']} after (validation), {shown['test']} on test"
-    )
-    seconds = {stage: entry["seconds"] for stage, entry in record["stages"].items()}
+    record, prompts = run.record, run.prompts()
+    seconds: dict[str, float] = {}
+    for number, prompt in enumerate(prompts):
+        shown = {name: "-" if value is None else f"{value:.3f}" for name, value in prompt.record["accuracy"].items()}
+        console.print(
+            f"accuracy{f' of prompt {number}' if len(prompts) > 1 else ''}: {shown['before']} before tuning,"
+            f" {shown['after']} after (validation), {shown['test']} on test"
+        )
+    for each in {reader.uri: reader for reader in (*prompts, run)}.values():
+        for stage, entry in each.record["stages"].items():
+            seconds[stage] = seconds.get(stage, 0.0) + entry["seconds"]
     console.print(
         f"time: {sum(seconds.values()):.0f} s (" + ", ".join(f"{name} {s:.1f}" for name, s in seconds.items()) + ")"
     )
@@ -32,3 +38,6 @@ def print_summary(run: RunReader) -> None:
     threshold = null_threshold(run, metric)
     if threshold is not None:
         console.print(f"all: {null_text(threshold)}")
+    if len(prompts) > 1:
+        pairs = agreement(run, metric, ALL, AGREEMENT_TOP)
+        console.print(agreement_table(pairs, f"agreement of soft prompts: {metric}, all"))

@@ -33,6 +33,23 @@ def correlation_table(rows: pl.DataFrame, title: str, console: Console) -> Table
     return table
 
 
+def agreement_table(pairs: pl.DataFrame, title: str) -> Table:
+    """How far every two soft prompts of a run agree."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("prompts", "correlation of r", "top k", "in both", "expected", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in pairs.iter_rows(named=True):
+        table.add_row(
+            f"{row['prompt_first']}, {row['prompt_second']}",
+            _r(row["r_correlation"]),
+            str(row["k"]),
+            str(row["overlap"]),
+            _number(row["expected_overlap"]),
+            _small(row["p"]),
+        )
+    return table
+
+
 def null_text(threshold: NullThreshold) -> str:
     """The null's threshold in a sentence."""
     text = (

@@ -3,26 +3,25 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.exceptions import RayError
-
-from skilljobs.engine import reducer
 from skilljobs.engine.actor import start_scorer
 from skilljobs.engine.job import Reading, ScorerJob
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, external_values
-from skilljobs.engine.pool import ScorerPool, one_line
+from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
+from skilljobs.engine.reducer import ReduceJob, reduce_layer
+from skilljobs.engine.reducing import reduce_all
 from skilljobs.engine.session import Cluster, lay_out, ray_session
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.stats.null import skewness
 from skilljobs.store.files import Folder
-from skilljobs.store.reference import REFERENCE_NAME, read_token_count
+from skilljobs.store.reference import REFERENCE_NAME
 from skilljobs.store.run import PROMPT_NAME, TUNING_STATE_NAME, RunFiles
 from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import Receipt, committed_receipt, read_scores, sha256
@@ -50,10 +49,7 @@ def run_job(
                 f" sums of {len(sums_schema(plan.layout))} columns, {plan.sums_bytes / 1e6:.1f} MB a shard,"
                 f" {plan.sums_bytes * len(plan.shards) / 1e6:.0f} MB in all before compression"
             )
-    with ExitStack() as stack:
-        with stage(run, reporter, "ray") as done:
-            cluster = stack.enter_context(ray_session(debug))
-            done(f"dashboard at {cluster.dashboard}" if cluster.dashboard else "already connected")
+    with connected(run, reporter, debug) as cluster:
         try:
             _Job(plan, run, reporter, cluster, replicas, gpus_per_replica).run()
         except JobFailed as error:
@@ -61,6 +57,16 @@ def run_job(
                 f"{error}; {run.committed_count()} of {len(plan.shards)} shards are committed in {run.uri}:"
                 " the same command resumes"
             ) from error
+
+
+@contextmanager
+def connected(run: RunFiles, reporter: Reporter, debug: bool) -> Iterator[Cluster]:
+    """`ray_session`, its start timed and shown as a stage."""
+    with ExitStack() as stack:
+        with stage(run, reporter, "ray") as done:
+            cluster = stack.enter_context(ray_session(debug))
+            done(f"dashboard at {cluster.dashboard}" if cluster.dashboard else "already connected")
+        yield cluster
 
 
 class _Job:
@@ -189,34 +195,10 @@ class _Job:
 
     def _reduce(self) -> None:
         layers = len(self.run_files.record["model"]["neurons_per_layer"])
-        job = reducer.ReduceJob(
-            uri=self.run_files.uri,
-            layout=self.plan.layout,
-            halves=self.plan.halves,
-            tokens=read_token_count(self.run_files.folder) if self.plan.spec.tokens == "each" else None,
-            layers=layers,
-        )
+        job = ReduceJob(self.run_files.uri, self.plan.layout, self.plan.halves, self.plan.kept_tokens, layers)
         with stage(self.run_files, self.reporter, "reduce", layers) as done:
-            waiting = [_reduce_layer.remote(job, layer) for layer in range(layers)]
-            try:
-                while waiting:
-                    ready, waiting = ray.wait(waiting)
-                    ray.get(ready)
-                    self.reporter.advance(layers - len(waiting), "layers")
-                ray.get(_rank.remote(job))
-            except RayError as error:
-                raise JobFailed(f"a reducer failed: {one_line(error)}") from error
+            reduce_all(job, partial(reduce_layer, job), self.reporter)
             done(f"{layers} layers")
-
-
-@ray.remote(num_cpus=1)
-def _reduce_layer(job: reducer.ReduceJob, layer: int) -> None:
-    reducer.reduce_layer(job, layer)
-
-
-@ray.remote(num_cpus=1)
-def _rank(job: reducer.ReduceJob) -> None:
-    reducer.rank(job)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class JobPlan:
     layout: Layout
     null_values: NDArray[np.float64] | None
     """What skewed null metrics are drawn from; None where no external metric is skewed."""
+    prompt_length: int
     sums_bytes: int
     """Of a shard, before compression."""
     bad_rows: list[BadRow]
@@ -55,6 +56,11 @@ class JobPlan:
             tuple(number for number, shard in enumerate(self.shards) if shard[0].half == half) for half in (0, 1)
         )
         return first, second
+
+    @property
+    def kept_tokens(self) -> int | None:
+        """Tokens of each neuron in the sums; None where they are aggregated."""
+        return max(1, self.prompt_length) if self.spec.tokens == "each" else None
 
     @property
     def units_repeat(self) -> bool:
@@ -131,6 +137,7 @@ def plan_job(spec: JobSpec) -> JobPlan:
         populations=tuple(population for group in groups.values() for population in group),
         layout=layout,
         null_values=null_values,
+        prompt_length=prompt_length,
         sums_bytes=sums_bytes(layout, source, spec, prompt_length),
         bad_rows=bad_rows,
     )

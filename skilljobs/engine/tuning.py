@@ -56,7 +56,7 @@ class TuningScorer(Scorer):
             steps=spec.tune_steps,
             learning_rate=spec.learning_rate or default_learning_rate(self.lm),
             loss=spec.tune_loss,
-            seed=spec.seed,
+            seed=spec.seed_of_prompt,
             batch_tokens=self.job.numerics.batch_tokens,
         )
         state, points = self._stored_state() or (TuningState.start(start.vectors), [])
@@ -86,7 +86,7 @@ class TuningScorer(Scorer):
             return no_prompt(self.lm.width)
         assert spec.soft_prompt in (None, RANDOM_PROMPT)
         vocabulary = min(self.lm.config.vocab_size, len(self.lm.tokenizer))
-        return random_prompt(self.lm.embedding, vocabulary, spec.prompt_length, spec.seed)
+        return random_prompt(self.lm.embedding, vocabulary, spec.prompt_length, spec.seed_of_prompt)
 
     def _tuning_examples(self) -> dict[str, list[TokenizedExample]]:
         with self.folder.open(TUNING_EXAMPLES_NAME) as file:

@@ -18,6 +18,9 @@ INDISTINGUISHABLE = 2.0**-38
 """A centred sum of squares below this fraction of the raw one is rounding: as far as can be told, the values are
 constant. Rounding of a constant's sums stays below it for 10,000 additions in a row."""
 
+NUMBERS = ("r", "ci_low", "ci_high", "p", "q", "r_half0", "r_half1", "activation_mean", "activation_std")
+"""The columns of numbers in `correlations`, in order."""
+
 Z_95 = 1.959963984540054
 
 

@@ -63,6 +63,11 @@ class Moments:
         sum_a, sum_b, sum_ab = (float(value) for value in self.sums[:3, row])
         return int(self.n[row]), sum_b if swapped else sum_a, sum_a if swapped else sum_b, sum_ab
 
+    def degrees_of_freedom(self, layout: Layout, metric: str, population: str) -> int:
+        """Of a correlation with `metric`: rows less one, less a mean for each group that has rows."""
+        rows = [self.pair(member, metric, metric)[0] for member in layout.members_of(population)]
+        return sum(rows) - 1 - sum(n > 0 for n in rows)
+
 
 @dataclass(frozen=True)
 class LayerSums:

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.store.files import Folder
-from skilljobs.store.run import BEST_NAME, PROMPT_NAME, TOP_NAME, RunFiles
+from skilljobs.store.run import BEST_NAME, PROMPT_NAME, TOP_NAME, RunFiles, prompt_uri
 
 if TYPE_CHECKING:
     import torch
@@ -32,19 +33,19 @@ class RunReader:
 
     def examples(self) -> pl.LazyFrame:
         """The test examples as evaluated."""
-        return self._scan("examples/*.parquet")
+        return pl.scan_parquet(f"{self._prompt_uris()[0]}/examples/*.parquet")
 
     def scores(self) -> pl.LazyFrame:
         """The model-derived metrics of every test example."""
-        return self._scan("shards/scores-*.parquet")
+        return self._scan_prompts("shards/scores-*.parquet")
 
     def sums(self) -> pl.LazyFrame:
         """The sums of every shard."""
-        return self._scan("shards/sums-*.parquet")
+        return self._scan_prompts("shards/sums-*.parquet")
 
     def tuning(self) -> pl.LazyFrame:
         """The tuning curve: step, split, loss, accuracy. Not there when the prompt was not tuned in this run."""
-        return self._scan("prompt/tuning.parquet")
+        return self._scan_prompts("prompt/tuning.parquet")
 
     def strongest(self) -> pl.LazyFrame:
         """The 1,000 largest |r| of each metric and population."""
@@ -57,6 +58,11 @@ class RunReader:
     def metrics(self) -> pl.LazyFrame:
         """Name, kind, whether nullable, and reference of each metric."""
         return self._scan("metrics.parquet")
+
+    def prompts(self) -> "list[RunReader]":
+        """The run of each soft prompt that was begun: this one itself, unless it was submitted with several."""
+        uris = self._prompt_uris()
+        return [self] if uris == [self.uri] else [RunReader(uri) for uri in uris if RunFiles(uri).exists]
 
     def layout(self) -> Layout:
         """The metrics and populations of the run's sums."""
@@ -75,10 +81,25 @@ class RunReader:
         """The soft prompt, P x d_model, float32."""
         from skilljobs.lm.prompt import read_prompt_bytes
 
+        count = len(self._prompt_uris())
+        if count > 1:
+            raise InputError(f"the run has {count} soft prompts: open one, {prompt_uri(self.uri, 0)} and so on")
         return read_prompt_bytes(self._files.folder.read(PROMPT_NAME)).vectors
 
     def committed_shards(self) -> int:
-        return self._files.committed_count()
+        """Shards that are committed, over all soft prompts."""
+        return sum(RunFiles(uri).committed_count() for uri in self._prompt_uris())
 
     def _scan(self, pattern: str) -> pl.LazyFrame:
         return pl.scan_parquet(f"{self.uri}/{pattern}")
+
+    def _scan_prompts(self, pattern: str) -> pl.LazyFrame:
+        """Of every soft prompt, with the column `prompt` where there are several."""
+        frames = [pl.scan_parquet(f"{uri}/{pattern}") for uri in self._prompt_uris()]
+        if len(frames) == 1:
+            return frames[0]
+        return pl.concat([frame.with_columns(prompt=pl.lit(number, pl.Int16)) for number, frame in enumerate(frames)])
+
+    def _prompt_uris(self) -> list[str]:
+        count = self.record["spec"]["prompts"]
+        return [self.uri] if count == 1 else [prompt_uri(self.uri, number) for number in range(count)]

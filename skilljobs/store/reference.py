@@ -57,8 +57,3 @@ def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[
     with folder.open(METRICS_NAME) as file:
         metrics = pq.read_table(file)["reference"].to_numpy().copy()
     return layers, metrics
-
-
-def read_token_count(folder: Folder) -> int:
-    """Tokens of each neuron in the sums."""
-    return int(read_references(folder)[0][0].shape[0])

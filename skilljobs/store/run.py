@@ -19,11 +19,17 @@ BEST_NAME = "best.parquet"
 TOP_ROWS = 1000
 """Rows of each metric and population in `top.parquet`."""
 STAGES = ("prepare", "tune", "reference", "collect", "reduce")
-"""What a run goes through, in order; starting Ray and loading the model are timed beside them."""
+"""What a run goes through, in order; starting Ray and loading the model are timed beside them. A run of several prompts
+has them in the run of each prompt, and itself only the last."""
 
 
 def correlations_name(layer: int) -> str:
     return f"correlations/layer-{layer:03d}.parquet"
+
+
+def prompt_uri(uri: str, number: int) -> str:
+    """Where the run of one prompt stands, in a run of several."""
+    return f"{uri}/prompts/{number}"
 
 
 class RunFiles:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from skilljobs.stats.answers import AnswerScores
+from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
 
@@ -50,14 +51,9 @@ CORRELATIONS = pa.schema(
         ("metric", pa.string()),
         ("population", pa.string()),
         ("n", pa.int64()),
-        *(
-            (name, pa.float64())
-            for name in (
-                "r", "ci_low", "ci_high", "p", "q", "r_half0", "r_half1", "activation_mean", "activation_std"
-            )
-        ),
+        *((name, pa.float64()) for name in NUMBERS),
     ]
-)  # fmt: skip
+)
 BEST = pa.schema([CORRELATIONS.field(name) for name in (*dict(_KEY), "metric", "population", "n", "r", "p", "q")])
 EXAMPLE_FIXED = pa.schema(
     [

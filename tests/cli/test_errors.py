@@ -43,6 +43,8 @@ CASES = [
     ("submit --task arithmetic --soft-prompt nowhere", "nowhere"),
     ("submit --task arithmetic --limit 0", "--limit is 0"),
     ("submit --task arithmetic --prompt-length 0", "--prompt-length"),
+    ("submit --task arithmetic --prompts 0", "--prompts is 0"),
+    ("submit --task arithmetic --prompts 2 --soft-prompt none", "--soft-prompt none gives one"),
     ("submit --task arithmetic --tokens some", "'some'"),
     ("submit --task arithmetic --max-sums-gb 0.001", "--max-sums-gb"),
     ("submit --data rows.jsonl --model tiny", "row 8 is bad: `answer` is 9, out of range for"),

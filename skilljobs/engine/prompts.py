@@ -1,0 +1,66 @@
+"""A run of several soft prompts: a run for each under `prompts/`, and the correlations over all of them."""
+
+from dataclasses import replace
+from functools import partial
+
+from skilljobs.engine.aggregate import aggregate_layer
+from skilljobs.engine.pipeline import connected, run_job, stage
+from skilljobs.engine.plan import JobPlan
+from skilljobs.engine.record import add_fields, open_record
+from skilljobs.engine.reducer import ReduceJob
+from skilljobs.engine.reducing import reduce_all
+from skilljobs.errors import JobFailed
+from skilljobs.reporter import Reporter
+from skilljobs.store.reference import METRICS_NAME
+from skilljobs.store.run import RunFiles, prompt_uri
+
+
+def run_prompts(
+    plan: JobPlan,
+    run: RunFiles,
+    reporter: Reporter,
+    replicas: int | None,
+    gpus_per_replica: int | None,
+    debug: bool = False,
+) -> None:
+    """Do what is left of a job of several prompts, one after another: each is tuned, collected and reduced by itself.
+
+    Raises:
+        InputError, JobFailed: as `run_job`.
+    """
+    with connected(run, reporter, debug):
+        prompts = []
+        for number, spec in enumerate(plan.spec.of_each_prompt()):
+            reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.seed_of_prompt}")
+            of_prompt = replace(plan, spec=spec)
+            files = open_record(prompt_uri(run.uri, number), f"{run.record['run_id']}/{number}", of_prompt)
+            if not files.stage_done("reduce"):
+                run_job(of_prompt, files, reporter, replicas, gpus_per_replica, debug)
+            prompts.append(files)
+        digests = [files.record["fingerprint"]["digest"] for files in prompts]
+        add_fields(run, {"prompts_fingerprints": digests})
+        _aggregate(plan, run, prompts, reporter)
+
+
+def _aggregate(plan: JobPlan, run: RunFiles, prompts: list[RunFiles], reporter: Reporter) -> None:
+    first = prompts[0].record
+    run.record |= {name: first[name] for name in ("numerics", "model", "skewness")}
+    run.record["versions"] |= first["versions"]
+    run.record["bit_exact"] = all(files.record["bit_exact"] for files in prompts)
+    run.record["accuracy"] = {
+        name: _mean([files.record["accuracy"][name] for files in prompts]) for name in first["accuracy"]
+    }
+    run.folder.write(METRICS_NAME, prompts[0].folder.read(METRICS_NAME))
+    layers = len(first["model"]["neurons_per_layer"])
+    job = ReduceJob(run.uri, plan.layout, plan.halves, plan.kept_tokens, layers)
+    with stage(run, reporter, "reduce", layers) as done:
+        try:
+            reduce_all(job, partial(aggregate_layer, job, [files.uri for files in prompts]), reporter)
+        except JobFailed as error:
+            raise JobFailed(f"{error}; the same command resumes") from error
+        done(f"{layers} layers over {len(prompts)} prompts")
+
+
+def _mean(values: list[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None
