@@ -14,7 +14,7 @@ from skilljobs.stats.partial import partial
 from skilljobs.stats.totals import LayerTotals, Moments
 from skilljobs.store.correlations import correlation_table
 from skilljobs.store.reader import RunReader
-from skilljobs.store.reference import read_references
+from skilljobs.store.reference import read_layer_reference
 from skilljobs.store.totals import Halves, read_moments, read_totals
 
 
@@ -34,7 +34,7 @@ def partial_correlations(run: RunReader, metric: str, population: str, given: Se
     moments = read_moments(prompts[0].folder, sorted(halves[0] + halves[1]))
     assert moments is not None
     _check_presence(moments, layout, metric, held, population)
-    tokens = read_references(prompts[0].folder)[0][0].shape[0] if run.record["spec"]["tokens"] == "each" else None
+    tokens = len(read_layer_reference(prompts[0].folder, 0)) if run.record["spec"]["tokens"] == "each" else None
     tables = []
     for layer in range(len(run.record["model"]["neurons_per_layer"])):
         of_prompts = [_layer(prompt, layer, halves, layout, metric, population, held) for prompt in prompts]

@@ -49,11 +49,19 @@ def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[
     """The references of the neurons (tokens x neurons, one a layer) and of the metrics, all float64."""
     with folder.open(REFERENCE_NAME) as file:
         stored = pq.ParquetFile(file)
-        layers = []
-        for group in range(stored.num_row_groups):
-            table = stored.read_row_group(group, columns=["neuron", "reference"])
-            neurons = int(table["neuron"].to_numpy().max()) + 1
-            layers.append(table["reference"].to_numpy().copy().reshape(-1, neurons))
+        layers = [_layer(stored, layer) for layer in range(stored.num_row_groups)]
     with folder.open(METRICS_NAME) as file:
         metrics = pq.read_table(file)["reference"].to_numpy().copy()
     return layers, metrics
+
+
+def read_layer_reference(folder: Folder, layer: int) -> NDArray[np.float64]:
+    """The references of the neurons of one layer, tokens x neurons, float64."""
+    with folder.open(REFERENCE_NAME) as file:
+        return _layer(pq.ParquetFile(file), layer)
+
+
+def _layer(stored: pq.ParquetFile, layer: int) -> NDArray[np.float64]:
+    table = stored.read_row_group(layer, columns=["neuron", "reference"])
+    neurons = int(table["neuron"].to_numpy().max()) + 1
+    return np.array(table["reference"].to_numpy(), np.float64).reshape(-1, neurons)

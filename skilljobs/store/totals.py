@@ -8,7 +8,7 @@ from pyarrow import parquet as pq
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerSums, LayerTotals, Moments, tree_sum
 from skilljobs.store.files import Folder
-from skilljobs.store.reference import read_references
+from skilljobs.store.reference import read_layer_reference
 from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import moments_name, sums_name
 
@@ -47,7 +47,7 @@ def read_totals(
     folder: Folder, halves: Halves, layer: int, layout: Layout
 ) -> tuple[LayerTotals, list[LayerTotals | None]]:
     """A layer over all shards, and over those of either half (None for a half without any)."""
-    reference = read_references(folder)[0][layer].ravel()
+    reference = read_layer_reference(folder, layer).ravel()
     sums = [read_layer(folder, shards, layer, layout) for shards in halves]
     moments = [read_moments(folder, shards) for shards in halves]
     all_sums = tree_sum(half for half in sums if half is not None)

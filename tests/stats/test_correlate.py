@@ -76,6 +76,17 @@ def test_r_equals_exact_arithmetic(offset: float, spread: float, dtype: type) ->
         assert r == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("offset", [1.0, 1e4, 1e8])
+@pytest.mark.parametrize("spread", [1e-30, 1e-6, 1e-3, 1e3])
+def test_r_equals_exact_arithmetic_whatever_the_spread_is_against_the_mean(offset: float, spread: float) -> None:
+    """A spread that the type cannot hold beside the mean leaves a constant, and that has no r."""
+    rng = np.random.default_rng(11)
+    a, y = offset + spread * rng.normal(size=300), rng.normal(1e8, 1.0, 300)
+    expected = exact_r(a, y)
+    r = stream(a, y, first=20, sizes=[40] * 8).r()[0]
+    assert math.isnan(r) if expected is None else r == pytest.approx(expected, abs=1e-9)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     a=st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=40),
