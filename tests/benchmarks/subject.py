@@ -1,0 +1,53 @@
+"""What the benchmarks run: a model, a task's examples, and the collector that a scorer would use for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skilljobs.engine.collect import Collector
+from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.numerics import resolve_numerics
+from skilljobs.engine.plan import JobPlan, plan_job
+from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.load import load_model, load_tokenizer
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import random_prompt
+from skilljobs.spec import JobSpec
+from skilljobs.stats.sums import SumsAccumulator
+from skilljobs.tasks.base import Example
+
+
+@dataclass(frozen=True)
+class Subject:
+    plan: JobPlan
+    collector: Collector
+    examples: list[Example]
+    tokenized: list[TokenizedExample]
+    neuron_references: list[NDArray[np.float64]]
+    metric_references: list[float]
+
+    @classmethod
+    def make(cls, spec: JobSpec) -> "Subject":
+        """The test examples of a job, in the order of its shards, with a random prompt."""
+        plan = plan_job(spec)
+        numerics = resolve_numerics(plan.spec, plan.source, gpus_per_replica=0)
+        reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
+        job = ScorerJob("", plan.spec, plan.source, reading, numerics, plan.task.answer_end)
+        lm = FrozenLM(load_model(plan.source, numerics.dtype, "cpu"), load_tokenizer(plan.source))
+        prompt = random_prompt(lm.embedding, lm.config.vocab_size, plan.spec.prompt_length, plan.spec.seed).vectors
+        collector = Collector(lm, prompt.to(lm.dtype), job)
+        tokenized = tokenize(lm.tokenizer, plan.test, plan.task.answer_end)
+        return cls(plan, collector, plan.test, tokenized, *collector.references(plan.test, tokenized))
+
+    def accumulator(self) -> SumsAccumulator:
+        neurons = [torch.from_numpy(of_layer) for of_layer in self.neuron_references]
+        return SumsAccumulator(self.plan.layout, neurons, torch.tensor(self.metric_references, dtype=torch.float64))
+
+
+def model_spec(model: str, data: str | None, limit: int, batch_tokens: int | None = None) -> JobSpec:
+    """Arithmetic, the real examples where `data` names them."""
+    found = None if data is None else str(Path(data).resolve())
+    return JobSpec(task="arithmetic", model=model, data=found, limit=limit, batch_tokens=batch_tokens)
