@@ -109,4 +109,4 @@ class Collector:
 
 def plan_tokens(examples: Sequence[TokenizedExample], prompt_length: int) -> int:
     """Tokens that the model reads for `examples`, without padding."""
-    return sum(len(example.text) + prompt_length + example.branch_tokens for example in examples)
+    return sum(example.size + prompt_length for example in examples)

@@ -1,14 +1,16 @@
 """Tokenizing examples, and packing them into batches by a token budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
+from skilljobs.lm.tree import TokenTree
 from skilljobs.tasks.base import Example
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenizedExample:
     """`continuations` are the choices (or the one target), each with the end token; `answer` is the right one."""
 
@@ -17,10 +19,18 @@ class TokenizedExample:
     answer: int
     is_choice: bool
 
+    @cached_property
+    def tree(self) -> TokenTree:
+        """The tokens that the model reads behind the prompt."""
+        return TokenTree.of(self.continuations)
+
     @property
-    def branch_tokens(self) -> int:
-        """Tokens that the model reads behind the prompt: of each continuation all but its last."""
-        return sum(len(continuation) - 1 for continuation in self.continuations)
+    def size(self) -> int:
+        """Tokens that the model reads, the prompt apart."""
+        return len(self.text) + len(self.tree.tokens)
+
+    def with_right_answer_only(self) -> "TokenizedExample":
+        return replace(self, continuations=[self.continuations[self.answer]], answer=0)
 
     @property
     def longest_continuation(self) -> int:
@@ -56,23 +66,20 @@ def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], opening: bool) ->
 
 
 def plan_batches(examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int) -> list[list[int]]:
-    """Indices of `examples`, by rising text length, in batches of at most `batch_tokens` tokens, padding included.
+    """Indices of `examples`, by rising size, in batches of at most `batch_tokens` tokens, padding included.
 
     A function of its arguments alone. An example larger than the budget is a batch of its own.
     """
-    order = sorted(range(len(examples)), key=lambda index: (len(examples[index].text), index))
+    order = sorted(range(len(examples)), key=lambda index: (examples[index].size, index))
     batches: list[list[int]] = []
-    rows = width = branches = longest = 0
+    text = tree = 0
     for index in order:
         example = examples[index]
-        rows += 1
-        width = max(width, len(example.text) + prompt_length)
-        branches += len(example.continuations)
-        longest = max(longest, example.longest_continuation - 1)
-        if batches and rows * width + branches * longest <= batch_tokens:
+        wider = max(text, len(example.text)), max(tree, len(example.tree.tokens))
+        if batches and (len(batches[-1]) + 1) * (sum(wider) + prompt_length) <= batch_tokens:
             batches[-1].append(index)
+            text, tree = wider
         else:
             batches.append([index])
-            rows, width, branches = 1, len(example.text) + prompt_length, len(example.continuations)
-            longest = example.longest_continuation - 1
+            text, tree = len(example.text), len(example.tree.tokens)
     return batches

@@ -53,8 +53,8 @@ def neuron_count(projection: nn.Module) -> int:
 
 
 @contextmanager
-def neurons_read(projections: list[nn.Module], positions: int, tokens: TokenMode) -> Iterator[list[torch.Tensor]]:
-    """Collect, from one forward inside the block, every neuron's activation at the last `positions` positions.
+def neurons_read(projections: list[nn.Module], positions: slice, tokens: TokenMode) -> Iterator[list[torch.Tensor]]:
+    """Collect, from the first forward inside the block, every neuron's activation at `positions`.
 
     The list it gives holds a float64 tensor a layer afterwards: batch x tokens x neurons, with one token unless
     `tokens` is `each`. Float32 is widened before it is averaged.
@@ -64,7 +64,9 @@ def neurons_read(projections: list[nn.Module], positions: int, tokens: TokenMode
     def read_input(_: nn.Module, arguments: tuple[Any, ...]) -> None:
         if arguments[0].ndim != 3:
             raise InputError("the FFN's input is not batch x positions x neurons: this architecture is not supported")
-        at = arguments[0][:, -positions:]
+        if len(read) == len(projections):
+            return
+        at = arguments[0][:, positions]
         match tokens:
             case "mean":
                 read.append(at.mean(1, keepdim=True, dtype=torch.float64))

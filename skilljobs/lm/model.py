@@ -1,18 +1,19 @@
 """A frozen causal language model in three parts: embedding, body, and LM head applied where it is asked for."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
 from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
-
-LOGITS_AT_ONCE = 1 << 25
-"""Logits held at a time, rows x vocabulary: 128 MiB in float32."""
+from skilljobs.lm.head import LMHead
+from skilljobs.lm.padding import left_padded
+from skilljobs.lm.tree import TokenTree, TreeBatch
 
 HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.05}
+
+MASK_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
+"""Relative. A model that passes over the mask is off by about 1."""
 
 
 class FrozenLM:
@@ -28,9 +29,12 @@ class FrozenLM:
         config = model.config.get_text_config()
         self.config = config
         self.width: int = config.hidden_size
-        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
-        self._scale: float = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        scale: float = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        self.head = LMHead.of(model.get_output_embeddings(), scale, getattr(config, "final_logit_softcapping", None))
+        self._layer_types: list[str] = sorted(set(getattr(config, "layer_types", None) or []))
+        self._window: int | None = getattr(config, "sliding_window", None)
         self._check_head()
+        self._heeds_masks = self._try_mask()
 
     @property
     def device(self) -> torch.device:
@@ -65,59 +69,61 @@ class FrozenLM:
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
-    def log_probabilities(self, hidden: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Log-probability of token `targets[i]` after the position whose hidden state is `hidden[rows[i]]`.
+    def run_attending(
+        self, embeddings: torch.Tensor, attended: torch.Tensor, positions: torch.Tensor, cache: DynamicCache | None
+    ) -> torch.Tensor:
+        """Last hidden states where `attended` says who sees whom: batch x new x (cached + new) of bool.
 
-        `rows` ascends. The LM head runs once per row of `hidden` (rows x d_model), a bounded number at a time.
-        Returns float32, one value a target.
+        Only where `takes_trees` allows it.
         """
-        head = next(self.model.get_output_embeddings().parameters()).device
-        hidden, rows, targets = hidden.to(head), rows.to(head), targets.to(head)
-        step = max(1, LOGITS_AT_ONCE // self.config.vocab_size)
-        pieces = []
-        for start in range(0, len(hidden), step):
-            logits = self.logits(hidden[start : start + step])
-            begin, end = torch.searchsorted(rows, torch.tensor([start, start + step], device=rows.device)).tolist()
-            here = rows[begin:end] - start
-            pieces.append(logits[here, targets[begin:end]] - logits.logsumexp(-1)[here])
-        return torch.cat(pieces).to(self.device)
+        mask = torch.zeros(attended.shape, dtype=embeddings.dtype, device=embeddings.device)
+        mask = mask.masked_fill_(~attended, torch.finfo(mask.dtype).min)[:, None]
+        output = self.body(
+            inputs_embeds=embeddings,
+            attention_mask=dict.fromkeys(self._layer_types, mask) if len(self._layer_types) > 1 else mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Float32 logits at the given hidden states, as the model's own forward has them."""
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden).float()
-        if self._scale != 1.0:
-            logits = logits * self._scale
-        if self._softcap is not None:
-            logits = torch.tanh(logits / self._softcap) * self._softcap
-        return logits
+    def takes_trees(self, positions: int) -> bool:
+        """Whether the model can read trees of so many positions at most: it heeds masks, and no window ends before."""
+        return self._heeds_masks and (self._window is None or positions <= self._window)
 
     @torch.inference_mode()
     def _check_head(self) -> None:
         """Refuse a model whose logits are more than its LM head: scores would be silently wrong."""
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
         whole = self.model(ids, use_cache=False).logits.float()
-        with neurons_read(self.projections, 1, "last"):
-            parts = self.logits(self.body(ids, use_cache=False).last_hidden_state).to(whole.device)
+        with neurons_read(self.projections, slice(-1, None), "last"):
+            parts = self.head.logits(self.body(ids, use_cache=False).last_hidden_state).to(whole.device)
         error = (whole - parts).abs().max().item()
         if not error <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
             raise InputError(
                 f"{type(self.model).__name__}: its logits are not its LM head's output (they differ by {error:.3g})"
             )
 
-
-def left_padded(rows: Sequence[Sequence[int]], padding: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids, rows x longest, padded on the left, and the mask that is True at real tokens."""
-    width = max(map(len, rows))
-    ids = torch.tensor([[padding] * (width - len(row)) + list(row) for row in rows], device=device)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(width, device=device) >= width - lengths[:, None]
-
-
-def right_padded(
-    rows: Sequence[Sequence[int]], padding: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids, rows x longest, padded on the right, and the mask that is True at real tokens."""
-    width = max(map(len, rows))
-    ids = torch.tensor([list(row) + [padding] * (width - len(row)) for row in rows], device=device)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(width, device=device) < lengths[:, None]
+    @torch.inference_mode()
+    def _try_mask(self) -> bool:
+        """Whether a small tree, read with a mask and left padding, gives the states that its branches have alone."""
+        if not set(self._layer_types) <= {"full_attention", "sliding_attention"}:
+            return False
+        texts, continuations = [[1, 2, 3, 4, 5], [6, 7]], [[8, 9, 10, 11], [8, 12, 13, 14]]
+        trees = TreeBatch([TokenTree.of(continuations)] * len(texts), self.device)
+        ids, mask = left_padded(texts, 0, self.device)
+        positions = torch.cat([(mask.cumsum(1) - 1).clamp(min=0), mask.sum(1, keepdim=True) + trees.depths], 1)
+        try:
+            embeddings = self.embed(torch.cat([ids, trees.ids], 1) % self.config.vocab_size)
+            found = self.run_attending(embeddings, trees.attended(mask, 0), positions, None).float()
+        except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError):
+            return False  # an architecture that takes no such mask says so in its own way
+        for row, text in enumerate(texts):
+            for continuation, nodes in zip(continuations, ([0, 1, 2], [0, 3, 4]), strict=True):
+                alone = torch.tensor([text + continuation[:-1]], device=self.device) % self.config.vocab_size
+                expected = self.body(alone, use_cache=False).last_hidden_state[0, -3:].float()
+                error = (found[row, [ids.shape[1] + node for node in nodes]] - expected).norm() / expected.norm()
+                if not error <= MASK_TOLERANCE.get(self.dtype, 1e-3):
+                    return False
+        return True

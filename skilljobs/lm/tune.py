@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load, save
 
 from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.forward import Branches, score_batch
-from skilljobs.lm.model import FrozenLM, left_padded, right_padded
+from skilljobs.lm.forward import score_batch
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.padding import left_padded
+from skilljobs.lm.passes import continuation_log_probabilities, text_positions
 from skilljobs.lm.prompt import read_metadata
 from skilljobs.lm.scores import answer_scores
 
@@ -188,28 +190,17 @@ def prompt_loss(
     `target`: mean negative log-probability per token of the right answers and their end tokens. `choices`:
     cross-entropy of the right choice under softmax of the summed log-probabilities.
     """
-    continuations = [
-        example.continuations if loss == "choices" else [example.continuations[example.answer]] for example in batch
-    ]
-    branches = Branches.of(continuations, lm.device)
+    if loss == "target":
+        batch = [example.with_right_answer_only() for example in batch]
+    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
+    cache = lm.new_cache()
     with torch.no_grad():
-        ids, mask = left_padded([example.text for example in batch], 0, lm.device)
-        cache = lm.new_cache()
-        lm.run_body(lm.embed(ids), mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
-        cache.batch_select_indices(branches.example)
-    behind = mask[branches.example]
-    inputs, input_mask = right_padded([tokens[:-1] for tokens in branches.tokens], 0, lm.device)
-    embeddings = torch.cat([vectors.to(lm.dtype).expand(len(inputs), -1, -1), lm.embed(inputs)], 1)
-    scored = torch.nn.functional.pad(input_mask, (len(vectors), 0), value=True)
-    positions = behind.sum(1, keepdim=True) + torch.arange(scored.shape[1], device=lm.device)
-    hidden = lm.run_body(embeddings, torch.cat([behind, scored], 1), positions, cache)
-    scored[:, : len(vectors) - 1] = False
-    targets = torch.tensor([token for tokens in branches.tokens for token in tokens], device=lm.device)
-    rows = torch.arange(len(targets), device=lm.device)
-    scores = lm.log_probabilities(hidden[scored], rows, targets)
+        lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
+    scores = continuation_log_probabilities(lm, ids, mask, vectors, batch, cache)
     if loss == "target":
         return -scores.mean()
-    sums = torch.stack([piece.sum() for piece in scores.split(branches.lengths)])
+    lengths = [len(tokens) for example in batch for tokens in example.continuations]
+    sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
     of_example = sums.split([len(example.continuations) for example in batch])
     return -torch.stack(
         [torch.log_softmax(s, 0)[example.answer] for s, example in zip(of_example, batch, strict=True)]
@@ -226,9 +217,7 @@ def validation_loss(
     """The tuning loss over all of `examples`; for `target` only the right answers are run."""
     vectors = vectors.to(lm.device, lm.dtype)
     if loss == "target":
-        examples = [
-            replace(example, continuations=[example.continuations[example.answer]], answer=0) for example in examples
-        ]
+        examples = [example.with_right_answer_only() for example in examples]
     losses, weights = [], []
     for batch in plan_batches(examples, len(vectors), batch_tokens):
         members = [examples[index] for index in batch]

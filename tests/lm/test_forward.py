@@ -8,6 +8,8 @@ import pytest
 import torch
 from transformers import (
     AutoTokenizer,
+    BloomConfig,
+    BloomForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
@@ -30,6 +32,7 @@ from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.source import TINY_DIRECTORY
+from skilljobs.lm.tree import TokenTree
 from tests.models import llama_config
 
 SIZES: dict[str, Any] = {
@@ -56,6 +59,8 @@ def build(name: str) -> PreTrainedModel:
         case "gpt-neox":
             sizes = {name: size for name, size in SIZES.items() if name != "num_key_value_heads"}
             model = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes))
+        case "bloom":
+            model = BloomForCausalLM(BloomConfig(vocab_size=400, hidden_size=32, n_layer=3, n_head=2))
         case _:
             raise ValueError(name)
     with torch.no_grad():
@@ -98,11 +103,16 @@ def plain(
     return score, torch.stack(kept)[:, first:start]
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3", "gemma3", "gpt2", "gpt-neox"])
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3", "gemma3", "gpt2", "gpt-neox", "bloom"])
 @pytest.mark.parametrize("length", [0, 4])
-def test_scores_and_activations_equal_a_plain_forward(name: str, length: int) -> None:
+@pytest.mark.parametrize("way", ["trees where they may be", "branches of the cache"])
+def test_scores_and_activations_equal_a_plain_forward(
+    name: str, length: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = build(name)
     lm = FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    if way == "branches of the cache":
+        monkeypatch.setattr(lm, "takes_trees", lambda _: False)
     torch.manual_seed(1)
     prompt = torch.randn(length, lm.width) * lm.embed(torch.arange(50)).std()
     batch = random_batch(9)
@@ -116,6 +126,27 @@ def test_scores_and_activations_equal_a_plain_forward(name: str, length: int) ->
             torch.testing.assert_close(found[row].float(), activations[layer], atol=2e-5, rtol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("llama", 10**6), ("qwen3", 10**6), ("gpt2", 10**6), ("gpt-neox", 10**6), ("mistral", 12), ("gemma3", 12)],
+)
+def test_trees_are_read_as_far_as_the_attention_window(name: str, most: int) -> None:
+    lm = FrozenLM(build(name), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    assert lm.takes_trees(most)
+    assert lm.takes_trees(most + 1) == (most > 12)
+
+
+def test_a_model_that_does_not_heed_the_mask_reads_no_trees() -> None:
+    """BLOOM numbers its positions by the mask itself."""
+    assert not FrozenLM(build("bloom"), AutoTokenizer.from_pretrained(TINY_DIRECTORY)).takes_trees(1)
+
+
+def test_what_continuations_share_is_read_once() -> None:
+    tree = TokenTree.of([[5, 6, 7, 1], [5, 6, 1], [5, 8, 1], [9, 1], [5, 6, 7, 1], [1]])
+    assert (tree.tokens, tree.parents, tree.depths) == ([5, 6, 7, 8, 9], [-1, 0, 1, 0, -1], [0, 1, 2, 1, 0])
+    assert tree.rows == [0, 1, 2, 3, 0, 1, 2, 0, 1, 4, 0, 5, 0, 1, 2, 3, 0]
+
+
 def test_front_placed_vectors_would_not_vary_with_the_text() -> None:
     """Why a prompt in front of the text is refused."""
     model = build("llama")
@@ -123,7 +154,7 @@ def test_front_placed_vectors_would_not_vary_with_the_text() -> None:
     prompt = torch.randn(4, 32)
     read = []
     for text in ([5, 6, 7], [9, 8], [40]):
-        with neurons_read(projections, 10**6, "each") as activations:
+        with neurons_read(projections, slice(None), "each") as activations:
             model(inputs_embeds=torch.cat([prompt, model.get_input_embeddings()(torch.tensor(text))])[None])
         read.append(torch.stack([layer[0, :4] for layer in activations]))
     assert torch.stack(read).std(0).max() < 1e-6
@@ -142,14 +173,14 @@ def test_positions_are_averaged_or_the_last_in_float64(tokens: Any) -> None:
 
 def test_hooks_are_gone_after_an_error() -> None:
     projections = down_projections(build("llama"))
-    with pytest.raises(RuntimeError, match="boom"), neurons_read(projections, 1, "mean"):
+    with pytest.raises(RuntimeError, match="boom"), neurons_read(projections, slice(-1, None), "mean"):
         raise RuntimeError("boom")
     assert not any(layer._forward_pre_hooks for layer in projections)
 
 
 def test_an_ffn_without_positions_is_refused() -> None:
-    projection = torch.nn.Linear(4, 2)
-    with pytest.raises(InputError, match="not batch x positions x neurons"), neurons_read([projection], 1, "mean"):
+    projection, last = torch.nn.Linear(4, 2), slice(-1, None)
+    with pytest.raises(InputError, match="not batch x positions x neurons"), neurons_read([projection], last, "mean"):
         projection(torch.zeros(6, 4))
 
 
@@ -166,10 +197,8 @@ def test_batches_hold_everything_once_within_the_budget() -> None:
     plan = plan_batches(batch, 4, 500)
     assert sorted(index for indices in plan for index in indices) == list(range(200))
     for indices in plan:
-        width = max(len(batch[index].text) for index in indices) + 4
-        longest = max(batch[index].longest_continuation - 1 for index in indices)
-        branches = sum(len(batch[index].continuations) for index in indices)
-        assert len(indices) * width + branches * longest <= 500 or len(indices) == 1
+        width = max(len(batch[index].text) for index in indices) + 4 + max(len(batch[i].tree.tokens) for i in indices)
+        assert len(indices) * width <= 500 or len(indices) == 1
     assert plan == plan_batches(batch, 4, 500)
     assert [len(indices) for indices in plan_batches(batch, 4, 1)] == [1] * 200
 
