@@ -11,9 +11,9 @@ from skilljobs.engine.session import Replicas
 from skilljobs.store.shards import Receipt
 
 
-@ray.remote(max_restarts=0, max_task_retries=0)
+@ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)
 class ScorerActor:
-    """See `skilljobs.engine.scorer.Scorer`."""
+    """See `skilljobs.engine.scorer.Scorer`. Two calls at once, of which one computes."""
 
     def __init__(self, job: ScorerJob) -> None:
         self._job = job

@@ -1,6 +1,6 @@
 """Collecting a shard: score its batches and add them to its sums. Needs a model and a prompt, no Ray, no files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from skilljobs.engine.job import ScorerJob
 from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.forward import ScoredBatch, score_batch
 from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prefix import Prefix, read_prefix
 from skilljobs.lm.scores import answer_scores
 from skilljobs.stats.answers import AnswerScores, metric_values
 from skilljobs.stats.null import null_draws, null_signs
@@ -26,26 +27,28 @@ class Collector:
     prompt: torch.Tensor
     job: ScorerJob
 
-    def batches(self, examples: Sequence[TokenizedExample]) -> list[list[int]]:
-        return plan_batches(examples, len(self.prompt), self.job.numerics.batch_tokens)
+    def batches(self, examples: Sequence[TokenizedExample], prefix: Prefix | None = None) -> list[list[int]]:
+        cached = prefix.length if prefix else 0
+        return plan_batches(examples, len(self.prompt), self.job.numerics.batch_tokens, cached)
 
-    def score(self, batch: Sequence[TokenizedExample]) -> tuple[list[ScoredBatch], bool]:
+    def score(self, batch: Sequence[TokenizedExample], prefix: Prefix | None) -> tuple[list[ScoredBatch], bool]:
         """Score a batch, in halves where memory does not hold it whole. Also says whether it was whole."""
         try:
-            return [score_batch(self.lm, self.prompt, batch, self.job.spec.tokens)], True
+            return [score_batch(self.lm, self.prompt, batch, self.job.spec.tokens, prefix)], True
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
         torch.cuda.empty_cache()
         middle = len(batch) // 2
-        return self.score(batch[:middle])[0] + self.score(batch[middle:])[0], False
+        return self.score(batch[:middle], prefix)[0] + self.score(batch[middle:], prefix)[0], False
 
     def references(
         self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]
     ) -> tuple[list[NDArray[np.float64]], list[float]]:
         """References of the neurons (float64, tokens x neurons, one a layer) and the metrics, from the first batch."""
-        first = self.batches(tokenized)[0]
-        parts, _ = self.score([tokenized[index] for index in first])
+        prefix = read_prefix(self.lm, tokenized)
+        first = self.batches(tokenized, prefix)[0]
+        parts, _ = self.score([tokenized[index] for index in first], prefix)
         scores = [score for part in parts for score in answer_scores(part, [tokenized[index] for index in first])]
         activations = [torch.cat(layer) for layer in zip(*(part.activations for part in parts), strict=True)]
         values = torch.from_numpy(self._values([examples[index] for index in first], scores))
@@ -63,9 +66,7 @@ class Collector:
         """Add `examples` to `accumulator`. Returns their scores in order, and whether every batch fitted whole."""
         scores: list[AnswerScores | None] = [None] * len(examples)
         exact = True
-        for batch in self.batches(tokenized):
-            rows = [tokenized[index] for index in batch]
-            parts, whole = self.score(rows)
+        for batch, parts, whole in self._scored(tokenized):
             exact &= whole
             done = 0
             for part in parts:
@@ -78,6 +79,18 @@ class Collector:
                 for index, score in zip(indices, here, strict=True):
                     scores[index] = score
         return [score for score in scores if score is not None], exact
+
+    def _scored(self, tokenized: Sequence[TokenizedExample]) -> Iterator[tuple[list[int], list[ScoredBatch], bool]]:
+        """Batches, their parts, and whether they were whole. One ahead: a GPU works on the next while this is read."""
+        prefix = read_prefix(self.lm, tokenized)
+        waiting = None
+        for batch in self.batches(tokenized, prefix):
+            scored = batch, *self.score([tokenized[index] for index in batch], prefix)
+            if waiting:
+                yield waiting
+            waiting = scored
+        if waiting:
+            yield waiting
 
     def _values(self, examples: Sequence[Example], scores: Sequence[AnswerScores]) -> NDArray[np.float64]:
         """Rows x metrics, float64, in the layout's order; NaN where a row lacks a metric."""

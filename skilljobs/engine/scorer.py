@@ -8,6 +8,7 @@ import resource
 import time
 from functools import cached_property
 from importlib.metadata import version
+from threading import Lock
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ class Scorer:
     def __init__(self, job: ScorerJob) -> None:
         self.job = job
         self.folder = Folder(job.uri)
+        self._computing = Lock()
         self._collector: Collector | None = None
         self._references: tuple[list[torch.Tensor], torch.Tensor] | None = None
 
@@ -74,16 +76,21 @@ class Scorer:
         self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.job.spec.tokens == "each"))
 
     def score(self, shard: int, fingerprint: str) -> Receipt:
-        """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last."""
-        begun = time.monotonic()
+        """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
+
+        May be called for two shards at once: one is read, tokenized and written while the other computes.
+        """
         layout = self.job.reading.layout
         part = self.folder.read(examples_name(shard))
         examples = self._examples(shard)
         tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
-        neurons, metrics = self.references
-        accumulator = SumsAccumulator(layout, neurons, metrics)
-        scores, exact = self.collector.collect(examples, tokenized, accumulator)
-        sums = accumulator.result()
+        with self._computing:
+            begun = time.monotonic()
+            neurons, metrics = self.references
+            accumulator = SumsAccumulator(layout, neurons, metrics)
+            scores, exact = self.collector.collect(examples, tokenized, accumulator)
+            sums = accumulator.result()
+            seconds = time.monotonic() - begun
         each = self.job.spec.tokens == "each"
         files = {
             sums_name(shard): sums_bytes(sums, layout, neurons[0].shape[0], each),
@@ -99,7 +106,7 @@ class Scorer:
             choices=sum(score.correct is not None for score in scores),
             right=sum(bool(score.correct) for score in scores),
             tokens=plan_tokens(tokenized, len(self.collector.prompt)),
-            seconds=time.monotonic() - begun,
+            seconds=seconds,
             bit_exact=exact,
             peak_memory_bytes=peak_memory(),
             files={examples_name(shard): sha256(part)} | {name: sha256(data) for name, data in files.items()},

@@ -65,11 +65,15 @@ def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], opening: bool) ->
     return ids
 
 
-def plan_batches(examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int) -> list[list[int]]:
+def plan_batches(
+    examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int, cached: int = 0
+) -> list[list[int]]:
     """Indices of `examples`, by rising size, in batches of at most `batch_tokens` tokens, padding included.
 
-    A function of its arguments alone. An example larger than the budget is a batch of its own.
+    A function of its arguments alone. An example larger than the budget is a batch of its own. Of `cached` first tokens
+    of each text one in four counts: they take memory, but are not computed again.
     """
+    prompt_length -= cached - cached // 4
     order = sorted(range(len(examples)), key=lambda index: (examples[index].size, index))
     batches: list[list[int]] = []
     text = tree = 0

@@ -10,6 +10,7 @@ from skilljobs.lm.ffn import TokenMode, neurons_read
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
 from skilljobs.lm.passes import continuation_log_probabilities
+from skilljobs.lm.prefix import Prefix
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,25 @@ class ScoredBatch:
 
 @torch.inference_mode()
 def score_batch(
-    lm: FrozenLM, prompt: torch.Tensor, batch: Sequence[TokenizedExample], tokens: TokenMode | None
+    lm: FrozenLM,
+    prompt: torch.Tensor,
+    batch: Sequence[TokenizedExample],
+    tokens: TokenMode | None,
+    prefix: Prefix | None = None,
 ) -> ScoredBatch:
     """Read the neurons at the prompt positions and score every continuation of `batch`.
 
-    `prompt` is P x d_model on the model's device, in its dtype. With `tokens` None no neuron is read.
+    `prompt` is P x d_model on the model's device, in its dtype. With `tokens` None no neuron is read. `prefix` is what
+    all texts begin with, read before.
     """
-    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
+    known = prefix.length if prefix else 0
+    ids, mask = left_padded([example.text[known:] for example in batch], 0, lm.device)
+    mask = torch.nn.functional.pad(mask, (known, 0), value=True)
+    cache = prefix.cache_of(len(batch)) if prefix else None
     front = ids.shape[1] + len(prompt)
     read = slice(front - max(1, len(prompt)), front)
     with neurons_read(lm.projections if tokens else [], read, tokens or "mean") as activations:
-        scores = continuation_log_probabilities(lm, ids, mask, prompt, batch).double()
+        scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache).double()
     counts = [[len(tokens) for tokens in example.continuations] for example in batch]
     lengths = [count for of_example in counts for count in of_example]
     sums = torch.stack([piece.sum() for piece in scores.split(lengths)])

@@ -116,7 +116,7 @@ class FrozenLM:
         positions = torch.cat([(mask.cumsum(1) - 1).clamp(min=0), mask.sum(1, keepdim=True) + trees.depths], 1)
         try:
             embeddings = self.embed(torch.cat([ids, trees.ids], 1) % self.config.vocab_size)
-            found = self.run_attending(embeddings, trees.attended(mask, 0), positions, None).float()
+            found = self.run_attending(embeddings, trees.attended(mask), positions, None).float()
         except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError):
             return False  # an architecture that takes no such mask says so in its own way
         for row, text in enumerate(texts):

@@ -27,8 +27,8 @@ def continuation_log_probabilities(
 ) -> torch.Tensor:
     """Log-probability of every token of every continuation of `batch`, one after another; differentiable in `vectors`.
 
-    `ids` and `mask` are the left-padded texts, batch x T, `vectors` the prompt, P x d_model. With `cache` the texts
-    stand there already; it is used up.
+    `mask` (batch x T) says which tokens of the left-padded texts are real. `ids` (batch x new) are the last of them;
+    what stands before is in `cache`, which is used up. `vectors` is the prompt, P x d_model.
     """
     vectors = vectors.to(lm.device, lm.dtype)
     if lm.takes_trees(longest(batch, len(vectors))):
@@ -59,21 +59,15 @@ def _tree_pass(
     trees: TreeBatch,
     cache: DynamicCache | None,
 ) -> Predicting:
-    """Text (unless it is cached), prompt and trees in one forward."""
-    length, prompt_length = ids.shape[1], len(vectors)
-    parts = [vectors.expand(len(ids), -1, -1), lm.embed(trees.ids)]
-    before = mask.sum(1, keepdim=True)
-    prompt_places = torch.arange(prompt_length, device=lm.device)
-    positions = torch.cat([before + prompt_places, before + prompt_length + trees.depths], 1)
-    attended = trees.attended(mask, prompt_length)
-    if cache is None:
-        parts.insert(0, lm.embed(ids))
-        positions = torch.cat([text_positions(mask), positions], 1)
-    else:
-        attended = attended[:, length:]
-    hidden = lm.run_attending(torch.cat(parts, 1), attended, positions, cache)
-    predicting = torch.nn.functional.pad(trees.real, (1, 0), value=True)
-    return hidden[:, -predicting.shape[1] :][predicting], trees.rows
+    """What is new of the texts, the prompt and the trees in one forward."""
+    cached = mask.shape[1] - ids.shape[1]
+    embeddings = torch.cat([lm.embed(ids), vectors.expand(len(ids), -1, -1), lm.embed(trees.ids)], 1)
+    front = torch.nn.functional.pad(mask, (0, len(vectors)), value=True)
+    of_trees = front.sum(1, keepdim=True) + trees.depths
+    positions = torch.cat([text_positions(front), of_trees], 1)[:, cached:]
+    hidden = lm.run_attending(embeddings, trees.attended(front)[:, cached:], positions, cache)
+    in_front = front.shape[1] - cached - 1
+    return hidden[:, in_front:].flatten(0, 1)[trees.predicting.to(hidden.device)], trees.rows
 
 
 def _branch_pass(
@@ -84,12 +78,12 @@ def _branch_pass(
     batch: Sequence[TokenizedExample],
     cache: DynamicCache | None,
 ) -> Predicting:
-    """Text and prompt once, then each continuation by itself behind the cache, which is expanded to them."""
+    """What is new of the texts and the prompt once, then each continuation behind the cache, expanded to them."""
+    cached = mask.shape[1] - ids.shape[1]
     front = torch.nn.functional.pad(mask, (0, len(vectors)), value=True)
-    embeddings, positions = vectors.expand(len(ids), -1, -1), text_positions(front)
-    if cache is None:
-        cache, embeddings = lm.new_cache(), torch.cat([lm.embed(ids), embeddings], 1)
-    last = lm.run_body(embeddings, front, positions[:, -embeddings.shape[1] :], cache)[:, -1]
+    embeddings = torch.cat([lm.embed(ids), vectors.expand(len(ids), -1, -1)], 1)
+    cache = cache or lm.new_cache()
+    last = lm.run_body(embeddings, front, text_positions(front)[:, cached:], cache)[:, -1]
     flat = [tokens for example in batch for tokens in example.continuations]
     example = [number for number, of_example in enumerate(batch) for _ in of_example.continuations]
     branches, real = right_padded([tokens[:-1] for tokens in flat], 0, lm.device)

@@ -45,36 +45,38 @@ class TokenTree:
 class TreeBatch:
     """The trees of a batch of B examples, N nodes wide.
 
-    `ids` B x N, `real` B x N bool, `depths` B x N, `sees` B x N x N bool: which nodes a node attends to. `rows`: for
-    each token of each continuation, its row among the states in front of each tree and behind its nodes.
+    `ids` B x N, `depths` B x N, `sees` B x N x N bool: which nodes a node attends to. `predicting`: the states in front
+    of each tree and behind its nodes, as places in B x (1 + N). `rows`: for each token of each continuation, which of
+    these predicts it.
     """
 
     def __init__(self, trees: Sequence[TokenTree], device: torch.device) -> None:
-        self.ids, self.real = right_padded([tree.tokens for tree in trees], 0, device)
+        self.ids, _ = right_padded([tree.tokens for tree in trees], 0, device)
         self.depths, _ = right_padded([tree.depths for tree in trees], 0, device)
         width = self.ids.shape[1]
         sees = np.zeros((len(trees), width, width), bool)
-        rows, before = [], 0
-        for of_example, tree in zip(sees, trees, strict=True):
+        rows: list[int] = []
+        predicting: list[int] = []
+        for number, (of_example, tree) in enumerate(zip(sees, trees, strict=True)):
             for node, parent in enumerate(tree.parents):
                 if parent >= 0:
                     of_example[node] = of_example[parent]
                 of_example[node, node] = True
-            rows += [before + row for row in tree.rows]
-            before += 1 + len(tree.tokens)
+            rows += [len(predicting) + row for row in tree.rows]
+            predicting += [number * (1 + width) + place for place in range(1 + len(tree.tokens))]
         self.sees = torch.from_numpy(sees).to(device)
+        self.predicting = torch.tensor(predicting)
         self.rows = torch.tensor(rows)
 
-    def attended(self, text: torch.Tensor, prompt_length: int) -> torch.Tensor:
-        """Who attends to whom in text, prompt and tree: B x S x S bool, from the mask of the text, B x T.
+    def attended(self, front: torch.Tensor) -> torch.Tensor:
+        """Who attends to whom in text, prompt and tree: B x S x S bool, from the mask of text and prompt.
 
         Padding attends to itself, so that no row is empty.
         """
-        front = torch.nn.functional.pad(text, (0, prompt_length), value=True)
         batch, length = front.shape
         whole = length + self.ids.shape[1]
-        attended = torch.zeros(batch, whole, whole, dtype=torch.bool, device=text.device)
-        causal = torch.ones(length, length, dtype=torch.bool, device=text.device).tril()
+        attended = torch.zeros(batch, whole, whole, dtype=torch.bool, device=front.device)
+        causal = torch.ones(length, length, dtype=torch.bool, device=front.device).tril()
         attended[:, :length, :length] = causal & front[:, None, :]
         attended[:, length:, :length] = front[:, None, :]
         attended[:, length:, length:] = self.sees

@@ -196,7 +196,7 @@ def prompt_loss(
     cache = lm.new_cache()
     with torch.no_grad():
         lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
-    scores = continuation_log_probabilities(lm, ids, mask, vectors, batch, cache)
+    scores = continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, cache)
     if loss == "target":
         return -scores.mean()
     lengths = [len(tokens) for example in batch for tokens in example.continuations]

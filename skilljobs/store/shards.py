@@ -39,6 +39,7 @@ class Receipt:
     right: int
     tokens: int
     seconds: float
+    """Of computing."""
     bit_exact: bool
     """False if a batch had to be split for want of memory."""
     peak_memory_bytes: int

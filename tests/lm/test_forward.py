@@ -1,6 +1,7 @@
 """The scoring path against a plain forward, on several architectures."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prefix import SHORTEST, common_length, read_prefix
 from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.lm.tree import TokenTree
 from tests.models import llama_config
@@ -139,6 +141,34 @@ def test_trees_are_read_as_far_as_the_attention_window(name: str, most: int) -> 
 def test_a_model_that_does_not_heed_the_mask_reads_no_trees() -> None:
     """BLOOM numbers its positions by the mask itself."""
     assert not FrozenLM(build("bloom"), AutoTokenizer.from_pretrained(TINY_DIRECTORY)).takes_trees(1)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "gpt-neox", "gemma3"])
+def test_a_common_prefix_is_read_once_and_changes_nothing(name: str) -> None:
+    model = build(name)
+    lm = FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    prompt = torch.randn(3, lm.width) * lm.embed(torch.arange(50)).std()
+    start = list(range(40, 40 + SHORTEST))
+    batch = [replace(example, text=start + example.text) for example in random_batch(7)]
+    prefix = read_prefix(lm, batch)
+    if name == "gemma3":  # its attention window is shorter
+        assert prefix is None
+        return
+    assert prefix is not None
+    assert prefix.length == SHORTEST
+    whole, behind = (score_batch(lm, prompt, batch, "mean", given) for given in (None, prefix))
+    for one, other in zip(whole.activations, behind.activations, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6, rtol=2e-5)
+    for one, other in zip(whole.log_probabilities, behind.log_probabilities, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-5)
+    again = score_batch(lm, prompt, batch, "mean", prefix)
+    assert all(torch.equal(one, other) for one, other in zip(behind.activations, again.activations, strict=True))
+
+
+def test_a_prefix_leaves_a_token_of_each_text() -> None:
+    rows = [TokenizedExample(text, [[1]], 0, False) for text in ([5, 6, 7], [5, 6, 7, 8], [5, 6, 7, 9])]
+    assert common_length(rows) == 2
+    assert common_length(rows[1:]) == 3
 
 
 def test_what_continuations_share_is_read_once() -> None:
