@@ -7,7 +7,7 @@ from typing import Any
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 32768
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
 
 
 @dataclass(frozen=True)

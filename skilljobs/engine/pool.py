@@ -142,10 +142,14 @@ class ScorerPool:
     def _dispatch(
         self, waiting: deque[int], suspects: deque[int], call: Callable[[ActorHandle, int], ray.ObjectRef]
     ) -> None:
-        for member in self.members:
-            while member.loaded and waiting and len(member.queue) < QUEUE_DEPTH:
-                item = waiting.popleft()
-                member.queue.append((item, call(member.actor, item)))
+        """Give every idle actor an item, then a second one in advance while there are enough for all."""
+        loaded = [member for member in self.members if member.loaded]
+        for depth in range(QUEUE_DEPTH):
+            for member in loaded:
+                enough = len(waiting) >= (len(loaded) if depth else 1)
+                if enough and len(member.queue) == depth:
+                    item = waiting.popleft()
+                    member.queue.append((item, call(member.actor, item)))
         in_hand = {item for member in self.members for item, _ in member.queue}
         if waiting or in_hand - self._suspects:
             return

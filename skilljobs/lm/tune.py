@@ -132,13 +132,20 @@ class Tuner:
                 yield self._validate()
         yield TuningPoint(state.best_step, "validation", state.best_loss, self._accuracy())
 
+    def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
+        return prompt_loss(self.lm, vectors, batch, self.settings.loss)
+
+    def validation_loss(self) -> float:
+        settings = self.settings
+        return validation_loss(self.lm, self.state.vectors, self.validation, settings.loss, settings.batch_tokens)
+
     def _accuracy(self) -> float | None:
         return accuracy(self.lm, self.state.best, self.validation, self.settings.batch_tokens)
 
     def _step(self) -> float:
         state = self.state
         vectors = state.vectors.to(self.lm.device).requires_grad_(True)
-        loss = prompt_loss(self.lm, vectors, self._draw(), self.settings.loss)
+        loss = self.loss(vectors, self._draw())
         (gradient,) = torch.autograd.grad(loss, vectors)
         state.step += 1
         self._adam(gradient.float().cpu())
@@ -173,8 +180,8 @@ class Tuner:
         return [self.train[index] for index in indices[turn * BATCH : (turn + 1) * BATCH]]
 
     def _validate(self) -> TuningPoint:
-        state, settings = self.state, self.settings
-        loss = validation_loss(self.lm, state.vectors, self.validation, settings.loss, settings.batch_tokens)
+        state = self.state
+        loss = self.validation_loss()
         if loss < state.best_loss:
             state.best_loss, state.best_step, state.best = loss, state.step, state.vectors.clone()
         if loss < (1 - LEAST_GAIN) * state.gain_loss:

@@ -5,7 +5,6 @@
 
 import json
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from skilljobs.stats.correlate import Centred
 from skilljobs.stats.sums import Sums
 from tests.benchmarks import naive, rivals
 from tests.benchmarks.naive import Found, corrcoef
-from tests.benchmarks.statistics import overhead
+from tests.benchmarks.overhead import overhead
 from tests.benchmarks.subject import Subject, model_spec
 from tests.benchmarks.timing import machine
 
@@ -31,10 +30,14 @@ OURS = "skilljobs"
 MEMORY_EXAMPLES = 16
 
 
-def forwards(subject: Subject) -> dict[str, naive.Forward]:
-    """The rivals that are installed, by name."""
+def plain(subject: Subject) -> naive.Forward:
     lm = subject.collector.lm
-    found = {"naive": naive.plain_forward(lm.model, down_projections(lm.model))}
+    return naive.plain_forward(lm.model, down_projections(lm.model))
+
+
+def forwards(subject: Subject) -> dict[str, naive.Forward]:
+    """Plain transformers, and the rivals that are installed."""
+    found = {"naive": plain(subject)}
     for name, make in rivals.RIVALS.items():
         try:
             found[name] = make(subject.plan.source)
@@ -104,8 +107,15 @@ def _peak_memory(name: str, model: str, data: str | None, limit: int, threads: i
     if name == OURS:
         collector.collect(subject.examples, subject.tokenized, subject.accumulator())
     else:
-        naive.collect(forwards(subject)[name], collector.lm.embedding, collector.prompt, subject.tokenized)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        forward = rivals.RIVALS[name](subject.plan.source) if name in rivals.RIVALS else plain(subject)
+        naive.collect(forward, collector.lm.embedding, collector.prompt, subject.tokenized)
+    return own_peak_mb()
+
+
+def own_peak_mb() -> float:
+    """Peak resident memory of this program; `ru_maxrss` would count what the process was forked from."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def measure(subject: Subject, shard: int) -> tuple[dict[str, float], dict[str, Array]]:
@@ -157,8 +167,8 @@ def measure(subject: Subject, shard: int) -> tuple[dict[str, float], dict[str, A
 @click.command()
 @click.option("--model", default=TINY, show_default=True, metavar="DIR")
 @click.option("--data", metavar="FILE", help="Real BIG-bench arithmetic; without it the task makes its own.")
-@click.option("--limit", type=int, default=192, show_default=True, metavar="N", help="Examples.")
-@click.option("--shard", type=int, default=64, show_default=True, metavar="N", help="Examples a shard.")
+@click.option("--limit", type=int, default=384, show_default=True, metavar="N", help="Examples.")
+@click.option("--shard", type=int, default=192, show_default=True, metavar="N", help="Examples a shard.")
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory too, in processes of their own.")
 @click.option("--json", "json_file", type=click.Path(), help="Write the figures there.")
 def main(model: str, data: str | None, limit: int, shard: int, memory: bool, json_file: str | None) -> None:

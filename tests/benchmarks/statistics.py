@@ -9,7 +9,6 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import click
@@ -18,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics import PearsonCorrCoef
 
-from skilljobs.lm.forward import score_batch
 from skilljobs.lm.source import TINY
 from skilljobs.stats.correlate import Centred
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
-from tests.benchmarks.subject import Subject, model_spec
+from tests.benchmarks.overhead import overhead
 from tests.benchmarks.timing import machine, take_turns
 from tests.models import save_random_llama
 
@@ -31,33 +29,6 @@ Array = NDArray[np.float64]
 OFFSETS = (0.0, 1.0, 1e3, 1e5, 1e8)
 SPREADS = (1e-30, 1e-3, 1.0, 1e3, 1e30)
 BATCH = 50
-BATCH_TOKENS = 1024
-"""Of the forwards that are timed with and without statistics: short ones, to have many turns."""
-
-
-def overhead(model: str, limit: int, rounds: int) -> float:
-    """Seconds of collecting over seconds of the same forwards without reading a neuron, less one.
-
-    Each batch runs both ways in turn; of each way its fastest round counts: other work on the machine disturbs it
-    least. What a shard costs once, whatever its batches, is counted too.
-    """
-    subject = Subject.make(model_spec(model, None, limit, BATCH_TOKENS))
-    collector = subject.collector
-    accumulator = subject.accumulator()
-    seconds = {"forward": 0.0, "with statistics": 0.0}
-    for batch in collector.batches(subject.tokenized):
-        examples, tokenized = ([rows[index] for index in batch] for rows in (subject.examples, subject.tokenized))
-        rounds_of_batch = take_turns(
-            {
-                "forward": partial(score_batch, collector.lm, collector.prompt, tokenized, None),
-                "with statistics": partial(collector.collect, examples, tokenized, accumulator),
-            },
-            rounds,
-        )
-        for name, values in rounds_of_batch.items():
-            seconds[name] += min(values)
-    once = take_turns({"once": lambda: subject.accumulator().result()}, rounds)
-    return (seconds["with statistics"] + min(once["once"])) / seconds["forward"] - 1
 
 
 def layout_of(metrics: int) -> Layout:
