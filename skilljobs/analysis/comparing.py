@@ -73,9 +73,10 @@ def agreement(run: RunReader, metric: str, population: str, k: int) -> pl.DataFr
     Raises:
         InputError: the run has one soft prompt, or no such metric or population.
     """
-    prompts = run.prompts()
-    if len(prompts) == 1:
+    if run.record["spec"]["prompts"] == 1:
         raise InputError(f"the run at {run.uri} has one soft prompt: name two runs or two metrics to compare")
+    check_reduced(run)
+    prompts = run.prompts()
     rows = []
     for first, second in combinations(range(len(prompts)), 2):
         found = compare(prompts[first], prompts[second], metric, metric, population, k)

@@ -8,7 +8,7 @@ import polars as pl
 from skilljobs.analysis.partial import partial_correlations
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, NULL, NULL_SKEWED
-from skilljobs.stats.null import family_wise_threshold, is_skewed
+from skilljobs.stats.null import SKEWED, family_wise_threshold, is_skewed
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
 
@@ -70,12 +70,14 @@ def null_threshold(run: RunReader, metric: str) -> NullThreshold | None:
     )
     from_skewed = pl.col("metric").str.starts_with(NULL_SKEWED)
     signs, skewed = maxima.filter(~from_skewed), maxima.filter(from_skewed)
-    is_skewed_itself = is_skewed(run.record["skewness"].get(metric, 0.0))
-    family = skewed if is_skewed_itself and len(skewed) else signs
+    skewness = run.record["skewness"]
+    own = skewness.get(metric, 0.0)
+    family = skewed if is_skewed(own) and len(skewed) else signs
     threshold = family_wise_threshold(family["r"].to_list())
     if threshold is None:
         return None
-    return NullThreshold(threshold, family["n"][0], len(family), is_skewed_itself and skewed.is_empty())
+    reached = abs(skewness[NULL_SKEWED]) if family is skewed else SKEWED
+    return NullThreshold(threshold, family["n"][0], len(family), too_low=abs(own) > 1.25 * reached)
 
 
 def check_reduced(run: RunReader) -> None:

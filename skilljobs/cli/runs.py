@@ -65,5 +65,5 @@ def next_stage(record: dict[str, Any]) -> str:
     from skilljobs.store.run import STAGES
 
     if record["spec"]["prompts"] != 1:
-        return "all of its prompts are collected"
+        return "the mean over its prompts"
     return next((stage for stage in STAGES if stage not in record["stages"]), "")

@@ -35,6 +35,8 @@ def check_prompt_source(spec: JobSpec, source: ModelSource) -> int:
         return 0
     path = Path(spec.soft_prompt).expanduser()
     file = path / PROMPT_NAME if path.is_dir() else path
+    if path.is_dir() and (path / "prompts").is_dir():
+        raise InputError(f"--soft-prompt {spec.soft_prompt} has several soft prompts: name one, {path}/prompts/0")
     if not file.is_file():
         raise InputError(f"--soft-prompt {spec.soft_prompt}: there is no such run or file")
     data = file.read_bytes()

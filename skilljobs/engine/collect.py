@@ -27,9 +27,8 @@ class Collector:
     prompt: torch.Tensor
     job: ScorerJob
 
-    def batches(self, examples: Sequence[TokenizedExample], prefix: Prefix | None = None) -> list[list[int]]:
-        cached = prefix.length if prefix else 0
-        return plan_batches(examples, len(self.prompt), self.job.numerics.batch_tokens, cached)
+    def batches(self, examples: Sequence[TokenizedExample]) -> list[list[int]]:
+        return plan_batches(examples, len(self.prompt), self.job.numerics.batch_tokens)
 
     def score(self, batch: Sequence[TokenizedExample], prefix: Prefix | None) -> tuple[list[ScoredBatch], bool]:
         """Score a batch, in halves where memory does not hold it whole. Also says whether it was whole."""
@@ -46,10 +45,14 @@ class Collector:
         self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]
     ) -> tuple[list[NDArray[np.float64]], list[float]]:
         """References of the neurons (float64, tokens x neurons, one a layer) and the metrics, from the first batch."""
-        prefix = read_prefix(self.lm, tokenized)
-        first = self.batches(tokenized, prefix)[0]
+        prefix = read_prefix(self.lm, tokenized, len(self.prompt))
+        first = self.batches(tokenized)[0]
         parts, _ = self.score([tokenized[index] for index in first], prefix)
-        scores = [score for part in parts for score in answer_scores(part, [tokenized[index] for index in first])]
+        scores, done = [], 0
+        for part in parts:
+            indices = first[done : done + len(part.log_probabilities)]
+            done += len(indices)
+            scores += answer_scores(part, [tokenized[index] for index in indices])
         activations = [torch.cat(layer) for layer in zip(*(part.activations for part in parts), strict=True)]
         values = torch.from_numpy(self._values([examples[index] for index in first], scores))
         return (
@@ -82,9 +85,9 @@ class Collector:
 
     def _scored(self, tokenized: Sequence[TokenizedExample]) -> Iterator[tuple[list[int], list[ScoredBatch], bool]]:
         """Batches, their parts, and whether they were whole. One ahead: a GPU works on the next while this is read."""
-        prefix = read_prefix(self.lm, tokenized)
+        prefix = read_prefix(self.lm, tokenized, len(self.prompt))
         waiting = None
-        for batch in self.batches(tokenized, prefix):
+        for batch in self.batches(tokenized):
             scored = batch, *self.score([tokenized[index] for index in batch], prefix)
             if waiting:
                 yield waiting
@@ -120,6 +123,6 @@ class Collector:
         )
 
 
-def plan_tokens(examples: Sequence[TokenizedExample], prompt_length: int) -> int:
+def tokens_read(examples: Sequence[TokenizedExample], prompt_length: int) -> int:
     """Tokens that the model reads for `examples`, without padding."""
     return sum(example.size + prompt_length for example in examples)

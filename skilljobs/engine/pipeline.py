@@ -19,6 +19,7 @@ from skilljobs.engine.session import Cluster, lay_out, ray_session
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
+from skilljobs.stats.layout import NULL_SKEWED
 from skilljobs.stats.null import skewness
 from skilljobs.store.files import Folder
 from skilljobs.store.reference import REFERENCE_NAME
@@ -127,7 +128,9 @@ class _Job:
                 "parameters": about["parameters"], "neurons_per_layer": about["neurons_per_layer"]
             }  # fmt: skip
             versions = {f"version.{name}": found for name, found in about["versions"].items()}
-            add_fields(self.run_files, versions | {"numerics.device_model": about["device_model"]})
+            add_fields(
+                self.run_files, versions | {f"numerics.{name}": about[name] for name in ("device_model", "reads_trees")}
+            )
             done(
                 f"{self.plan.source.name}, {about['parameters']:,} parameters,"
                 f" {sum(about['neurons_per_layer']):,} neurons in {len(about['neurons_per_layer'])} layers,"
@@ -190,6 +193,8 @@ class _Job:
         derived = [metric.name for metric in self.plan.layout.metrics if metric.kind == "model"]
         values = external_values(self.plan.external, self.plan.test)
         values |= read_scores(self.run_files.folder, len(self.plan.shards), derived)
+        if self.plan.null_values is not None:
+            values[NULL_SKEWED] = self.plan.null_values
         record["skewness"] = {name: round(skewness(column), 3) for name, column in values.items()}
         record["peak_memory_mb"] = round(max(receipt.peak_memory_bytes for receipt in receipts.values()) / 2**20)
 

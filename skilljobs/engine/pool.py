@@ -1,9 +1,9 @@
 """A pool of scorer actors that survives their deaths.
 
-Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for each death; only the shard in hand is
-charged with a death, but those queued behind it are suspects too (a death right after a shard's end can overtake its
-result); suspects run last, one to an actor; three attempts a shard and a cap on all deaths; all actors are asked for
-at once, and late ones join.
+Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for each death; only the first shard in hand
+is charged with a death, but those given with it are suspects too (any of them may have caused it, and a death right
+after a shard's end can overtake its result); suspects run last, one to an actor, so that in the end the guilty one is
+charged; three attempts a shard and a cap on all deaths; all actors are asked for at once, and late ones join.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ MOST_DEATHS_PER_ACTOR = 4
 
 @dataclass
 class Member:
-    """One actor and the items it was given, the one in hand first."""
+    """One actor and the items it was given, in that order."""
 
     name: str
     actor: ActorHandle
@@ -117,27 +117,28 @@ class ScorerPool:
             if not member.loaded:
                 self._take_loaded(member)
                 continue
-            item, reference = member.queue[0]
+            item, reference = given = next(given for given in member.queue if given[1] == ready[0])
             try:
                 result = ray.get(reference)
             except RayActorError as error:
                 self._bury(member, error)
                 charge(item, one_line(error))
-                for behind, _ in list(member.queue)[1:]:
-                    suspect(behind)
+                for other, _ in member.queue:
+                    if other != item:
+                        suspect(other)
             except RayTaskError as error:
-                member.queue.popleft()
+                member.queue.remove(given)
                 if isinstance(_own_error(error), InputError):
                     raise _own_error(error) from error
                 charge(item, one_line(error))
             else:
-                member.queue.popleft()
+                member.queue.remove(given)
                 left -= 1
                 yield result
 
     def _awaited(self, member: Member) -> list[ray.ObjectRef]:
-        """What to wait for: an actor works in order, so only the head of its queue matters."""
-        return [member.queue[0][1]] if member.queue else [] if member.loaded else [member.loading]
+        """What to wait for: an actor may end its items in any order."""
+        return [reference for _, reference in member.queue] if member.loaded else [member.loading]
 
     def _dispatch(
         self, waiting: deque[int], suspects: deque[int], call: Callable[[ActorHandle, int], ray.ObjectRef]

@@ -29,13 +29,17 @@ def run_prompts(
         InputError, JobFailed: as `run_job`.
     """
     with connected(run, reporter, debug):
-        prompts = []
+        prompts: list[RunFiles] = []
         for number, spec in enumerate(plan.spec.of_each_prompt()):
             reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.seed_of_prompt}")
             of_prompt = replace(plan, spec=spec)
             files = open_record(prompt_uri(run.uri, number), f"{run.record['run_id']}/{number}", of_prompt)
+            if prompts:
+                files.record["numerics"] = files.record["numerics"] or prompts[0].record["numerics"]
             if not files.stage_done("reduce"):
                 run_job(of_prompt, files, reporter, replicas, gpus_per_replica, debug)
+            fields = files.record["fingerprint"]["fields"]
+            add_fields(run, {name: fields[name] for name in fields if name.startswith(("numerics.", "version."))})
             prompts.append(files)
         digests = [files.record["fingerprint"]["digest"] for files in prompts]
         add_fields(run, {"prompts_fingerprints": digests})

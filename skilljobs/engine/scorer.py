@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from pyarrow import parquet as pq
 
-from skilljobs.engine.collect import Collector, plan_tokens
+from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_model, load_tokenizer
@@ -45,7 +45,7 @@ class Scorer:
     def __init__(self, job: ScorerJob) -> None:
         self.job = job
         self.folder = Folder(job.uri)
-        self._computing = Lock()
+        self._computing, self._tokenizing = Lock(), Lock()
         self._collector: Collector | None = None
         self._references: tuple[list[torch.Tensor], torch.Tensor] | None = None
 
@@ -63,6 +63,7 @@ class Scorer:
         return {
             "device_model": torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model(),
             "versions": {name: version(name) for name in ("torch", "transformers")},
+            "reads_trees": self.lm.takes_trees(1),
             "neurons_per_layer": self.lm.neurons_per_layer,
             "parameters": self.lm.model.num_parameters(),
         }
@@ -83,13 +84,15 @@ class Scorer:
         layout = self.job.reading.layout
         part = self.folder.read(examples_name(shard))
         examples = self._examples(shard)
-        tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
+        with self._tokenizing:
+            tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
         with self._computing:
             begun = time.monotonic()
             neurons, metrics = self.references
             accumulator = SumsAccumulator(layout, neurons, metrics)
             scores, exact = self.collector.collect(examples, tokenized, accumulator)
             sums = accumulator.result()
+            del accumulator  # on a GPU the next shard needs its room
             seconds = time.monotonic() - begun
         each = self.job.spec.tokens == "each"
         files = {
@@ -105,7 +108,7 @@ class Scorer:
             examples=len(examples),
             choices=sum(score.correct is not None for score in scores),
             right=sum(bool(score.correct) for score in scores),
-            tokens=plan_tokens(tokenized, len(self.collector.prompt)),
+            tokens=tokens_read(tokenized, len(self.collector.prompt)),
             seconds=seconds,
             bit_exact=exact,
             peak_memory_bytes=peak_memory(),

@@ -37,6 +37,11 @@ class TokenizedExample:
         return max(map(len, self.continuations))
 
 
+def longest(batch: Sequence[TokenizedExample], prompt_length: int) -> int:
+    """Positions of the longest example with its longest continuation."""
+    return prompt_length + max(len(example.text) + example.longest_continuation for example in batch)
+
+
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], end: str | None
 ) -> list[TokenizedExample]:
@@ -65,25 +70,21 @@ def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], opening: bool) ->
     return ids
 
 
-def plan_batches(
-    examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int, cached: int = 0
-) -> list[list[int]]:
+def plan_batches(examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int) -> list[list[int]]:
     """Indices of `examples`, by rising size, in batches of at most `batch_tokens` tokens, padding included.
 
-    A function of its arguments alone. An example larger than the budget is a batch of its own. Of `cached` first tokens
-    of each text one in four counts: they take memory, but are not computed again.
+    A function of its arguments alone. An example larger than the budget is a batch of its own.
     """
-    prompt_length -= cached - cached // 4
     order = sorted(range(len(examples)), key=lambda index: (examples[index].size, index))
     batches: list[list[int]] = []
-    text = tree = 0
+    text_width = tree_width = 0
     for index in order:
         example = examples[index]
-        wider = max(text, len(example.text)), max(tree, len(example.tree.tokens))
+        wider = max(text_width, len(example.text)), max(tree_width, len(example.tree.tokens))
         if batches and (len(batches[-1]) + 1) * (sum(wider) + prompt_length) <= batch_tokens:
             batches[-1].append(index)
-            text, tree = wider
+            text_width, tree_width = wider
         else:
             batches.append([index])
-            text, tree = len(example.text), len(example.tree.tokens)
+            text_width, tree_width = len(example.text), len(example.tree.tokens)
     return batches

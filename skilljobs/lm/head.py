@@ -52,6 +52,8 @@ class LMHead:
 
         `hidden` is states x d_model; `rows` and `targets` are int64 on the CPU. Returns float32, on `hidden`'s device.
         """
+        if int(targets.max()) >= len(self.weight):
+            raise InputError(f"token {int(targets.max())} is beyond the LM head's vocabulary of {len(self.weight)}")
         device = hidden.device
         found: torch.Tensor = _LogProbabilities.apply(hidden.to(self.weight.device), rows, targets, self)
         return found.to(device)
@@ -94,8 +96,11 @@ class _LogProbabilities(torch.autograd.Function):
             weights = logits.sub_(larger[:, None]).exp_()
             total = total * rescale + weights.sum(1)
             if mean_weight is not None:
-                weights = (weights * slope).to(head.weight.dtype)
-                mean_weight = mean_weight * rescale[:, None] + weights @ head.weight[start : start + block]
+                of_block = head.weight[start : start + block]
+                if of_block.dtype == torch.float16:
+                    of_block = of_block.float()  # small probabilities would vanish in it, and sums overflow
+                weights = (weights * slope).to(of_block.dtype)
+                mean_weight = mean_weight * rescale[:, None] + weights @ of_block
             largest = larger
         if mean_weight is not None:
             of_targets = head.weight[targets].float()

@@ -7,13 +7,15 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from skilljobs.errors import InputError
 from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
 from skilljobs.lm.head import LMHead
-from skilljobs.lm.padding import left_padded
+from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.tree import TokenTree, TreeBatch
 
 HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.05}
 
 MASK_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Relative. A model that passes over the mask is off by about 1."""
+
+MOST_TREE_POSITIONS = 4096
 
 
 class FrozenLM:
@@ -89,8 +91,9 @@ class FrozenLM:
         return hidden
 
     def takes_trees(self, positions: int) -> bool:
-        """Whether the model can read trees of so many positions at most: it heeds masks, and no window ends before."""
-        return self._heeds_masks and (self._window is None or positions <= self._window)
+        """Whether trees of so many positions are read at once: the model heeds masks, no window ends before, and the
+        mask, which grows with the square, is not too large."""
+        return self._heeds_masks and positions <= min(self._window or MOST_TREE_POSITIONS, MOST_TREE_POSITIONS)
 
     @torch.inference_mode()
     def _check_head(self) -> None:
@@ -107,23 +110,29 @@ class FrozenLM:
 
     @torch.inference_mode()
     def _try_mask(self) -> bool:
-        """Whether a small tree, read with a mask and left padding, gives the states that its branches have alone."""
+        """Whether a small tree gives the states that its branches have alone: with padding, and behind a cache."""
         if not set(self._layer_types) <= {"full_attention", "sliding_attention"}:
             return False
         texts, continuations = [[1, 2, 3, 4, 5], [6, 7]], [[8, 9, 10, 11], [8, 12, 13, 14]]
         trees = TreeBatch([TokenTree.of(continuations)] * len(texts), self.device)
         ids, mask = left_padded(texts, 0, self.device)
-        positions = torch.cat([(mask.cumsum(1) - 1).clamp(min=0), mask.sum(1, keepdim=True) + trees.depths], 1)
+        positions = torch.cat([text_positions(mask), mask.sum(1, keepdim=True) + trees.depths], 1)
+        attended, length, cache = trees.attended(mask), ids.shape[1], self.new_cache()
         try:
             embeddings = self.embed(torch.cat([ids, trees.ids], 1) % self.config.vocab_size)
-            found = self.run_attending(embeddings, trees.attended(mask), positions, None).float()
+            found = self.run_attending(embeddings, attended, positions, None).float()
+            self.run_body(embeddings[:, :length], mask, positions[:, :length], cache)
+            cached = self.run_attending(embeddings[:, length:], attended[:, length:], positions[:, length:], cache)
+        except torch.OutOfMemoryError:
+            raise
         except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError):
             return False  # an architecture that takes no such mask says so in its own way
         for row, text in enumerate(texts):
             for continuation, nodes in zip(continuations, ([0, 1, 2], [0, 3, 4]), strict=True):
                 alone = torch.tensor([text + continuation[:-1]], device=self.device) % self.config.vocab_size
                 expected = self.body(alone, use_cache=False).last_hidden_state[0, -3:].float()
-                error = (found[row, [ids.shape[1] + node for node in nodes]] - expected).norm() / expected.norm()
-                if not error <= MASK_TOLERANCE.get(self.dtype, 1e-3):
-                    return False
+                for states in (found[row, length:][nodes], cached[row][nodes].float()):
+                    error = (states - expected).norm() / expected.norm()
+                    if not error <= MASK_TOLERANCE.get(self.dtype, 1e-3):
+                        return False
         return True

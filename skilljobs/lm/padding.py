@@ -21,3 +21,8 @@ def right_padded(
     ids = torch.tensor([list(row) + [padding] * (width - len(row)) for row in rows], dtype=torch.long, device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     return ids, torch.arange(width, device=device) < lengths[:, None]
+
+
+def text_positions(mask: torch.Tensor) -> torch.Tensor:
+    """Positions of left-padded tokens, batch x tokens: padding counts for nothing."""
+    return (mask.cumsum(1) - 1).clamp(min=0)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from transformers import DynamicCache
 
-from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.batch import TokenizedExample, longest
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.padding import right_padded
+from skilljobs.lm.padding import right_padded, text_positions
 from skilljobs.lm.tree import TreeBatch
 
 Predicting = tuple[torch.Tensor, torch.Tensor]
@@ -32,23 +32,12 @@ def continuation_log_probabilities(
     """
     vectors = vectors.to(lm.device, lm.dtype)
     if lm.takes_trees(longest(batch, len(vectors))):
-        hidden, rows = _tree_pass(
-            lm, ids, mask, vectors, TreeBatch([example.tree for example in batch], lm.device), cache
-        )
+        trees = TreeBatch([example.tree for example in batch], lm.device)
+        hidden, rows = _tree_pass(lm, ids, mask, vectors, trees, cache)
     else:
         hidden, rows = _branch_pass(lm, ids, mask, vectors, batch, cache)
     targets = [token for example in batch for tokens in example.continuations for token in tokens]
     return lm.head.log_probabilities(hidden, rows, torch.tensor(targets))
-
-
-def longest(batch: Sequence[TokenizedExample], prompt_length: int) -> int:
-    """Positions of the longest example with its longest continuation."""
-    return prompt_length + max(len(example.text) + example.longest_continuation for example in batch)
-
-
-def text_positions(mask: torch.Tensor) -> torch.Tensor:
-    """Positions of left-padded tokens, batch x tokens: padding counts for nothing."""
-    return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def _tree_pass(
@@ -82,7 +71,7 @@ def _branch_pass(
     cached = mask.shape[1] - ids.shape[1]
     front = torch.nn.functional.pad(mask, (0, len(vectors)), value=True)
     embeddings = torch.cat([lm.embed(ids), vectors.expand(len(ids), -1, -1)], 1)
-    cache = cache or lm.new_cache()
+    cache = lm.new_cache() if cache is None else cache
     last = lm.run_body(embeddings, front, text_positions(front)[:, cached:], cache)[:, -1]
     flat = [tokens for example in batch for tokens in example.continuations]
     example = [number for number, of_example in enumerate(batch) for _ in of_example.continuations]

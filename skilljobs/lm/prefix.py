@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.batch import TokenizedExample, longest
 from skilljobs.lm.model import FrozenLM
 
 SHORTEST = 24
@@ -37,10 +37,10 @@ def common_length(examples: Sequence[TokenizedExample]) -> int:
 
 
 @torch.inference_mode()
-def read_prefix(lm: FrozenLM, examples: Sequence[TokenizedExample]) -> Prefix | None:
-    """The common prefix of `examples`, read; None where there is none of any length, or the model takes no masks."""
+def read_prefix(lm: FrozenLM, examples: Sequence[TokenizedExample], prompt_length: int) -> Prefix | None:
+    """The common prefix of `examples`, read; None where there is none of any length, or the model takes no trees."""
     length = common_length(examples)
-    if length < SHORTEST or not lm.takes_trees(max(len(example.text) for example in examples)):
+    if length < SHORTEST or not lm.takes_trees(longest(examples, prompt_length)):
         return None
     ids = torch.tensor([examples[0].text[:length]], device=lm.device)
     cache = lm.new_cache()

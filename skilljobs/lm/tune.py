@@ -14,8 +14,8 @@ from safetensors.torch import load, save
 from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.padding import left_padded
-from skilljobs.lm.passes import continuation_log_probabilities, text_positions
+from skilljobs.lm.padding import left_padded, text_positions
+from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.prompt import read_metadata
 from skilljobs.lm.scores import answer_scores
 

@@ -11,7 +11,7 @@ from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _KEY = [("layer", pa.int16()), ("token", pa.int16()), ("neuron", pa.int32())]
 

@@ -1,4 +1,4 @@
-"""The picture of RESULTS.md: `python -m tests.benchmarks.plot OUT.svg TITLE=FIGURES.json ...`, figures from `collect`."""
+"""The picture of RESULTS.md, from figures of `collect`: `python -m tests.benchmarks.plot OUT.svg TITLE=FILE ...`."""
 
 import json
 from pathlib import Path

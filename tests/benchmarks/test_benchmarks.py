@@ -1,19 +1,43 @@
-"""The benchmarks run; what they measure is for people to read."""
+"""The benchmarks run and agree on r; how fast they are is for people to read."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from tests.benchmarks import statistics
+from tests.benchmarks import collect, statistics, tune
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_statistics(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = CliRunner().invoke(statistics.main, ["--quick", "--json", str(file)], catch_exceptions=False)
+def figures_of(command: click.Command, folder: Path, *arguments: str) -> dict[str, Any]:
+    file = folder / "figures.json"
+    done = CliRunner().invoke(command, [*arguments, "--json", str(file)], catch_exceptions=False)
     assert done.exit_code == 0
-    figures = json.loads(file.read_text())
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def test_statistics(tmp_path: Path) -> None:
+    figures = figures_of(statistics.main, tmp_path, "--quick")
     assert figures["torchmetrics_over_skilljobs"] > 0
     assert all(row["skilljobs"] == "null" or float(row["skilljobs"]) < 1e-12 for row in figures["worst_errors"])
+
+
+def test_collect_gives_the_r_of_the_naive_loop(tmp_path: Path) -> None:
+    figures = figures_of(collect.main, tmp_path, "--limit", "24", "--shard", "12", "--no-memory")
+    assert figures["max_abs_dr"] < 2e-5
+    assert set(figures) == {
+        "examples_per_second", "fraction_of_floor", "statistics_overhead", "peak_memory_mb", "max_abs_dr"
+    }  # fmt: skip
+    assert {"skilljobs", "naive"} <= set(figures["examples_per_second"])
+
+
+def test_tune_takes_the_steps_of_the_plain_loop(tmp_path: Path) -> None:
+    figures = figures_of(tune.main, tmp_path, "--loss", "100", "--most-steps", "25")
+    ours, plain = figures["skilljobs"], figures["plain loop"]
+    assert ours["steps"] == plain["steps"] == 25
+    assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-3)
