@@ -122,10 +122,10 @@ class ScorerPool:
                 result = ray.get(reference)
             except RayActorError as error:
                 self._bury(member, error)
-                charge(item, one_line(error))
-                for other, _ in member.queue:
-                    if other != item:
-                        suspect(other)
+                first, *others = (item for item, _ in member.queue)
+                charge(first, one_line(error))
+                for other in others:
+                    suspect(other)
             except RayTaskError as error:
                 member.queue.remove(given)
                 if isinstance(_own_error(error), InputError):

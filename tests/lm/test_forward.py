@@ -43,7 +43,7 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def build(name: str) -> PreTrainedModel:
+def build(name: str, window: int = 12) -> PreTrainedModel:
     torch.manual_seed(0)
     match name:
         case "llama":
@@ -54,7 +54,7 @@ def build(name: str) -> PreTrainedModel:
             model = Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=16))
         case "gemma3":
             types = ["sliding_attention", "full_attention", "sliding_attention"]
-            sizes = SIZES | {"head_dim": 16, "sliding_window": 12, "final_logit_softcapping": 5.0}
+            sizes = SIZES | {"head_dim": 16, "sliding_window": window, "final_logit_softcapping": 5.0}
             model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes, layer_types=types))
         case "gpt2":
             model = GPT2LMHeadModel(GPT2Config(vocab_size=400, n_embd=32, n_layer=3, n_head=2, n_positions=256))
@@ -163,6 +163,25 @@ def test_a_common_prefix_is_read_once_and_changes_nothing(name: str) -> None:
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-5)
     again = score_batch(lm, prompt, batch, "mean", prefix)
     assert all(torch.equal(one, other) for one, other in zip(behind.activations, again.activations, strict=True))
+
+
+@pytest.mark.parametrize(("longest", "cached"), [(30, True), (31, False)])
+def test_a_prefix_is_cached_only_where_every_example_fits_the_window(longest: int, cached: bool) -> None:
+    """Texts of uneven lengths: a short one must not lose its beginning to the padding of a long one."""
+    model = build("gemma3", window=SHORTEST + 16)
+    lm = FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    prompt = torch.randn(6, lm.width) * lm.embed(torch.arange(50)).std()
+    texts = [list(range(40, 40 + length)) for length in (SHORTEST + 1, longest)]
+    batch = [TokenizedExample(text, [[5, 6, 7, 1], [8, 1]], 0, True) for text in texts]
+    prefix = read_prefix(lm, batch, 6)
+    assert (prefix is not None) == cached
+    scored = score_batch(lm, prompt, batch, "mean", prefix)
+    for row, example in enumerate(batch):
+        for choice, after in enumerate(example.continuations):
+            score, activations = plain(model, lm.projections, prompt, example.text, after)
+            assert scored.log_probabilities[row][choice].item() == pytest.approx(score, abs=2e-4)
+        found = torch.stack([layer[row, 0] for layer in scored.activations]).float()
+        torch.testing.assert_close(found, activations.mean(1), atol=2e-5, rtol=2e-5)
 
 
 def test_a_prefix_leaves_a_token_of_each_text() -> None:
