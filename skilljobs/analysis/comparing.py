@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,6 +31,10 @@ class Comparison:
     r_correlation: float | None
     shared: pl.DataFrame
     """The neurons in both top k: layer, token, neuron, r_first, r_second, strongest first."""
+
+    def figures(self) -> dict[str, Any]:
+        """Everything but the table of neurons."""
+        return {name: value for name, value in vars(self).items() if name != "shared"}
 
 
 def compare(
@@ -80,8 +85,7 @@ def agreement(run: RunReader, metric: str, population: str, k: int) -> pl.DataFr
     rows = []
     for first, second in combinations(range(len(prompts)), 2):
         found = compare(prompts[first], prompts[second], metric, metric, population, k)
-        figures = {name: value for name, value in vars(found).items() if name != "shared"}
-        rows.append({"prompt_first": first, "prompt_second": second, **figures})
+        rows.append({"prompt_first": first, "prompt_second": second, **found.figures()})
     return pl.DataFrame(rows, infer_schema_length=None)
 
 

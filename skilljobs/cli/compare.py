@@ -43,8 +43,7 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
     if form == "json":
         import json
 
-        figures = {name: value for name, value in vars(found).items() if name != "shared"}
-        click.echo(json.dumps(figures | {"shared": found.shared.to_dicts()}, indent=2))
+        click.echo(json.dumps(found.figures() | {"shared": found.shared.to_dicts()}, indent=2))
         return
     correlation = "undefined" if found.r_correlation is None else f"{found.r_correlation:+.3f}"
     click.echo(f"{found.neurons} neurons; correlation of r over neurons: {correlation}")

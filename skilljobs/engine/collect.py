@@ -18,6 +18,9 @@ from skilljobs.stats.null import null_draws, null_signs
 from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
 from skilljobs.tasks.base import Example
 
+ScoredPart = tuple[list[int], ScoredBatch]
+"""A batch, or as much of it as memory held at a time: the places of its examples, and their scores."""
+
 
 @dataclass(frozen=True)
 class Collector:
@@ -30,16 +33,20 @@ class Collector:
     def batches(self, examples: Sequence[TokenizedExample]) -> list[list[int]]:
         return plan_batches(examples, len(self.prompt), self.job.numerics.batch_tokens)
 
-    def score(self, batch: Sequence[TokenizedExample], prefix: Prefix | None) -> tuple[list[ScoredBatch], bool]:
-        """Score a batch, in halves where memory does not hold it whole. Also says whether it was whole."""
+    def score(
+        self, tokenized: Sequence[TokenizedExample], batch: list[int], prefix: Prefix | None
+    ) -> tuple[list[ScoredPart], bool]:
+        """Score the examples of a batch, in halves where memory does not hold it whole; whether it was whole."""
         try:
-            return [score_batch(self.lm, self.prompt, batch, self.job.spec.tokens, prefix)], True
+            rows = [tokenized[index] for index in batch]
+            return [(batch, score_batch(self.lm, self.prompt, rows, self.job.spec.tokens, prefix))], True
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
         torch.cuda.empty_cache()
         middle = len(batch) // 2
-        return self.score(batch[:middle], prefix)[0] + self.score(batch[middle:], prefix)[0], False
+        halves = (self.score(tokenized, half, prefix)[0] for half in (batch[:middle], batch[middle:]))
+        return [part for half in halves for part in half], False
 
     def references(
         self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]
@@ -47,13 +54,11 @@ class Collector:
         """References of the neurons (float64, tokens x neurons, one a layer) and the metrics, from the first batch."""
         prefix = read_prefix(self.lm, tokenized, len(self.prompt))
         first = self.batches(tokenized)[0]
-        parts, _ = self.score([tokenized[index] for index in first], prefix)
-        scores, done = [], 0
-        for part in parts:
-            indices = first[done : done + len(part.log_probabilities)]
-            done += len(indices)
-            scores += answer_scores(part, [tokenized[index] for index in indices])
-        activations = [torch.cat(layer) for layer in zip(*(part.activations for part in parts), strict=True)]
+        parts, _ = self.score(tokenized, first, prefix)
+        scores = [
+            score for indices, part in parts for score in answer_scores(part, [tokenized[index] for index in indices])
+        ]
+        activations = [torch.cat(layer) for layer in zip(*(part.activations for _, part in parts), strict=True)]
         values = torch.from_numpy(self._values([examples[index] for index in first], scores))
         return (
             [activation_reference(layer).cpu().numpy() for layer in activations],
@@ -69,12 +74,9 @@ class Collector:
         """Add `examples` to `accumulator`. Returns their scores in order, and whether every batch fitted whole."""
         scores: list[AnswerScores | None] = [None] * len(examples)
         exact = True
-        for batch, parts, whole in self._scored(tokenized):
+        for parts, whole in self._scored(tokenized):
             exact &= whole
-            done = 0
-            for part in parts:
-                indices = batch[done : done + len(part.log_probabilities)]
-                done += len(indices)
+            for indices, part in parts:
                 here = answer_scores(part, [tokenized[index] for index in indices])
                 members = [examples[index] for index in indices]
                 values = torch.from_numpy(self._values(members, here))
@@ -83,12 +85,12 @@ class Collector:
                     scores[index] = score
         return [score for score in scores if score is not None], exact
 
-    def _scored(self, tokenized: Sequence[TokenizedExample]) -> Iterator[tuple[list[int], list[ScoredBatch], bool]]:
-        """Batches, their parts, and whether they were whole. One ahead: a GPU works on the next while this is read."""
+    def _scored(self, tokenized: Sequence[TokenizedExample]) -> Iterator[tuple[list[ScoredPart], bool]]:
+        """What `score` gives of each batch. One ahead: a GPU works on the next while this is read."""
         prefix = read_prefix(self.lm, tokenized, len(self.prompt))
         waiting = None
         for batch in self.batches(tokenized):
-            scored = batch, *self.score([tokenized[index] for index in batch], prefix)
+            scored = self.score(tokenized, batch, prefix)
             if waiting:
                 yield waiting
             waiting = scored

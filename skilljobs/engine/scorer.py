@@ -12,7 +12,6 @@ from threading import Lock
 from typing import Any
 
 import torch
-from pyarrow import parquet as pq
 
 from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
@@ -21,7 +20,7 @@ from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.stats.sums import SumsAccumulator
-from skilljobs.store.examples import examples_of
+from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
 from skilljobs.store.reference import METRICS_NAME, REFERENCE_NAME, metrics_bytes, read_references, reference_bytes
 from skilljobs.store.run import PROMPT_NAME
@@ -36,7 +35,6 @@ from skilljobs.store.shards import (
     sums_bytes,
     sums_name,
 )
-from skilljobs.tasks.base import Example
 
 
 class Scorer:
@@ -70,7 +68,7 @@ class Scorer:
 
     def make_references(self) -> None:
         """Write the references of neurons and metrics, from the first batch of shard 0."""
-        examples = self._examples(0)
+        examples = examples_from(self.folder.read(examples_name(0)))
         tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
         neurons, metrics = self.collector.references(examples, tokenized)
         self.folder.write(METRICS_NAME, metrics_bytes(self.job.reading.layout, metrics))
@@ -83,7 +81,7 @@ class Scorer:
         """
         layout = self.job.reading.layout
         part = self.folder.read(examples_name(shard))
-        examples = self._examples(shard)
+        examples = examples_from(part)
         with self._tokenizing:
             tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
         with self._computing:
@@ -132,10 +130,6 @@ class Scorer:
             on_device = [torch.from_numpy(layer).to(self.lm.device) for layer in neurons]
             self._references = on_device, torch.from_numpy(metrics)
         return self._references
-
-    def _examples(self, shard: int) -> list[Example]:
-        with self.folder.open(examples_name(shard)) as file:
-            return examples_of(pq.read_table(file))
 
 
 def peak_memory() -> int:

@@ -22,7 +22,7 @@ from skilljobs.lm.tune import (
     default_learning_rate,
 )
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
-from skilljobs.store.examples import examples_of
+from skilljobs.store.examples import examples_from
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 from skilljobs.store.schema import TUNING, parquet_bytes
 
@@ -89,8 +89,7 @@ class TuningScorer(Scorer):
         return random_prompt(self.lm.embedding, vocabulary, spec.prompt_length, spec.seed_of_prompt)
 
     def _tuning_examples(self) -> dict[str, list[TokenizedExample]]:
-        with self.folder.open(TUNING_EXAMPLES_NAME) as file:
-            examples = examples_of(pq.read_table(file))
+        examples = examples_from(self.folder.read(TUNING_EXAMPLES_NAME))
         return {
             split: tokenize(self.lm.tokenizer, [e for e in examples if e.split == split], self.job.answer_end)
             for split in ("train", "validation")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pyarrow as pa
+from pyarrow import parquet as pq
 
 from skilljobs.store.schema import EXAMPLE_FIXED, parquet_bytes
 from skilljobs.tasks.base import Example
@@ -38,6 +39,11 @@ def example_bytes(examples: Sequence[Example], schema: pa.Schema) -> pa.Buffer:
         values = [example.metrics.get(name) for example in examples]
         columns[name] = [str(value) if as_text and value is not None else value for value in values]
     return parquet_bytes([pa.table(columns, schema=schema)], schema)
+
+
+def examples_from(data: bytes) -> list[Example]:
+    """The examples of a file that `example_bytes` made."""
+    return examples_of(pq.read_table(pa.BufferReader(data)))
 
 
 def examples_of(table: pa.Table) -> list[Example]:

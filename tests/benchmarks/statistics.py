@@ -4,11 +4,9 @@
 """
 
 import json
-import math
 import tempfile
 import warnings
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import click
@@ -23,6 +21,7 @@ from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
 from tests.benchmarks.overhead import overhead
 from tests.benchmarks.timing import machine, take_turns
+from tests.exact import exact_r
 from tests.models import save_random_llama
 
 Array = NDArray[np.float64]
@@ -69,19 +68,10 @@ def torchmetrics_r(activations: torch.Tensor, metrics: torch.Tensor) -> Array:
     return pearson.compute().double().numpy().reshape(count, neurons)
 
 
-def exact(a: torch.Tensor, y: torch.Tensor) -> float:
-    """r of two columns in rationals; NaN where undefined."""
-    left, right = ([Fraction(x) for x in column.double().tolist()] for column in (a, y))
-    mean_a, mean_y = sum(left) / len(left), sum(right) / len(right)
-    saa, syy = sum((x - mean_a) ** 2 for x in left), sum((x - mean_y) ** 2 for x in right)
-    say = sum((x - mean_a) * (z - mean_y) for x, z in zip(left, right, strict=True))
-    return math.nan if saa == 0 or syy == 0 else math.copysign(math.sqrt(say * say / (saa * syy)), say)
-
-
 def worst_error(r: Callable[[torch.Tensor, torch.Tensor], Array], a: torch.Tensor, y: torch.Tensor) -> str:
     """The largest |error| over the columns of `a`; how often r was given where there is none, or not where there is."""
     found = r(a, y)[0]
-    expected = np.array([exact(column, y[:, 0]) for column in a.T])
+    expected = np.array([exact_r(column.numpy(), y[:, 0].numpy()) for column in a.T], np.float64)
     undefined = np.isnan(expected)
     invented, lost = int((~np.isnan(found[undefined])).sum()), int(np.isnan(found[~undefined]).sum())
     errors = np.abs(found - expected)[~undefined & ~np.isnan(found)]

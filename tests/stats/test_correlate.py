@@ -1,7 +1,6 @@
 """Sums and correlations against exact arithmetic."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,22 +12,9 @@ from scipy import stats
 from skilljobs.stats.correlate import Centred, false_discovery_rate, interval, p_value
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.sums import Sums, SumsAccumulator, activation_reference, metric_reference
+from tests.exact import exact_r
 
 PLAIN = Layout((Metric("y", "external", False),), (ALL,), {})
-
-
-def exact_r(a: np.ndarray, y: np.ndarray) -> float | None:
-    """Pearson's r in rationals, rounded once; None where it is undefined."""
-    left, right = [Fraction(float(x)) for x in a], [Fraction(float(x)) for x in y]
-    n = len(left)
-    mean_a, mean_y = sum(left) / n, sum(right) / n
-    saa = sum((x - mean_a) ** 2 for x in left)
-    syy = sum((x - mean_y) ** 2 for x in right)
-    say = sum((x - mean_a) * (z - mean_y) for x, z in zip(left, right, strict=True))
-    if saa == 0 or syy == 0:
-        return None
-    squared = say * say / (saa * syy)
-    return math.copysign(math.sqrt(squared.numerator / squared.denominator), say)
 
 
 def stream(a: np.ndarray, y: np.ndarray, first: int, sizes: list[int]) -> Centred:

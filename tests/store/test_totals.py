@@ -1,7 +1,5 @@
 """From batches through files to r, against exact arithmetic: shards of any size in any order, nulls everywhere."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +13,7 @@ from skilljobs.store.files import Folder
 from skilljobs.store.reference import REFERENCE_NAME, reference_bytes
 from skilljobs.store.shards import moments_bytes, moments_name, sums_bytes, sums_name
 from skilljobs.store.totals import read_totals
+from tests.exact import exact_r
 
 Array = NDArray[np.float64]
 LAYOUT = Layout(
@@ -23,22 +22,6 @@ LAYOUT = Layout(
     {"g": ("g=0", "g=1", "g=2")},
 )
 NEURONS = 3
-
-
-def exact_pooled_r(a: Array, y: Array, groups: NDArray[np.int64]) -> float | None:
-    """r of the rows that have y, about the means of their groups, in rationals; None where undefined."""
-    saa = syy = say = Fraction(0)
-    has = ~np.isnan(y)
-    for group in set(groups[has].tolist()):
-        inside = has & (groups == group)
-        left, right = ([Fraction(float(x)) for x in values[inside]] for values in (a, y))
-        mean_a, mean_y = sum(left) / len(left), sum(right) / len(right)
-        saa += sum((x - mean_a) ** 2 for x in left)
-        syy += sum((x - mean_y) ** 2 for x in right)
-        say += sum((x - mean_a) * (z - mean_y) for x, z in zip(left, right, strict=True))
-    if saa == 0 or syy == 0:
-        return None
-    return float(np.sign(say)) * float(say * say / (saa * syy)) ** 0.5
 
 
 @settings(max_examples=40, deadline=None)
@@ -89,7 +72,7 @@ def test_r_of_files_equals_exact_arithmetic(
                 found = totals.centred(metric.name, population)
                 assert found.n == (~np.isnan(y[part])).sum()
                 for neuron, r in enumerate(found.r().tolist()):
-                    expected = exact_pooled_r(exact[part, neuron], y[part], groups[part])
+                    expected = exact_r(exact[part, neuron], y[part], groups[part])
                     if expected is None or found.degrees_of_freedom < 0:
                         assert np.isnan(r)
                     else:
