@@ -31,6 +31,19 @@ class JobSpec:
     unit: str | None = None
     """Column whose equal values make one unit."""
     template: str | None = None
+    train_data: str | None = None
+    """The file that tunes; all of the task's own rows are then tested."""
+    label_words: tuple[str, ...] = ()
+    """What stands for entailment and non-entailment; empty: these words."""
+    view: str | None = None
+    """Of Skill-Mix: `asked` or `shown`; None: `asked`."""
+    text_column: str | None = None
+    """The columns of a table: None, those of the same name without `_column`."""
+    choices_column: str | None = None
+    answer_column: str | None = None
+    target_column: str | None = None
+    id_column: str | None = None
+    split_column: str | None = None
     max_bad_rows: float = 0.01
     """The fraction of rows that may be bad."""
     prompt_length: int = 16
@@ -96,8 +109,10 @@ class JobSpec:
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits that change with any field."""
-        return stable_digest(json.dumps(self.as_json(), sort_keys=True), size=4).hex()
+        """Eight hexadecimal digits of all that is not the default: a new field leaves older runs their names."""
+        defaults = JobSpec(data="").as_json() | {"data": None}
+        said = {name: value for name, value in self.as_json().items() if value != defaults[name]}
+        return stable_digest(json.dumps(said, sort_keys=True), size=4).hex()
 
 
 def option_of(field: str) -> str:

@@ -7,8 +7,8 @@ from skilljobs.cli.main import COMMANDS
 from skilljobs.stats.answers import MODEL_METRICS
 from skilljobs.store.schema import CORRELATIONS
 from skilljobs.tasks.arithmetic import Arithmetic
-from skilljobs.tasks.base import read_examples
 from skilljobs.tasks.metrics import metric_columns
+from skilljobs.tasks.reading import read_examples
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -10,6 +10,7 @@ from skilljobs.spec import JobSpec
 @click.command()
 @click.option("--task", metavar="NAME", help="Built-in or installed task (see `skilljobs tasks`).")
 @click.option("--data", metavar="FILE", help="Where the task reads its examples; alone: a table of your own.")
+@click.option("--train-data", metavar="FILE", help="Tune on these rows; all of the task's own are then tested.")
 @click.option("--model", metavar="ID-or-DIR", help="Hugging Face id, local directory, or tiny (bundled).")
 @click.option("--metric", multiple=True, metavar="NAME", help="What to correlate; repeat for more.  [default: all]")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Adds the populations COLUMN=value and within:COLUMN.")
@@ -56,6 +57,13 @@ from skilljobs.spec import JobSpec
 @click.option("--hide-choices", is_flag=True, help="Leave the choices out of the text.")
 @click.option("--unit", metavar="COLUMN", help="Examples of equal value are not independent of each other.")
 @click.option("--template", metavar="TEXT", help="The text, with {columns} to fill in; the prompt stands behind it.")
+@click.option("--label-words", nargs=2, default=(), metavar="ENTAILMENT NON-ENTAILMENT", help="Answers of `hans`.")
+@click.option("--text-column", metavar="COLUMN", help="Of a table of your own; likewise the others.  [default: text]")
+@click.option("--choices-column", metavar="COLUMN")
+@click.option("--answer-column", metavar="COLUMN")
+@click.option("--target-column", metavar="COLUMN")
+@click.option("--id-column", metavar="COLUMN", help="[default: example_id]")
+@click.option("--split-column", metavar="COLUMN")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
 def submit(
     out: str, run_id: str | None, replicas: int | None, gpus_per_replica: int | None, debug: bool, **spec: Any

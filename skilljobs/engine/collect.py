@@ -99,7 +99,7 @@ class Collector:
 
     def _values(self, examples: Sequence[Example], scores: Sequence[AnswerScores]) -> NDArray[np.float64]:
         """Rows x metrics, float64, in the layout's order; NaN where a row lacks a metric."""
-        derived = [metric_values(score) for score in scores]
+        derived = [metric_values(score, self.job.reading.of_choices) for score in scores]
         external = {metric.name: metric for metric in self.job.reading.external}
         nulls = iter(self._nulls([example.unit for example in examples]))
         columns = []

@@ -1,6 +1,7 @@
 """What travels to a scorer: everything that it needs to know, in a few kilobytes and without torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ class Reading:
     populations: tuple[Population, ...]
     null_values: NDArray[np.float64] | None
     """What skewed null metrics are drawn from; None where there are none."""
+    of_choices: Mapping[str, int] = field(default_factory=dict)
+    """The task's own model-derived metrics: each the probability of the choice at an index."""
 
 
 @dataclass(frozen=True)

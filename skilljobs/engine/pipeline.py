@@ -93,7 +93,9 @@ class _Job:
             uri=run.uri,
             spec=plan.spec,
             source=plan.source,
-            reading=Reading(plan.layout, plan.external, plan.populations, plan.null_values),
+            reading=Reading(
+                plan.layout, plan.external, plan.populations, plan.null_values, plan.task.choice_probabilities
+            ),
             numerics=self.numerics,
             answer_end=plan.task.answer_end,
         )

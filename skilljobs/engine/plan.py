@@ -4,23 +4,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.engine.checks import check_lengths, check_prompt_source, check_sums_size, sums_bytes
+from skilljobs.engine.data_options import task_options
 from skilljobs.engine.sharding import sample, shard_examples
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
-from skilljobs.lm.prompt_placement import split_template
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
 from skilljobs.stats.layout import ALL, NULL, Layout, Metric
 from skilljobs.stats.null import most_skewed, null_metrics
-from skilljobs.tasks.base import BadRow, Example, Task, TaskOptions, read_examples
+from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.metrics import ExternalMetric, Population, check_columns, external_metrics, group_populations
+from skilljobs.tasks.reading import BadRow, read_examples
 from skilljobs.tasks.registry import find_task
 
 
@@ -95,16 +95,8 @@ def plan_job(spec: JobSpec) -> JobPlan:
     spec = replace(spec, model=model)
     source = find_model(model)
     prompt_length = check_prompt_source(spec, source)
-    options = TaskOptions(
-        data=None if spec.data is None else Path(spec.data).expanduser(),
-        seed=spec.seed,
-        hide_choices=spec.hide_choices,
-        template=split_template(spec.template),
-        unit_column=spec.unit,
-    )
-    if options.data is not None and not options.data.is_file():
-        raise InputError(f"there is no file {options.data}")
-    task = task_class(options)
+    task = task_class(task_options(spec, task_class))
+    options = task.options
     examples, bad_rows = read_examples(task, spec.max_bad_rows)
     check_columns(examples)
     check_lengths(examples, source, prompt_length)
@@ -167,24 +159,27 @@ def choose_metrics(
         InputError: a metric does not exist, or no neuron could know it.
     """
     external = external_metrics(test)
+    derived_names = (*MODEL_METRICS, *task.choice_probabilities)
+    of_choices = OF_CHOICES_ONLY | set(task.choice_probabilities)
     for metric in external:
-        if metric.name in MODEL_METRICS or metric.name.startswith(NULL):
+        if metric.name in derived_names or metric.name.startswith(NULL):
             raise InputError(f"the column {metric.column!r} has the name of a metric of skilljobs' own: rename it")
     open_ended = [example for example in test if example.choices is None]
-    undefined = OF_CHOICES_ONLY if len(open_ended) == len(test) else frozenset()
+    undefined = of_choices if len(open_ended) == len(test) else frozenset()
 
     def model_metric(name: str) -> Metric:
-        return Metric(name, "model", nullable=name in OF_CHOICES_ONLY and bool(open_ended))
+        return Metric(name, "model", nullable=name in of_choices and bool(open_ended))
 
     if not spec.metric:
-        return tuple(external), tuple(model_metric(name) for name in DEFAULT_MODEL_METRICS if name not in undefined)
+        usual = (*DEFAULT_MODEL_METRICS, *task.choice_probabilities)
+        return tuple(external), tuple(model_metric(name) for name in usual if name not in undefined)
     chosen: list[ExternalMetric] = []
     derived: list[Metric] = []
     for name in dict.fromkeys(spec.metric):
         found = [metric for metric in external if name in (metric.name, metric.column)]
         if name in undefined:
             raise InputError(f"the metric {name!r} needs choices, and no example has any")
-        if name in MODEL_METRICS:
+        if name in derived_names:
             derived.append(model_metric(name))
         elif spec.hide_choices and name in task.choice_metrics:
             raise InputError(
@@ -192,7 +187,7 @@ def choose_metrics(
                 " no neuron in front of them could know it"
             )
         elif not found:
-            known = [*dict.fromkeys(metric.column for metric in external), *MODEL_METRICS]
+            known = [*dict.fromkeys(metric.column for metric in external), *derived_names]
             raise InputError(f"there is no metric {name!r}; there are {', '.join(known)}")
         else:
             chosen += [metric for metric in found if metric not in chosen]

@@ -53,7 +53,7 @@ def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:
         "units_repeat": plan.units_repeat,
         "model": {"name": plan.source.name},
         "groups": {column: list(names) for column, names in plan.layout.groups.items()},
-        "quarantined": [{"row": row.number, "reason": row.reason} for row in plan.bad_rows],
+        "quarantined": [{"source": row.source, "row": row.number, "reason": row.reason} for row in plan.bad_rows],
         "bit_exact": None,
     }
     try:

@@ -112,7 +112,8 @@ class Scorer:
             peak_memory_bytes=peak_memory(),
             files={examples_name(shard): sha256(part)} | {name: sha256(data) for name, data in files.items()},
         )
-        self.folder.write(scores_name(shard), scores_bytes([e.example_id for e in examples], scores, receipt))
+        ids, of_choices = [example.example_id for example in examples], self.job.reading.of_choices
+        self.folder.write(scores_name(shard), scores_bytes(ids, scores, of_choices, receipt))
         return receipt
 
     @property

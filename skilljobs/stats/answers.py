@@ -1,8 +1,8 @@
 """Model-derived metrics of an example from the log-probabilities of its continuations."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,11 @@ class AnswerScores:
     confidence_mean: float | None
     correct_mean: bool | None
     text_tokens: int
+    choice_probabilities: tuple[float, ...] | None = None
+    """softmax(s), choice by choice: what a task's own metrics are taken from."""
 
 
-MODEL_METRICS = tuple(AnswerScores.__dataclass_fields__)
+MODEL_METRICS = tuple(name for name in AnswerScores.__dataclass_fields__ if name != "choice_probabilities")
 DEFAULT_MODEL_METRICS = ("confidence", "margin", "correct", "text_tokens")
 OF_CHOICES_ONLY = frozenset({"correct", "margin", "entropy", "confidence_mean", "correct_mean"})
 
@@ -44,6 +46,7 @@ def choice_scores(sums: Sequence[float], token_counts: Sequence[int], answer: in
         confidence_mean=_softmax(means)[answer],
         correct_mean=means[answer] > max(mean for index, mean in enumerate(means) if index != answer),
         text_tokens=text_tokens,
+        choice_probabilities=tuple(probabilities),
     )
 
 
@@ -61,9 +64,18 @@ def target_scores(total: float, token_count: int, text_tokens: int) -> AnswerSco
     )
 
 
-def metric_values(scores: AnswerScores) -> dict[str, float]:
-    """Every model-derived metric as a number, NaN where null."""
-    return {name: math.nan if value is None else float(value) for name, value in asdict(scores).items()}
+def metric_cells(scores: AnswerScores, of_choices: Mapping[str, int]) -> dict[str, float | bool | None]:
+    """Every model-derived metric by name. `of_choices`: a task's own ones, each the probability of a choice."""
+    probabilities = scores.choice_probabilities or ()
+    return {name: getattr(scores, name) for name in MODEL_METRICS} | {
+        name: probabilities[index] if index < len(probabilities) else None for name, index in of_choices.items()
+    }
+
+
+def metric_values(scores: AnswerScores, of_choices: Mapping[str, int]) -> dict[str, float]:
+    """The same as numbers, NaN where null."""
+    cells = metric_cells(scores, of_choices)
+    return {name: math.nan if value is None else float(value) for name, value in cells.items()}
 
 
 def _softmax(values: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from skilljobs.stats.answers import AnswerScores
+from skilljobs.stats.answers import MODEL_METRICS
 from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
@@ -38,13 +38,6 @@ _SCORE_TYPES: dict[str, pa.DataType] = {
     "correct_mean": pa.bool_(),
     "text_tokens": pa.int32(),
 }
-SCORES = pa.schema(
-    [
-        ("example_id", pa.string()),
-        ("half", pa.int8()),
-        *((name, _SCORE_TYPES.get(name, pa.float64())) for name in AnswerScores.__dataclass_fields__),
-    ]
-)
 CORRELATIONS = pa.schema(
     [
         *_KEY,
@@ -67,6 +60,17 @@ EXAMPLE_FIXED = pa.schema(
         ("target", pa.string()),
     ]
 )
+
+
+def scores_schema(of_choices: Iterable[str]) -> pa.Schema:
+    """The columns of `shards/scores-*.parquet`; `of_choices` are a task's own model-derived metrics."""
+    return pa.schema(
+        [
+            ("example_id", pa.string()),
+            ("half", pa.int8()),
+            *((name, _SCORE_TYPES.get(name, pa.float64())) for name in (*MODEL_METRICS, *of_choices)),
+        ]
+    )
 
 
 def sums_schema(layout: Layout) -> pa.Schema:

@@ -6,7 +6,7 @@ exists and they match.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
-from skilljobs.stats.answers import AnswerScores
+from skilljobs.stats.answers import AnswerScores, metric_cells
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
-from skilljobs.store.schema import MOMENTS, SCORES, parquet_bytes, sums_schema
+from skilljobs.store.schema import MOMENTS, parquet_bytes, scores_schema, sums_schema
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reducers do without it
     from skilljobs.stats.sums import Sums
@@ -125,13 +125,16 @@ def moments_bytes(sums: "Sums", layout: Layout) -> pa.Buffer:
     return parquet_bytes([pa.Table.from_pylist(rows, MOMENTS)], MOMENTS)
 
 
-def scores_bytes(ids: Sequence[str], scores: Sequence[AnswerScores], receipt: Receipt) -> pa.Buffer:
+def scores_bytes(
+    ids: Sequence[str], scores: Sequence[AnswerScores], of_choices: Mapping[str, int], receipt: Receipt
+) -> pa.Buffer:
+    """The scores file. `of_choices`: a task's own metrics, each the probability of the choice at an index."""
+    schema = scores_schema(of_choices)
     rows = [
-        {"example_id": example_id, "half": receipt.half, **asdict(score)}
+        {"example_id": example_id, "half": receipt.half, **metric_cells(score, of_choices)}
         for example_id, score in zip(ids, scores, strict=True)
     ]
-    table = pa.Table.from_pylist(rows, SCORES)
-    return parquet_bytes([table], SCORES, {RECEIPT: json.dumps(asdict(receipt))})
+    return parquet_bytes([pa.Table.from_pylist(rows, schema)], schema, {RECEIPT: json.dumps(asdict(receipt))})
 
 
 def read_scores(folder: Folder, shards: int, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:

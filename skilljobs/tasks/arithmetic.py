@@ -43,9 +43,13 @@ class Arithmetic(Task):
     group = "operation"
     default_model = "tiny"
     choice_metrics = frozenset({"last_digit_decides", "length_decides", "choices", "answer_position"})
+    takes = Task.takes | {"train_data"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         return generated_rows(self.options.seed) if self.options.data is None else read_bigbench(self.options.data)
+
+    def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
+        return None if self.options.train_data is None else read_bigbench(self.options.train_data)
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         question = Question.parse(row["input"])

@@ -5,11 +5,10 @@ Knows nothing of models, files of a run, or Ray.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from skilljobs.errors import InputError
 from skilljobs.hashing import stable_uniform
 
 SPLITS = ("train", "validation", "test")
@@ -24,6 +23,12 @@ def split_of(unit: str) -> str:
     if position < TRAIN_FRACTION:
         return "train"
     return "validation" if position < TRAIN_FRACTION + VALIDATION_FRACTION else "test"
+
+
+def tuning_split_of(unit: str) -> str:
+    """The split of a unit that tunes: `train`, or `validation` in the proportion of `split_of`."""
+    share = VALIDATION_FRACTION / (TRAIN_FRACTION + VALIDATION_FRACTION)
+    return "validation" if stable_uniform("split", unit) < share else "train"
 
 
 def half_of(unit: str) -> int:
@@ -92,10 +97,15 @@ class TaskOptions:
     """What a user may say about a task's data, whatever the task."""
 
     data: Path | None = None
+    train_data: Path | None = None
     seed: int = 0
     hide_choices: bool = False
     template: str | None = None
     unit_column: str | None = None
+    label_words: tuple[str, ...] = ()
+    view: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The column of a table that holds `text`, `choices`, `answer`, `target`, `example_id` or `split`."""
 
 
 class Task(ABC):
@@ -109,6 +119,10 @@ class Task(ABC):
     """What ends every answer; None: the tokenizer's end of sequence."""
     choice_metrics: ClassVar[frozenset[str]] = frozenset()
     """External metrics about the choices: no neuron can know them when the choices are not in `text`."""
+    choice_probabilities: ClassVar[Mapping[str, int]] = {}
+    """Further model-derived metrics: each the probability of the choice at an index, the same in all examples."""
+    takes: ClassVar[frozenset[str]] = frozenset({"hide_choices", "template", "unit"})
+    """The options about data that the task heeds, by their names in `JobSpec`: others are refused."""
 
     def __init__(self, options: TaskOptions | None = None) -> None:
         self.options = options or TaskOptions()
@@ -121,6 +135,20 @@ class Task(ABC):
             InputError: the source as a whole cannot be read.
         """
 
+    def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
+        """The rows that tune, where they are not among `rows`: read from `self.options.train_data`, for one.
+
+        With them, all of `rows` is tested, but for rows that name their own `split`.
+
+        Raises:
+            InputError: the source as a whole cannot be read.
+        """
+        return None
+
+    def training_example(self, row: Mapping[str, Any], number: int) -> Example:
+        """Turn row `number` (from 1) of `training_rows` into an example. It has no external metrics."""
+        return replace(self.example(row, number), metrics={})
+
     @abstractmethod
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         """Turn row `number` (from 1) into an example.
@@ -128,49 +156,3 @@ class Task(ABC):
         Raises:
             ValueError, KeyError, TypeError and their like: the row is bad; the message says why. It is quarantined.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that could not be made into an example."""
-
-    number: int
-    reason: str
-
-
-def read_examples(task: Task, max_bad_fraction: float) -> tuple[list[Example], list[BadRow]]:
-    """All examples of `task`, and the quarantined rows.
-
-    Raises:
-        InputError: there is no example, two have one id, or more than `max_bad_fraction` of the rows are bad.
-    """
-    examples: list[Example] = []
-    bad: list[BadRow] = []
-    seen: dict[str, int] = {}
-    split_of_unit: dict[str, tuple[str, int]] = {}
-    number = 0
-    for number, row in enumerate(task.rows(), start=1):
-        try:
-            example = check_example(task.example(row, number))
-            if example.example_id in seen:
-                raise ValueError(f"its example_id {example.example_id!r} is that of row {seen[example.example_id]}")
-            split, first = split_of_unit.setdefault(example.unit, (example.split, number))
-            if split != example.split:
-                raise ValueError(f"its unit {example.unit!r} is in {example.split} here and in {split} in row {first}")
-        except KeyError as error:
-            bad.append(BadRow(number, f"it has no column {error}"))
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            bad.append(BadRow(number, str(error)))
-        else:
-            seen[example.example_id] = number
-            examples.append(example)
-    source = task.options.data or f"the task {task.name}"
-    if number == 0:
-        raise InputError(f"{source} has no rows")
-    if bad and len(bad) > max_bad_fraction * number:
-        raise InputError(
-            f"{source}: row {bad[0].number} is bad: {bad[0].reason}"
-            + (f" (and {len(bad) - 1} more of {number} rows)" if len(bad) > 1 else "")
-            + f"; at most {max_bad_fraction:.3g} of the rows may be (--max-bad-rows)"
-        )
-    return examples, bad

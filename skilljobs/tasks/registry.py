@@ -5,10 +5,11 @@ from importlib.metadata import entry_points
 from skilljobs.errors import InputError
 from skilljobs.tasks.arithmetic import Arithmetic
 from skilljobs.tasks.base import Task
+from skilljobs.tasks.hans import Hans
 from skilljobs.tasks.table import Table
 
 ENTRY_POINTS = "skilljobs.tasks"
-_BUILT_IN: tuple[type[Task], ...] = (Arithmetic,)
+_BUILT_IN: tuple[type[Task], ...] = (Arithmetic, Hans)
 
 
 def task_names() -> list[str]:

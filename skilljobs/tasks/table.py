@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from skilljobs.errors import InputError
@@ -15,19 +16,29 @@ EXAMPLE_COLUMNS = frozenset({"example_id", "split", "unit", "half", "text", "cho
 class Table(Task):
     """Rows with `text`, and `choices` (a list, or text that is a JSON list) with `answer`, or `target`.
 
-    `example_id`, `unit` and `split` are respected where they stand; every other column is an external metric.
+    `example_id`, `unit` and `split` are respected where they stand; every other column is an external metric. Columns
+    of other names are said by `self.options.columns`.
     """
 
     name = "table"
+    takes = frozenset(
+        {"template", "unit", "train_data", *(f"{name}_column" for name in ("text", "choices", "answer", "target"))}
+        | {"id_column", "split_column"}
+    )
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         if self.options.data is None:
             raise InputError("a table needs --data FILE")
-        return read_table(self.options.data)
+        return self._read(self.options.data)
+
+    def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
+        return None if self.options.train_data is None else self._read(self.options.train_data)
+
+    def _read(self, path: Path) -> Iterable[Mapping[str, Any]]:
+        return read_table(path, [name for column, name in self.options.columns.items() if column != "answer"])
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
-        if self.options.hide_choices:
-            raise InputError("--hide-choices is for tasks that show choices; the text of a table is used as it is")
+        row = self._renamed(row)
         choices = row.get("choices")
         if isinstance(choices, str):
             choices = json.loads(choices)
@@ -60,6 +71,17 @@ class Table(Task):
                 if column and column not in EXAMPLE_COLUMNS and not isinstance(value, list | dict)
             },
         )
+
+    def _renamed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with the names of an example's columns; a column that is replaced by another is a metric no more."""
+        columns = self.options.columns
+        for column in columns.values():
+            if column not in row:
+                raise KeyError(column)
+        if not columns:
+            return row
+        kept = {name: value for name, value in row.items() if name not in columns.values() and name not in columns}
+        return kept | {name: row[column] for name, column in columns.items()}
 
 
 def _filled(row: Mapping[str, Any]) -> dict[str, Any]:

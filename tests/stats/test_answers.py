@@ -28,7 +28,7 @@ def test_a_tie_is_wrong_and_nothing_overflows() -> None:
 def test_an_open_ended_example_has_no_choice_metric() -> None:
     scores = target_scores(-6.0, 3, 4)
     assert scores.confidence == pytest.approx(math.exp(-2))
-    values = metric_values(scores)
+    values = metric_values(scores, {})
     assert [name for name, value in values.items() if math.isnan(value)] == [
         "correct", "margin", "entropy", "confidence_mean", "correct_mean",
     ]  # fmt: skip

@@ -9,8 +9,9 @@ import pytest
 
 from skilljobs.errors import InputError
 from skilljobs.tasks.arithmetic import Arithmetic, operand_split
-from skilljobs.tasks.base import Example, TaskOptions, read_examples
+from skilljobs.tasks.base import Example, TaskOptions
 from skilljobs.tasks.questions import Question, draw_choices
+from skilljobs.tasks.reading import read_examples
 
 
 def examples(data: Path | None = None, **options: object) -> list[Example]:

@@ -8,8 +8,9 @@ from pyarrow import csv, parquet
 
 from skilljobs.errors import InputError
 from skilljobs.store.examples import example_bytes, example_schema, examples_of
-from skilljobs.tasks.base import Example, TaskOptions, read_examples
+from skilljobs.tasks.base import Example, TaskOptions
 from skilljobs.tasks.metrics import check_columns, external_metrics, group_populations
+from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.table import Table
 from tests.tables import random_rows, write_jsonl
 
@@ -110,6 +111,26 @@ def test_a_column_of_two_kinds_is_refused_and_whole_floats_are_integers(tmp_path
     assert [p.name for p in group_populations(stored, "level")] == ["level=1", "level=2", "level=2.5"]
 
 
-def test_choices_cannot_be_hidden_in_a_table(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--hide-choices is for tasks"):
-        read(write_jsonl(tmp_path / "t.jsonl", [GOOD]), hide_choices=True)
+def test_columns_may_have_other_names(tmp_path: Path) -> None:
+    rows = random_rows(20)
+    names = {"text": "input", "choices": "options", "answer": "gold", "example_id": "key"}
+    renamed = [{names.get(name, name): value for name, value in row.items()} for row in rows]
+    expected = read(write_jsonl(tmp_path / "t.jsonl", rows))
+    assert read(write_jsonl(tmp_path / "r.jsonl", renamed), columns=names) == expected
+    flat = pa.Table.from_pylist([row | {"options": json.dumps(row["options"])} for row in renamed])
+    csv.write_csv(flat, tmp_path / "r.csv")
+    assert read(tmp_path / "r.csv", columns=names) == expected
+    with pytest.raises(InputError, match="it has no column 'gold'"):
+        read(tmp_path / "t.jsonl", columns={"answer": "gold"})
+
+
+def test_with_rows_to_train_on_all_others_are_tested(tmp_path: Path) -> None:
+    rows = random_rows(60)
+    data, training = write_jsonl(tmp_path / "t.jsonl", rows), write_jsonl(tmp_path / "n.jsonl", random_rows(60, seed=1))
+    found = read(data, train_data=training)
+    assert [e.split for e in found[:60]] == ["test"] * 60
+    assert {e.split for e in found[60:]} == {"train", "validation"}
+    assert {e.example_id for e in found[60:]} == {f"train/row-{n}" for n in range(60)}
+    leaking = write_jsonl(tmp_path / "l.jsonl", [row | {"unit": row["example_id"]} for row in rows])
+    with pytest.raises(InputError, match=r"l\.jsonl: row 1 is bad: its unit 'row-0' is in (train|validation) here"):
+        read(data, train_data=leaking)

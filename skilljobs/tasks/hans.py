@@ -1,0 +1,73 @@
+"""HANS: does a model infer, or does it follow a syntactic heuristic? (McCoy et al. 2019, ACL; arXiv 1902.01007.)
+
+The second study of arXiv 2511.21610. The soft prompt is tuned on ordinary NLI pairs, where the heuristics mostly work,
+and the neurons are read on pairs where they fail as often as they work.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from skilljobs.hashing import stable_digest
+from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.hans_pairs import hans_like_pairs, nli_pairs
+from skilljobs.tasks.nli import LABELS, Pair, read_pairs
+
+TEMPLATE = "Premise: {premise}\nHypothesis: {hypothesis}\nIs it {entailment} or {non_entailment}?\nAnswer:"
+
+
+class Hans(Task):
+    """HANS: entailment or not, with the three syntactic heuristics; tuned on NLI pairs (`--train-data`)."""
+
+    name = "hans"
+    group = "heuristic"
+    choice_probabilities = {"p_entailment": 0}  # noqa: RUF012  it is not changed
+    takes = frozenset({"train_data", "label_words", "template", "unit"})
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        if self.options.data is None:
+            return hans_like_pairs(self.options.seed)
+        return read_pairs(self.options.data)
+
+    def training_rows(self) -> Iterable[Mapping[str, Any]]:
+        if self.options.train_data is None:
+            return nli_pairs(self.options.seed)
+        return read_pairs(self.options.train_data)
+
+    def example(self, row: Mapping[str, Any], number: int) -> Example:
+        pair = Pair.of(row)
+        heuristic, subcase, template = (row[name] for name in ("heuristic", "subcase", "template"))
+        return Example(
+            example_id=str(row.get("pairID") or number),
+            unit=str(row[self.options.unit_column]) if self.options.unit_column else str(template),
+            split=str(row.get("split") or "test"),
+            text=self._text(pair),
+            choices=self._choices,
+            answer=pair.label,
+            metrics={"heuristic": str(heuristic), "label": LABELS[pair.label], "subcase": str(subcase)},
+        )
+
+    def training_example(self, row: Mapping[str, Any], number: int) -> Example:
+        """Pairs of one premise are one unit."""
+        pair = Pair.of(row)
+        return Example(
+            example_id=str(number),
+            unit=f"premise {stable_digest(pair.premise).hex()}",
+            split=str(row.get("split") or "train"),
+            text=self._text(pair),
+            choices=self._choices,
+            answer=pair.label,
+        )
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return self.options.label_words or LABELS
+
+    @property
+    def _choices(self) -> tuple[str, ...]:
+        return tuple(f" {word}" for word in self._words)
+
+    def _text(self, pair: Pair) -> str:
+        entailment, non_entailment = self._words
+        return (self.options.template or TEMPLATE).format(
+            premise=pair.premise, hypothesis=pair.hypothesis, entailment=entailment, non_entailment=non_entailment
+        )

@@ -1,0 +1,78 @@
+"""Natural language inference: pairs of a premise and a hypothesis, in any of the formats that they are released in."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from skilljobs.errors import InputError
+from skilljobs.tasks.files import is_on_hub, read_tab_separated, read_table
+
+LABELS = ("entailment", "non-entailment")
+"""In this order everywhere: index 0 is entailment."""
+NO_GOLD_LABEL = ("-", "", "-1", None)
+"""Annotators did not agree (MNLI, SNLI): such pairs are passed over, not bad."""
+
+_LABEL_OF = {
+    **dict.fromkeys(("entailment", "e", "0"), 0),
+    **dict.fromkeys(("neutral", "contradiction", "non-entailment", "not_entailment", "n", "c", "1", "2"), 1),
+}
+_PREMISE, _HYPOTHESIS, _LABEL = (
+    ("sentence1", "premise", "Premise"),
+    ("sentence2", "hypothesis", "Hypothesis"),
+    ("gold_label", "label", "Label"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`label` is the index of one of `LABELS`."""
+
+    premise: str
+    hypothesis: str
+    label: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The pair in a row of MNLI, HANS or one of their relatives; three classes become two.
+
+        Raises:
+            KeyError, ValueError: a column is missing, or the label is unknown.
+        """
+        label = str(_first(row, _LABEL))
+        if label not in _LABEL_OF:
+            raise ValueError(f"the label is {label!r}, not one of {', '.join(_LABEL_OF)}")
+        return cls(_plain(_first(row, _PREMISE)), _plain(_first(row, _HYPOTHESIS)), _LABEL_OF[label])
+
+
+def read_pairs(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Rows of a file of pairs: tab-separated as MNLI and HANS are (.tsv, .txt), JSON lines, CSV, Parquet, or the hub's.
+
+    Raises:
+        InputError: the file cannot be read, or its columns are not those of pairs.
+    """
+    kind = Path(path.name.removesuffix(".gz")).suffix
+    tab_separated = kind in (".tsv", ".txt") and not is_on_hub(path)
+    for row in read_tab_separated(path) if tab_separated else read_table(path):
+        for names in (_PREMISE, _HYPOTHESIS, _LABEL):
+            if not any(name in row for name in names):
+                raise InputError(f"{path} has no column {' or '.join(names)}: it is not a file of NLI pairs")
+        if _first(row, _LABEL) not in NO_GOLD_LABEL:
+            yield row
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    for name in names:
+        if name in row:
+            return row[name]
+    raise KeyError(names[0])
+
+
+def _plain(sentence: str) -> str:
+    """The sentence as people write it: released sets part the punctuation off (`The actor slept .`), or not."""
+    text = sentence.strip()
+    for mark in (".", ",", "?", "!", ";"):
+        text = text.replace(f" {mark}", mark)
+    if not text:
+        raise ValueError("a sentence is empty")
+    return text

@@ -1,0 +1,83 @@
+"""Reading a task's rows into examples, the bad ones set aside with their reasons."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skilljobs.errors import InputError
+from skilljobs.tasks.base import Example, Task, check_example, tuning_split_of
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that could not be made into an example. `source` is its file, or the task that made it."""
+
+    source: str
+    number: int
+    reason: str
+
+
+class _Reader:
+    """Reads the rows of one source after another, and keeps ids and splits apart over all of them."""
+
+    def __init__(self, max_bad_fraction: float) -> None:
+        self.examples: list[Example] = []
+        self.bad: list[BadRow] = []
+        self._max_bad_fraction = max_bad_fraction
+        self._seen: dict[str, str] = {}
+        self._split_of_unit: dict[str, tuple[str, str]] = {}
+
+    def read(
+        self, source: str, rows: Iterable[Mapping[str, Any]], make: Callable[[Mapping[str, Any], int], Example]
+    ) -> None:
+        bad: list[BadRow] = []
+        number = 0
+        for number, row in enumerate(rows, start=1):
+            try:
+                self._add(check_example(make(row, number)), f"row {number}")
+            except KeyError as error:
+                bad.append(BadRow(source, number, f"it has no column {error}"))
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+                bad.append(BadRow(source, number, str(error)))
+        if number == 0:
+            raise InputError(f"{source} has no rows")
+        if bad and len(bad) > self._max_bad_fraction * number:
+            raise InputError(
+                f"{source}: row {bad[0].number} is bad: {bad[0].reason}"
+                + (f" (and {len(bad) - 1} more of {number} rows)" if len(bad) > 1 else "")
+                + f"; at most {self._max_bad_fraction:.3g} of the rows may be (--max-bad-rows)"
+            )
+        self.bad += bad
+
+    def _add(self, example: Example, place: str) -> None:
+        if example.example_id in self._seen:
+            raise ValueError(f"its example_id {example.example_id!r} is that of {self._seen[example.example_id]}")
+        split, first = self._split_of_unit.setdefault(example.unit, (example.split, place))
+        if split != example.split:
+            raise ValueError(f"its unit {example.unit!r} is in {example.split} here and in {split} in {first}")
+        self._seen[example.example_id] = place
+        self.examples.append(example)
+
+
+def read_examples(task: Task, max_bad_fraction: float) -> tuple[list[Example], list[BadRow]]:
+    """All examples of `task`, and the quarantined rows.
+
+    Raises:
+        InputError: a source has no rows, or more than `max_bad_fraction` of them are bad.
+    """
+    reader, split_column = _Reader(max_bad_fraction), task.options.columns.get("split", "split")
+    own, training = str(task.options.data or f"the task {task.name}"), task.training_rows()
+
+    def tested(row: Mapping[str, Any], number: int) -> Example:
+        example = task.example(row, number)
+        return example if row.get(split_column) is not None else replace(example, split="test")
+
+    def tuned_on(row: Mapping[str, Any], number: int) -> Example:
+        example = task.training_example(row, number)
+        split = example.split if row.get(split_column) in ("train", "validation") else tuning_split_of(example.unit)
+        return replace(example, split=split, example_id=f"train/{example.example_id}")
+
+    reader.read(own, task.rows(), task.example if training is None else tested)
+    if training is not None:
+        reader.read(str(task.options.train_data or f"the training pairs of the task {task.name}"), training, tuned_on)
+    return reader.examples, reader.bad
