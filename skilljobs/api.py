@@ -45,10 +45,10 @@ def submit(
     from skilljobs.engine.record import default_run_id, open_record
 
     reporter = reporter or LineReporter()
-    for field in ("metric", "by"):
+    for field in ("metric", "by", "label_words"):
         if isinstance(spec.get(field), str):
             spec[field] = (spec[field],)
-        elif field in spec:
+        elif spec.get(field) is not None:
             spec[field] = tuple(spec[field])
     plan = plan_job(absolute_paths(JobSpec(**spec)))
     run_id = run_id or default_run_id(plan)

@@ -33,8 +33,8 @@ class JobSpec:
     template: str | None = None
     train_data: str | None = None
     """The file that tunes; all of the task's own rows are then tested."""
-    label_words: tuple[str, ...] = ()
-    """What stands for entailment and non-entailment; empty: these words."""
+    label_words: tuple[str, ...] | None = None
+    """What stands for entailment and non-entailment, two words; None: these."""
     view: str | None = None
     """Of Skill-Mix: `asked` or `shown`; None: `asked`."""
     text_column: str | None = None
@@ -92,6 +92,8 @@ class JobSpec:
         for name, known in (("tokens", ("mean", "each", "last")), ("tune_loss", ("target", "choices"))):
             if getattr(self, name) not in known:
                 raise InputError(f"{option_of(name)} is {getattr(self, name)!r}; it may be {' or '.join(known)}")
+        if self.label_words is not None and len(set(self.label_words)) != 2:
+            raise InputError(f"--label-words are {' and '.join(self.label_words)}; it takes two different words")
         if self.dtype not in (None, "float32", "bfloat16", "float16"):
             raise InputError(f"--dtype is {self.dtype!r}; it may be float32, bfloat16 or float16")
 

@@ -102,7 +102,7 @@ class TaskOptions:
     hide_choices: bool = False
     template: str | None = None
     unit_column: str | None = None
-    label_words: tuple[str, ...] = ()
+    label_words: tuple[str, ...] | None = None
     view: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     """The column of a table that holds `text`, `choices`, `answer`, `target`, `example_id` or `split`."""

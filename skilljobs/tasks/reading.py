@@ -74,8 +74,10 @@ def read_examples(task: Task, max_bad_fraction: float) -> tuple[list[Example], l
 
     def tuned_on(row: Mapping[str, Any], number: int) -> Example:
         example = task.training_example(row, number)
-        split = example.split if row.get(split_column) in ("train", "validation") else tuning_split_of(example.unit)
-        return replace(example, split=split, example_id=f"train/{example.example_id}")
+        renamed = f"train/{example.example_id}"  # the other source may count its rows in the same way
+        unit = renamed if example.unit == example.example_id else example.unit
+        split = example.split if row.get(split_column) in ("train", "validation") else tuning_split_of(unit)
+        return replace(example, split=split, example_id=renamed, unit=unit)
 
     reader.read(own, task.rows(), task.example if training is None else tested)
     if training is not None:

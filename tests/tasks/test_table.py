@@ -131,6 +131,6 @@ def test_with_rows_to_train_on_all_others_are_tested(tmp_path: Path) -> None:
     assert [e.split for e in found[:60]] == ["test"] * 60
     assert {e.split for e in found[60:]} == {"train", "validation"}
     assert {e.example_id for e in found[60:]} == {f"train/row-{n}" for n in range(60)}
-    leaking = write_jsonl(tmp_path / "l.jsonl", [row | {"unit": row["example_id"]} for row in rows])
+    leaking = write_jsonl(tmp_path / "l.jsonl", [row | {"unit": "row-0", "example_id": "new"} for row in rows[:1]])
     with pytest.raises(InputError, match=r"l\.jsonl: row 1 is bad: its unit 'row-0' is in (train|validation) here"):
         read(data, train_data=leaking)
