@@ -58,6 +58,7 @@ from skilljobs.spec import JobSpec
 @click.option("--unit", metavar="COLUMN", help="Examples of equal value are not independent of each other.")
 @click.option("--template", metavar="TEXT", help="The text, with {columns} to fill in; the prompt stands behind it.")
 @click.option("--label-words", nargs=2, metavar="ENTAILMENT NON-ENTAILMENT", help="Answers of `hans`.")
+@click.option("--view", type=click.Choice(["asked", "shown"]), help="Of `skillmix`.  [default: asked]")
 @click.option("--text-column", metavar="COLUMN", help="Of a table of your own; likewise the others.  [default: text]")
 @click.option("--choices-column", metavar="COLUMN")
 @click.option("--answer-column", metavar="COLUMN")

@@ -112,7 +112,7 @@ class Task(ABC):
     """A named evaluation data set with its template and external metrics. Subclasses write `rows` and `example`."""
 
     name: ClassVar[str]
-    group: ClassVar[str | None] = None
+    group: str | None = None
     """The column whose values become the default populations."""
     default_model: ClassVar[str | None] = None
     answer_end: ClassVar[str | None] = None

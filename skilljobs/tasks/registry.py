@@ -6,10 +6,11 @@ from skilljobs.errors import InputError
 from skilljobs.tasks.arithmetic import Arithmetic
 from skilljobs.tasks.base import Task
 from skilljobs.tasks.hans import Hans
+from skilljobs.tasks.skillmix import SkillMix
 from skilljobs.tasks.table import Table
 
 ENTRY_POINTS = "skilljobs.tasks"
-_BUILT_IN: tuple[type[Task], ...] = (Arithmetic, Hans)
+_BUILT_IN: tuple[type[Task], ...] = (Arithmetic, Hans, SkillMix)
 
 
 def task_names() -> list[str]:
