@@ -24,6 +24,7 @@ def submit(
     run_id: str | None = None,
     replicas: int | None = None,
     gpus_per_replica: int | None = None,
+    report: bool = True,
     reporter: Reporter | None = None,
     debug: bool = False,
     **spec: Any,
@@ -34,6 +35,7 @@ def submit(
         out: folder or URI that runs are kept in.
         run_id: name of the run; default: task, model and a hash of the spec.
         replicas, gpus_per_replica: how many scorers, and the GPUs of each; they do not change the numbers.
+        report: whether to draw the figures and write `report.html` when the job is done.
         reporter: told of progress; default: a line a stage on standard error.
         spec: the fields of `skilljobs.JobSpec`, which are the options of `skilljobs submit`.
 
@@ -54,14 +56,20 @@ def submit(
     run_id = run_id or default_run_id(plan)
     uri = f"{out.rstrip('/')}/{run_id}"
     files = open_record(uri, run_id, plan)
-    if files.exists and files.stage_done("reduce"):
+    if files.exists and files.complete:
         reporter.note(f"{files.uri} is complete already")
-        return Run(files.uri)
-    if plan.spec.prompts > 1:
-        from skilljobs.engine.prompts import run_prompts as run_job
     else:
-        from skilljobs.engine.pipeline import run_job
-    run_job(plan, files, reporter, replicas, gpus_per_replica, debug)
+        if plan.spec.prompts > 1:
+            from skilljobs.engine.prompts import run_prompts as run_job
+        else:
+            from skilljobs.engine.pipeline import run_job
+        run_job(plan, files, reporter, replicas, gpus_per_replica, debug)
+    if report and not files.stage_done("report"):
+        from skilljobs.engine.stages import stage
+        from skilljobs.report.page import write_report
+
+        with stage(files, reporter, "report") as done:
+            done(write_report(Run(files.uri)))
     return Run(files.uri)
 
 

@@ -1,8 +1,9 @@
 """Everything that a user says about a job, and its hash."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from skilljobs.errors import InputError
@@ -105,6 +106,28 @@ class JobSpec:
         """The spec of each prompt by itself: their seeds follow each other."""
         for number in range(self.prompts):
             yield replace(self, prompts=1, prompt_seed=self.seed_of_prompt + number)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "JobSpec":
+        """The spec in a run's record."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+        return cls(**values)
+
+    @property
+    def command(self) -> str:
+        """The command that submits this."""
+        words = ["skilljobs", "submit"]
+        defaults = {item.name: item.default for item in fields(self)}
+        for name, value in asdict(self).items():
+            if value == defaults[name]:
+                continue
+            if value is True:
+                words.append(option_of(name))
+            elif name in ("metric", "by"):
+                words += [word for item in value for word in (option_of(name), item)]
+            else:
+                words += [option_of(name), *(map(str, value) if isinstance(value, tuple | list) else [str(value)])]
+        return shlex.join(words)
 
     def as_json(self) -> dict[str, Any]:
         return dict(json.loads(json.dumps(asdict(self))))

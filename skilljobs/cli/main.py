@@ -14,6 +14,9 @@ COMMANDS = {
     "runs": ("skilljobs.cli.runs", "List the runs in a folder."),
     "status": ("skilljobs.cli.runs", "Show how far a run is and where its time went."),
     "top": ("skilljobs.cli.top", "Show the neurons that follow a metric most closely."),
+    "neuron": ("skilljobs.cli.neuron", "Show all that a run knows of one neuron."),
+    "plot": ("skilljobs.cli.neuron", "Draw the figures of a run."),
+    "report": ("skilljobs.cli.neuron", "Write a run's report, one HTML page."),
     "compare": ("skilljobs.cli.compare", "Compare two runs, two metrics, or the prompts of a run."),
 }
 

@@ -30,7 +30,8 @@ def runs(out: str) -> None:
     from skilljobs.store.run import list_runs
 
     for record in list_runs(out):
-        state = "done" if "reduce" in record["stages"] else f"stopped before {next_stage(record)}"
+        waiting = next_stage(record)
+        state = f"stopped before {waiting}" if waiting else "done"
         click.echo(f"{record['created']}  {record['uri']}  {state}")
 
 
@@ -65,5 +66,5 @@ def next_stage(record: dict[str, Any]) -> str:
     from skilljobs.store.run import STAGES
 
     if record["spec"]["prompts"] != 1:
-        return "the mean over its prompts"
+        return "" if "reduce" in record["stages"] else "the mean over its prompts"
     return next((stage for stage in STAGES if stage not in record["stages"]), "")

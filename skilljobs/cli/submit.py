@@ -65,9 +65,16 @@ from skilljobs.spec import JobSpec
 @click.option("--target-column", metavar="COLUMN")
 @click.option("--id-column", metavar="COLUMN", help="[default: example_id]")
 @click.option("--split-column", metavar="COLUMN")
+@click.option("--report/--no-report", default=True, help="Draw the figures and write report.html.  [default: report]")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
 def submit(
-    out: str, run_id: str | None, replicas: int | None, gpus_per_replica: int | None, debug: bool, **spec: Any
+    out: str,
+    run_id: str | None,
+    replicas: int | None,
+    gpus_per_replica: int | None,
+    report: bool,
+    debug: bool,
+    **spec: Any,
 ) -> None:
     """Run a job on this machine, or go on with it: tune a soft prompt, collect sums, correlate.
 
@@ -87,6 +94,7 @@ def submit(
             run_id=run_id,
             replicas=replicas,
             gpus_per_replica=gpus_per_replica,
+            report=report,
             reporter=shown,
             debug=debug,
             **spec,

@@ -1,5 +1,7 @@
 """Tables for a terminal."""
 
+from typing import Any
+
 import polars as pl
 from rich import box
 from rich.console import Console
@@ -30,6 +32,18 @@ def correlation_table(rows: pl.DataFrame, title: str, console: Console) -> Table
             break
         shown.remove(name)
         table = _table(rows, title, shown)
+    return table
+
+
+def metric_rows(rows: pl.DataFrame, title: str) -> Table:
+    """One neuron's correlation with each metric."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    names = ("metric", "r", "95 %", "q", "half 0", "half 1", "n")
+    for name in names:
+        table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+    for row in rows.iter_rows(named=True):
+        cells = _cells(row)
+        table.add_row(Text(row["metric"]), *(cells[name] for name in names[1:]))
     return table
 
 
@@ -66,22 +80,26 @@ def _table(rows: pl.DataFrame, title: str, shown: list[str]) -> Table:
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows.iter_rows(named=True):
-        cells = {
-            "layer": str(row["layer"]),
-            "neuron": str(row["neuron"]),
-            "token": "-" if row["token"] is None else str(row["token"]),
-            "r": _r(row["r"]),
-            "95 %": f"{_r(row['ci_low'])} .. {_r(row['ci_high'])}",
-            "p": _small(row["p"]),
-            "q": _small(row["q"]),
-            "half 0": _r(row["r_half0"]),
-            "half 1": _r(row["r_half1"]),
-            "mean": _number(row["activation_mean"]),
-            "std": _number(row["activation_std"]),
-            "n": str(row["n"]),
-        }
+        cells = _cells(row)
         table.add_row(*(cells[name] for name in shown))
     return table
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "layer": str(row["layer"]),
+        "neuron": str(row["neuron"]),
+        "token": "-" if row["token"] is None else str(row["token"]),
+        "r": _r(row["r"]),
+        "95 %": f"{_r(row['ci_low'])} .. {_r(row['ci_high'])}",
+        "p": _small(row["p"]),
+        "q": _small(row["q"]),
+        "half 0": _r(row["r_half0"]),
+        "half 1": _r(row["r_half1"]),
+        "mean": _number(row["activation_mean"]),
+        "std": _number(row["activation_std"]),
+        "n": str(row["n"]),
+    }
 
 
 def _r(value: float | None) -> str:

@@ -1,14 +1,17 @@
 """The scorer as a Ray actor. Torch is imported in the actor's process only: the driver starts without it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
 from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.session import Replicas
 from skilljobs.store.shards import Receipt
+from skilljobs.store.traces import TracedNeuron
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)
@@ -32,6 +35,12 @@ class ScorerActor:
 
     def score(self, shard: int, fingerprint: str) -> Receipt:
         return self._scorer.score(shard, fingerprint)
+
+    def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> tuple[int, NDArray[np.float64]]:
+        return shard, self._scorer.trace(shard, neurons)
+
+    def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        return self._scorer.vocabulary(neurons)
 
 
 def start_scorer(name: str, job: ScorerJob, replicas: Replicas) -> ActorHandle:

@@ -13,9 +13,11 @@ from skilljobs.lm.forward import ScoredBatch, score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import Prefix, read_prefix
 from skilljobs.lm.scores import answer_scores
+from skilljobs.lm.trace import read_activations
 from skilljobs.stats.answers import AnswerScores, metric_values
 from skilljobs.stats.null import null_draws, null_signs
 from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
+from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 
 ScoredPart = tuple[list[int], ScoredBatch]
@@ -84,6 +86,15 @@ class Collector:
                 for index, score in zip(indices, here, strict=True):
                     scores[index] = score
         return [score for score in scores if score is not None], exact
+
+    def trace(self, tokenized: Sequence[TokenizedExample], neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
+        """The activations of single neurons: examples x neurons."""
+        found = np.zeros((len(tokenized), len(neurons)))
+        for batch in self.batches(tokenized):
+            layers = read_activations(self.lm, self.prompt, [tokenized[index] for index in batch], self.job.spec.tokens)
+            for place, neuron in enumerate(neurons):
+                found[batch, place] = layers[neuron.layer][:, neuron.token or 0, neuron.neuron].cpu().numpy()
+        return found
 
     def _scored(self, tokenized: Sequence[TokenizedExample]) -> Iterator[tuple[list[ScoredPart], bool]]:
         """What `score` gives of each batch. One ahead: a GPU works on the next while this is read."""

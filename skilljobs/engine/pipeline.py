@@ -1,9 +1,7 @@
-"""A job from plan to correlations: prepare, tune, reference, collect, reduce. A stage that is done is skipped."""
+"""A job: prepare, tune, reference, collect, reduce, trace. A stage that is done is skipped."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
-from skilljobs.engine.session import Cluster, lay_out, ray_session
+from skilljobs.engine.session import Cluster, lay_out
+from skilljobs.engine.stages import connected, stage
+from skilljobs.engine.tracing import trace_top
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
@@ -60,16 +60,6 @@ def run_job(
             ) from error
 
 
-@contextmanager
-def connected(run: RunFiles, reporter: Reporter, debug: bool) -> Iterator[Cluster]:
-    """`ray_session`, its start timed and shown as a stage."""
-    with ExitStack() as stack:
-        with stage(run, reporter, "ray") as done:
-            cluster = stack.enter_context(ray_session(debug))
-            done(f"dashboard at {cluster.dashboard}" if cluster.dashboard else "already connected")
-        yield cluster
-
-
 class _Job:
     def __init__(
         self,
@@ -80,7 +70,7 @@ class _Job:
         replicas: int | None,
         gpus_per_replica: int | None,
     ) -> None:
-        self.plan, self.run_files, self.reporter = plan, run, reporter
+        self.plan, self.run_files, self.reporter, self.cluster = plan, run, reporter, cluster
         stored = stored_numerics(run)
         if stored is not None and gpus_per_replica not in (None, stored.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {stored.gpus}")
@@ -102,24 +92,34 @@ class _Job:
 
     def run(self) -> None:
         run = self.run_files
-        if not run.stage_done("collect") or (not run.stage_done("reduce") and self._uncommitted()):
-            pool = ScorerPool(
-                lambda name: start_scorer(name, self.job, self.layout), self.layout.count, self.reporter.note
-            )
-            try:
-                self._load(pool)
+        try:
+            if not run.stage_done("collect") or (not run.stage_done("reduce") and self._uncommitted()):
                 if not run.stage_done("tune"):
-                    self._tune(pool)
+                    self._tune(self._pool)
                     run.folder.delete(TUNING_STATE_NAME)
                 add_fields(run, {"prompt_digest": sha256(run.folder.read(PROMPT_NAME))})
                 if not run.stage_done("reference"):
-                    self._reference(pool)
+                    self._reference(self._pool)
                 add_fields(run, {"reference_digest": sha256(run.folder.read(REFERENCE_NAME))})
-                self._collect(pool)
-            finally:
-                pool.close()
-        if not run.stage_done("reduce"):
-            self._reduce()
+                self._collect(self._pool)
+            if not run.stage_done("reduce"):
+                self._reduce()
+            if not run.stage_done("trace"):
+                self._trace(self._pool)
+        finally:
+            if "_pool" in vars(self):
+                self._pool.close()
+
+    @cached_property
+    def _pool(self) -> ScorerPool:
+        """The scorers, with the model loaded: started when the first stage needs them."""
+        pool = ScorerPool(lambda name: start_scorer(name, self.job, self.layout), self.layout.count, self.reporter.note)
+        try:
+            self._load(pool)
+        except BaseException:
+            pool.close()
+            raise
+        return pool
 
     def _load(self, pool: ScorerPool) -> None:
         with stage(self.run_files, self.reporter, "load") as done:
@@ -204,25 +204,12 @@ class _Job:
         layers = len(self.run_files.record["model"]["neurons_per_layer"])
         job = ReduceJob(self.run_files.uri, self.plan.layout, self.plan.halves, self.plan.kept_tokens, layers)
         with stage(self.run_files, self.reporter, "reduce", layers) as done:
-            reduce_all(job, partial(reduce_layer, job), self.reporter)
+            reduce_all(job, partial(reduce_layer, job), self.cluster.cpus, self.reporter)
             done(f"{layers} layers")
 
-
-@contextmanager
-def stage(run: RunFiles, reporter: Reporter, name: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
-    """Time a stage, show it and record it as done. The body calls what it gets with a summary."""
-    summary = ""
-
-    def done(text: str) -> None:
-        nonlocal summary
-        summary = text
-
-    reporter.begin(name, total)
-    begun = time.monotonic()
-    yield done
-    seconds = time.monotonic() - begun
-    run.finish_stage(name, seconds)
-    reporter.end(summary, seconds)
+    def _trace(self, pool: ScorerPool) -> None:
+        with stage(self.run_files, self.reporter, "trace") as done:
+            done(trace_top(self.plan, self.run_files, pool, self.reporter))
 
 
 def _reused_prompt(soft_prompt: str | None) -> bytes | None:

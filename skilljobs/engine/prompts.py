@@ -4,11 +4,12 @@ from dataclasses import replace
 from functools import partial
 
 from skilljobs.engine.aggregate import aggregate_layer
-from skilljobs.engine.pipeline import connected, run_job, stage
+from skilljobs.engine.pipeline import run_job
 from skilljobs.engine.plan import JobPlan
 from skilljobs.engine.record import add_fields, open_record
 from skilljobs.engine.reducer import ReduceJob
 from skilljobs.engine.reducing import reduce_all
+from skilljobs.engine.stages import connected, stage
 from skilljobs.errors import JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.store.reference import METRICS_NAME
@@ -28,7 +29,7 @@ def run_prompts(
     Raises:
         InputError, JobFailed: as `run_job`.
     """
-    with connected(run, reporter, debug):
+    with connected(run, reporter, debug) as cluster:
         prompts: list[RunFiles] = []
         for number, spec in enumerate(plan.spec.of_each_prompt()):
             reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.seed_of_prompt}")
@@ -36,17 +37,17 @@ def run_prompts(
             files = open_record(prompt_uri(run.uri, number), f"{run.record['run_id']}/{number}", of_prompt)
             if prompts:
                 files.record["numerics"] = files.record["numerics"] or prompts[0].record["numerics"]
-            if not files.stage_done("reduce"):
+            if not files.stage_done("trace"):
                 run_job(of_prompt, files, reporter, replicas, gpus_per_replica, debug)
             fields = files.record["fingerprint"]["fields"]
             add_fields(run, {name: fields[name] for name in fields if name.startswith(("numerics.", "version."))})
             prompts.append(files)
         digests = [files.record["fingerprint"]["digest"] for files in prompts]
         add_fields(run, {"prompts_fingerprints": digests})
-        _aggregate(plan, run, prompts, reporter)
+        _aggregate(plan, run, prompts, cluster.cpus, reporter)
 
 
-def _aggregate(plan: JobPlan, run: RunFiles, prompts: list[RunFiles], reporter: Reporter) -> None:
+def _aggregate(plan: JobPlan, run: RunFiles, prompts: list[RunFiles], at_once: int, reporter: Reporter) -> None:
     first = prompts[0].record
     run.record |= {name: first[name] for name in ("numerics", "model", "skewness")}
     run.record["versions"] |= first["versions"]
@@ -59,7 +60,7 @@ def _aggregate(plan: JobPlan, run: RunFiles, prompts: list[RunFiles], reporter: 
     job = ReduceJob(run.uri, plan.layout, plan.halves, plan.kept_tokens, layers)
     with stage(run, reporter, "reduce", layers) as done:
         try:
-            reduce_all(job, partial(aggregate_layer, job, [files.uri for files in prompts]), reporter)
+            reduce_all(job, partial(aggregate_layer, job, [files.uri for files in prompts]), at_once, reporter)
         except JobFailed as error:
             raise JobFailed(f"{error}; the same command resumes") from error
         done(f"{layers} layers over {len(prompts)} prompts")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 import ray
 from ray.exceptions import RayError
@@ -12,23 +13,32 @@ from skilljobs.errors import JobFailed
 from skilljobs.reporter import Reporter
 
 
-def reduce_all(job: ReduceJob, reduce_one: Callable[[int], None], reporter: Reporter) -> None:
-    """Run `reduce_one` for every layer, wherever there is room, and rank what they wrote.
+def reduce_all(job: ReduceJob, reduce_one: Callable[[int], None], at_once: int, reporter: Reporter) -> None:
+    """Run `reduce_one` for every layer, `at_once` at a time, and rank what they wrote.
+
+    The scorers keep their CPUs meanwhile and wait, so reducers ask for none.
 
     Raises:
         JobFailed: a reducer failed.
     """
-    waiting = [_call.options(name="reduce_layer").remote(partial(reduce_one, layer)) for layer in range(job.layers)]
+    layers = iter(range(job.layers))
+    running, done = [_start(reduce_one, layer) for layer in islice(layers, at_once)], 0
     try:
-        while waiting:
-            ready, waiting = ray.wait(waiting)
+        while running:
+            ready, running = ray.wait(running)
             ray.get(ready)
-            reporter.advance(job.layers - len(waiting), "layers")
+            done += 1
+            running += [_start(reduce_one, layer) for layer in islice(layers, 1)]
+            reporter.advance(done, "layers")
         ray.get(_call.options(name="rank").remote(partial(rank, job)))
     except RayError as error:
         raise JobFailed(f"a reducer failed: {one_line(error)}") from error
 
 
-@ray.remote(num_cpus=1)
+def _start(reduce_one: Callable[[int], None], layer: int) -> ray.ObjectRef:
+    return _call.options(name="reduce_layer").remote(partial(reduce_one, layer))
+
+
+@ray.remote(num_cpus=0, scheduling_strategy="SPREAD")
 def _call(function: Callable[[], None]) -> None:
     function()

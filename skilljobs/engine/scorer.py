@@ -6,12 +6,16 @@ Imports no Ray, so that the same work runs in a plain process.
 import platform
 import resource
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
@@ -19,6 +23,7 @@ from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
+from skilljobs.lm.vocabulary import token_effects
 from skilljobs.stats.sums import SumsAccumulator
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
@@ -35,6 +40,10 @@ from skilljobs.store.shards import (
     sums_bytes,
     sums_name,
 )
+from skilljobs.store.traces import TracedNeuron
+
+EFFECTS_SHOWN = 20
+"""Tokens that a neuron promotes, and as many that it suppresses."""
 
 
 class Scorer:
@@ -115,6 +124,18 @@ class Scorer:
         ids, of_choices = [example.example_id for example in examples], self.job.reading.of_choices
         self.folder.write(scores_name(shard), scores_bytes(ids, scores, of_choices, receipt))
         return receipt
+
+    def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
+        """The activations of `neurons` over the examples of a shard: examples x neurons."""
+        examples = examples_from(self.folder.read(examples_name(shard)))
+        with self._tokenizing:
+            tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
+        with self._computing:
+            return self.collector.trace(tokenized, neurons)
+
+    def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        """The tokens that each (layer, neuron) promotes and suppresses most: rows of `vocabulary.parquet`."""
+        return [asdict(effect) for effect in token_effects(self.lm, neurons, EFFECTS_SHOWN)]
 
     @property
     def collector(self) -> Collector:

@@ -7,7 +7,15 @@ import polars as pl
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.store.files import Folder
-from skilljobs.store.run import BEST_NAME, PROMPT_NAME, TOP_NAME, RunFiles, prompt_uri
+from skilljobs.store.run import (
+    ACTIVATIONS_NAME,
+    BEST_NAME,
+    PROMPT_NAME,
+    TOP_NAME,
+    VOCABULARY_NAME,
+    RunFiles,
+    prompt_uri,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +62,14 @@ class RunReader:
     def best(self) -> pl.LazyFrame:
         """With `--tokens each`: of each neuron its best token, p corrected for having been chosen (times tokens)."""
         return self._scan(BEST_NAME)
+
+    def activations(self) -> pl.LazyFrame:
+        """The activations of the top neurons of each metric, over examples of half 1."""
+        return self._scan_prompts(ACTIVATIONS_NAME)
+
+    def vocabulary(self) -> pl.LazyFrame:
+        """The tokens whose logits these neurons raise and lower most, from weights alone."""
+        return self._scan_prompts(VOCABULARY_NAME)
 
     def metrics(self) -> pl.LazyFrame:
         """Name, kind, whether nullable, and reference of each metric."""

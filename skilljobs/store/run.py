@@ -16,11 +16,15 @@ TUNING_EXAMPLES_NAME = "prompt/examples.parquet"
 TUNING_STATE_NAME = "prompt/state.safetensors"
 TOP_NAME = "top.parquet"
 BEST_NAME = "best.parquet"
+ACTIVATIONS_NAME = "activations.parquet"
+VOCABULARY_NAME = "vocabulary.parquet"
+FIGURES = "figures"
+REPORT_NAME = "report.html"
 TOP_ROWS = 1000
 """Rows of each metric and population in `top.parquet`."""
-STAGES = ("prepare", "tune", "reference", "collect", "reduce")
-"""What a run goes through, in order; starting Ray and loading the model are timed beside them. A run of several prompts
-has them in the run of each prompt, and itself only the last."""
+STAGES = ("prepare", "tune", "reference", "collect", "reduce", "trace")
+"""What a run goes through, in order; starting Ray, loading the model and the report are timed beside them. A run of
+several prompts has them in the run of each prompt, and itself only `reduce`."""
 
 
 def correlations_name(layer: int) -> str:
@@ -69,6 +73,11 @@ class RunFiles:
 
     def stage_done(self, stage: str) -> bool:
         return bool(self.record["stages"].get(stage, {}).get("state") == "done")
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do but the report."""
+        return self.stage_done("trace" if self.record["spec"]["prompts"] == 1 else "reduce")
 
     def committed_count(self) -> int:
         """Shards that have a scores file."""

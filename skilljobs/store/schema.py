@@ -47,6 +47,16 @@ CORRELATIONS = pa.schema(
         *((name, pa.float64()) for name in NUMBERS),
     ]
 )
+ACTIVATIONS = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("layer", pa.int16()),
+        ("neuron", pa.int32()),
+        ("token", pa.int16()),
+        ("activation", pa.float64()),
+    ]
+)
+VOCABULARY = pa.schema([("layer", pa.int16()), ("neuron", pa.int32()), ("token", pa.string()), ("logit", pa.float64())])
 BEST = pa.schema([CORRELATIONS.field(name) for name in (*dict(_KEY), "metric", "population", "n", "r", "p", "q")])
 EXAMPLE_FIXED = pa.schema(
     [

@@ -25,7 +25,8 @@ def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: P
     rows = [row | {"rare": number % 25 == 0} for number, row in enumerate(random_rows(300))]
     data = write_jsonl(folder / "table.jsonl", rows)
     return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3, by="kind",
-                            null=19, out=str(folder), shard_size=30, reporter=SilentReporter())  # fmt: skip
+                            null=19, out=str(folder), shard_size=30, reporter=SilentReporter(),
+                            report=False)  # fmt: skip
 
 
 @pytest.mark.parametrize("population", ["all", "kind=b", "within:kind"])

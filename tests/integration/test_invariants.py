@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
 
 def submit(out: Path, **spec: object) -> skilljobs.Run:
-    return skilljobs.submit(out=str(out), reporter=SilentReporter(), **spec)  # type: ignore[arg-type]
+    return skilljobs.submit(out=str(out), reporter=SilentReporter(), report=False, **spec)  # type: ignore[arg-type]
 
 
 def run_examples(run: skilljobs.Run) -> list[skilljobs.Example]:

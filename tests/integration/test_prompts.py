@@ -23,6 +23,7 @@ def options(tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> dict
     return {
         "data": str(data), "model": str(small_llama), "soft_prompt": "random", "prompt_length": 3, "by": "kind",
         "null": 2, "out": str(folder), "reporter": SilentReporter(),
+        "report": False,
     }  # fmt: skip
 
 

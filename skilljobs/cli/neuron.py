@@ -1,0 +1,97 @@
+"""`skilljobs neuron`, `skilljobs plot` and `skilljobs report`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from skilljobs.errors import InputError
+
+if TYPE_CHECKING:
+    from skilljobs.analysis.card import NeuronCard
+    from skilljobs.store.reader import RunReader
+
+TOKENS_SHOWN = 10
+
+
+@click.command()
+@click.argument("run")
+@click.argument("place", metavar="LAYER/NEURON")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def neuron(run: str, place: str, debug: bool) -> None:
+    """Show all that a run knows of one neuron, its card.
+
+    Its r with every metric on both halves; if it is among the top neurons of a metric, its activation by group and the
+    texts where it is highest and lowest; and the tokens that it promotes and suppresses, from weights alone.
+
+    \b
+    skilljobs neuron runs/RUN 12/407
+    """
+    layer, _, number = place.partition("/")
+    if not (layer.isdigit() and number.isdigit()):
+        raise InputError(f"{place!r} is not a neuron: name it LAYER/NEURON, both counted from 0")
+    from skilljobs.analysis.card import Cards
+    from skilljobs.api import open_run
+    from skilljobs.cli.card import print_card
+
+    opened = open_run(run)
+    card = Cards(opened, [(int(layer), int(number))]).card(int(layer), int(number))
+    print_card(card if card.promoted else _with_tokens(opened, card))
+
+
+def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
+    """The card of a neuron that was not traced: its tokens are read from the model, where that is to be had."""
+    from dataclasses import replace
+
+    from skilljobs.lm.source import find_model
+
+    try:
+        source = find_model(run.record["spec"]["model"])
+    except InputError as error:
+        click.echo(f"skilljobs: its tokens are not known: {error}", err=True)
+        return card
+    from skilljobs.lm.load import load_model, load_tokenizer
+    from skilljobs.lm.model import FrozenLM
+    from skilljobs.lm.vocabulary import token_effects
+
+    lm = FrozenLM(load_model(source, "float32", "cpu"), load_tokenizer(source))
+    effects = [(e.token, e.logit) for e in token_effects(lm, [(card.layer, card.neuron)], TOKENS_SHOWN)]
+    return replace(card, promoted=effects[:TOKENS_SHOWN], suppressed=effects[TOKENS_SHOWN:])
+
+
+@click.command()
+@click.argument("run")
+@click.option("--metric", multiple=True, metavar="M", help="What to draw; repeat for more.  [default: the usual ones]")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
+    """Draw the figures of a run into its folder `figures`, as PNG and SVG.
+
+    Histograms of r with the thresholds of the top 10 and of the null, r by layer, neurons by metrics, and the
+    distribution of the top neurons' activations by group.
+
+    \b
+    skilljobs plot runs/RUN
+    skilljobs plot runs/RUN --metric confidence --metric last_digit_decides
+    """
+    from skilljobs.api import open_run
+    from skilljobs.report.figures import draw_figures
+    from skilljobs.store.run import FIGURES
+
+    opened = open_run(run)
+    for drawn in draw_figures(opened, metric):
+        click.echo(f"{opened.uri}/{FIGURES}/{drawn.name}.png", err=True)
+    click.echo(f"{opened.uri}/{FIGURES}")
+
+
+@click.command()
+@click.argument("run")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def report(run: str, debug: bool) -> None:
+    """Write a run's report: one HTML page that needs nothing else.
+
+    \b
+    skilljobs report runs/RUN
+    """
+    from skilljobs.api import open_run
+    from skilljobs.report.page import write_report
+
+    click.echo(write_report(open_run(run)))

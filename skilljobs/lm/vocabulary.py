@@ -1,0 +1,63 @@
+"""What a neuron writes, read as tokens: its column of the down projection through final norm and LM head.
+
+From weights alone, with no text (Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting
+Concepts in the Vocabulary Space", arXiv 2203.14680). What later layers make of it is not in it, nor the norm that some
+models (Gemma) have behind the down projection, nor a cap on logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from skilljobs.lm.model import FrozenLM
+
+FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+NEURONS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class TokenEffect:
+    """How a neuron of positive activation moves a token's logit: `logit` is relative to the neuron's other tokens."""
+
+    layer: int
+    neuron: int
+    token: str
+    logit: float
+
+
+@torch.inference_mode()
+def token_effects(lm: FrozenLM, neurons: Sequence[tuple[int, int]], k: int) -> list[TokenEffect]:
+    """For each (layer, neuron) the `k` tokens that it promotes most, then the `k` that it suppresses most."""
+    norm = _final_norm(lm)
+    vocabulary = min(len(lm.head.weight), len(lm.tokenizer))
+    head = replace(lm.head, softcap=None)
+    effects: list[TokenEffect] = []
+    for start in range(0, len(neurons), NEURONS_AT_ONCE):
+        here = neurons[start : start + NEURONS_AT_ONCE]
+        columns = [_written(lm.projections[layer], neuron) for layer, neuron in here]
+        written = torch.stack([column.to(lm.head.weight.device) for column in columns])
+        direction = norm(written) - norm(torch.zeros_like(written))
+        logits = head.logits(direction)[:, :vocabulary]
+        logits -= logits.mean(1, keepdim=True)
+        for (layer, neuron), row in zip(here, logits, strict=True):
+            for found in (row.topk(min(k, vocabulary)), row.topk(min(k, vocabulary), largest=False)):
+                for logit, token in zip(found.values.tolist(), found.indices.tolist(), strict=True):
+                    effects.append(TokenEffect(layer, neuron, str(lm.tokenizer.decode([token])), logit))
+    return effects
+
+
+def _written(projection: nn.Module, neuron: int) -> torch.Tensor:
+    """The vector that a unit of activation adds to the residual stream: d_model."""
+    weight: torch.Tensor = projection.weight  # type: ignore[assignment]
+    return weight[:, neuron] if isinstance(projection, nn.Linear) else weight[neuron]
+
+
+def _final_norm(lm: FrozenLM) -> nn.Module:
+    """Norms are blind to scale, so of a single direction they keep what they do to its coordinates."""
+    for name in FINAL_NORMS:
+        norm = getattr(lm.body, name, None)
+        if isinstance(norm, nn.Module):
+            return norm
+    return nn.Identity()

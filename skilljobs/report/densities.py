@@ -1,0 +1,98 @@
+"""Distributions of a neuron's activation by group: figures 2, 3 and 5 of arXiv 2511.21610, for any run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from skilljobs.analysis.distributions import Group, Traces, density, neuron_text
+from skilljobs.report.drawing import LINES, PALETTE, legend_above, panels, shortened
+
+PANELS = 12
+MOST_GROUPS = 8
+MOST_LEVELS, MOST_ROWS = 6, 6
+
+
+def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
+    """The density of each group, with its n in the legend. A group that does not vary is a line at its value."""
+    groups = [group for group in groups if len(group.activations)][:MOST_GROUPS]
+    axes.set_xlabel("activation")
+    axes.set_ylabel("density")
+    if not groups:
+        axes.text(0.5, 0.5, "no examples", transform=axes.transAxes, ha="center")
+        return
+    grid, curves = density(groups)
+    for place, (group, curve) in enumerate(zip(groups, curves, strict=True)):
+        colour, line = PALETTE[place % len(PALETTE)], LINES[place % len(LINES)]
+        label = f"{shortened(group.label, 26)} (n={len(group.activations)})"
+        if curve is None:
+            axes.axvline(float(np.mean(group.activations)), color=colour, linestyle=line, label=label)
+        else:
+            axes.plot(grid, curve, color=colour, linestyle=line, linewidth=1.3, label=label)
+            axes.fill_between(grid, curve, color=colour, alpha=0.10, linewidth=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    legend_above(axes, len(groups))
+
+
+def of_metrics(traces: Traces, metrics: Sequence[str]) -> list[Figure]:
+    """Of each metric its top neuron, by its values: pages of `PANELS`. Figure 2 where metrics are skills."""
+    drawn = [(metric, top) for metric in metrics if (top := traces.top(metric)) is not None]
+    pages = [drawn[start : start + PANELS] for start in range(0, len(drawn), PANELS)]
+    figures = []
+    for page in pages:
+        figure, axes = panels(len(page))
+        for one, (metric, top) in zip(axes, page, strict=True):
+            activations = traces.activations(top)
+            assert activations is not None
+            draw_density(one, traces.by_metric(metric, activations))
+            one.set_title(f"{shortened(metric)}\n{_with_r(top)}")
+        figures.append(figure)
+    return figures
+
+
+def by_group(traces: Traces, column: str, metric: str) -> Figure | None:
+    """The top neuron of `metric` by the values of a grouping column (figure 3). None if it has no r."""
+    top = traces.top(metric)
+    if top is None:
+        return None
+    figure, (axes,) = panels(1, size=(4.5, 3.0))
+    activations = traces.activations(top)
+    assert activations is not None
+    draw_density(axes, traces.by_column(column, activations))
+    axes.set_title(f"the top neuron of {shortened(metric)}, by {shortened(column)}\n{_with_r(top)}")
+    return figure
+
+
+def within_groups(traces: Traces, column: str, metrics: Sequence[str]) -> Figure | None:
+    """Of each 0/1 metric its top neuron by the metric, among the examples of each value of a column (figure 5).
+
+    A row of panels for each metric that is 0 and 1 within some value; None without one.
+    """
+    names = np.array(traces.level_names(column), object)
+    levels = sorted({name for name in names if name is not None})[:MOST_LEVELS]
+    rows = []
+    for metric in metrics:
+        values = traces.values(metric)
+        decided = any({0.0, 1.0} <= set(values[names == level]) for level in levels)
+        if decided and (top := traces.top(metric)) is not None:
+            rows.append((metric, top))
+    rows = rows[:MOST_ROWS]
+    if not rows:
+        return None
+    figure, axes = panels(len(rows) * len(levels), columns=len(levels))
+    for place, one in enumerate(axes):
+        row, level = divmod(place, len(levels))
+        metric, top = rows[row]
+        activations = traces.activations(top)
+        assert activations is not None
+        draw_density(one, traces.by_metric(metric, activations, names == levels[level]))
+        one.set_title(f"{shortened(metric)} in {shortened(levels[level], 20)}\n{neuron_text(top)}")
+    return figure
+
+
+def _with_r(row: dict[str, Any]) -> str:
+    return f"{neuron_text(row)}, r = {row['r']:+.2f}"

@@ -1,0 +1,77 @@
+"""How all figures of a run look, and how they are kept."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from skilljobs.store.files import Folder
+from skilljobs.store.run import FIGURES
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Told apart by the colour-blind (Okabe & Ito 2008)."""
+TOP, NULL = "#C00000", "#222222"
+"""Of the top-10 threshold, red as in the paper's figure 4, and of the null's."""
+BELOW_LEGEND = 0.8
+LINES = ("-", "--", "-.", ":")
+STYLE: dict[Any, Any] = {
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "legend.fontsize": 6.5, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
+    "svg.hashsalt": "skilljobs", "svg.fonttype": "none", "font.family": "sans-serif", "figure.dpi": 130,
+}  # fmt: skip
+PANEL = (3.0, 2.3)
+"""Inches of a panel."""
+
+
+def styled() -> AbstractContextManager[None]:
+    """Inside, figures look as all do."""
+    return mpl.rc_context(STYLE)
+
+
+def panels(count: int, columns: int = 4, size: tuple[float, float] = PANEL) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of `columns`."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return figure, axes[:count]
+
+
+def shortened(text: str, width: int = 34) -> str:
+    """A name that fits a panel's title or a legend. A dollar sign is one, not the beginning of mathematics."""
+    return textwrap.shorten(text, width, placeholder=" ...").replace("$", r"\$")
+
+
+def draw_thresholds(axes: Axes, marks: Sequence[tuple[float, str, str, str]]) -> None:
+    """Vertical lines at plus and minus each |r|: value, colour, line style, label."""
+    for value, colour, line, label in marks:
+        axes.axvline(value, ymax=BELOW_LEGEND, color=colour, linestyle=line, linewidth=1.2, label=label)
+        axes.axvline(-value, ymax=BELOW_LEGEND, color=colour, linestyle=line, linewidth=1.2)
+
+
+def keep(figure: Figure, folder: Folder, name: str) -> str:
+    """Write the figure as PNG and SVG; returns its name."""
+    for kind in ("png", "svg"):
+        data = io.BytesIO()
+        figure.savefig(data, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        figure.set_layout_engine("none")  # laid out once for both
+        folder.write(f"{FIGURES}/{name}.{kind}", data.getvalue())
+    return name
+
+
+def legend_above(axes: Axes, lines: int) -> None:
+    """A legend in the upper corner, with room made for it above what is drawn."""
+    low, high = axes.get_ylim()
+    share = 0.1 * lines
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low, low * (high / low) ** (1 / (1 - share)))
+    else:
+        axes.set_ylim(low, low + (high - low) / (1 - share))
+    axes.legend(loc="upper left", handlelength=1.6, borderaxespad=0.1)

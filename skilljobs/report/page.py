@@ -1,0 +1,107 @@
+"""The report of a run: one HTML page that needs nothing else, to be sent to a colleague."""
+
+import base64
+from importlib.resources import files
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, StrictUndefined
+
+from skilljobs.analysis.card import Cards, NeuronCard
+from skilljobs.analysis.comparing import agreement
+from skilljobs.analysis.distributions import neuron_text
+from skilljobs.analysis.overlap import beside_the_others
+from skilljobs.analysis.ranking import check_reduced, top
+from skilljobs.analysis.summary import accuracy_by_group, metric_table
+from skilljobs.report.figures import Drawn, draw_figures, families, usual_metrics
+from skilljobs.report.sketch import density_sketch
+from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import ALL, WITHIN
+from skilljobs.store.reader import RunReader
+from skilljobs.store.run import FIGURES, REPORT_NAME
+
+SHOWN = 5
+"""Neurons of a metric and population in the page's tables; those over `all` have a card."""
+AGREEMENT_TOP = 100
+LONGEST_TEXT = 600
+
+
+def write_report(run: RunReader) -> str:
+    """Draw the figures of a run and write `report.html`. Returns where it is.
+
+    Raises:
+        InputError: the run has no correlations yet.
+    """
+    check_reduced(run)
+    page = _page(run, draw_figures(run))
+    run.folder.write(REPORT_NAME, page.encode())
+    return f"{run.uri}/{REPORT_NAME}"
+
+
+def _page(run: RunReader, figures: list[Drawn]) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "r": lambda value: "-" if value is None else f"{value:+.3f}",
+        "small": lambda value: "-" if value is None else f"{value:.1e}",
+        "number": lambda value: "-" if value is None else f"{value:.3g}",
+        "share": lambda value: "-" if value is None else f"{value:.3f}",
+        "cut": lambda text: text if len(text) <= LONGEST_TEXT else f"... {text[-LONGEST_TEXT:]}",
+    }
+    template = environment.from_string(files("skilljobs.report").joinpath("page.html").read_text(encoding="utf-8"))
+    return template.render(**_content(run), figures=[_figure(run, figure) for figure in figures])
+
+
+def _content(run: RunReader) -> dict[str, Any]:
+    record, metrics = run.record, usual_metrics(run)
+    populations = [name for name in run.layout().reported_populations if name == ALL or name.startswith(WITHIN)]
+    prompts = run.prompts()
+    skills = _skills(metrics)
+    stages = [stage for each in (*prompts, run) for stage in each.record["stages"].items()]
+    cards = [(card, neuron_text(vars(card)), _sketches(card)) for card in _cards(run, metrics)]
+    return {
+        "record": record,
+        "name": record["run_id"],
+        "command": JobSpec.from_json(record["spec"]).command,
+        "tested": sum(record["shards"]),
+        "neurons": sum(record["model"]["neurons_per_layer"]),
+        "layers": len(record["model"]["neurons_per_layer"]),
+        "prompts": [prompt.record for prompt in prompts],
+        "groups": accuracy_by_group(run).rows(named=True),
+        "metrics": metric_table(run).rows(named=True),
+        "tops": [
+            (metric, [(population, _top(run, metric, population)) for population in populations]) for metric in metrics
+        ],
+        "others": [(name, beside_the_others(run, levels).rows(named=True)) for name, levels in skills.items()],
+        "agreement": agreement(run, metrics[0], ALL, AGREEMENT_TOP).rows(named=True) if len(prompts) > 1 else [],
+        "agreed": metrics[0],
+        "cards": cards,
+        "carded": {title for _, title, _ in cards},
+        "numerics": record["numerics"] or {},
+        "seconds": [(name, stage["seconds"]) for name, stage in stages],
+    }
+
+
+def _top(run: RunReader, metric: str, population: str) -> list[dict[str, Any]]:
+    return [{"name": neuron_text(row), **row} for row in top(run, metric, population, SHOWN).iter_rows(named=True)]
+
+
+def _skills(metrics: list[str]) -> dict[str, list[str]]:
+    """The families of metrics that can be held fixed beside each other; one-hot levels of a category cannot all be."""
+    return {name: levels for name, levels in families(metrics).items() if name == "asked"}
+
+
+def _cards(run: RunReader, metrics: list[str]) -> list[NeuronCard]:
+    strongest = run.strongest().filter(pl.col("population") == ALL, pl.col("metric").is_in(metrics)).collect()
+    shown = pl.concat([strongest.filter(pl.col("metric") == metric).head(SHOWN) for metric in metrics])
+    places = sorted(set(shown.select("layer", "neuron", "token").rows()), key=lambda place: (*place[:2], place[2] or 0))
+    cards = Cards(run, {place[:2] for place in places})
+    return [cards.card(*place) for place in places]
+
+
+def _sketches(card: NeuronCard) -> list[tuple[str, str]]:
+    return [(name, density_sketch(groups)) for name, groups in card.groups.items()]
+
+
+def _figure(run: RunReader, drawn: Drawn) -> dict[str, str]:
+    data = run.folder.read(f"{FIGURES}/{drawn.name}.svg")
+    return {"caption": drawn.caption, "name": drawn.name, "data": base64.b64encode(data).decode()}

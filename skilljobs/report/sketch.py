@@ -1,0 +1,48 @@
+"""A density as a few hundred bytes of SVG inside the page: one for each neuron would be too many figures."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from skilljobs.analysis.distributions import Group, density
+from skilljobs.report.drawing import LINES, PALETTE
+
+WIDTH, HEIGHT, LEGEND = 300, 120, 13
+DASHES = dict(zip(LINES, ("", "5 3", "6 2 1 2", "1 3"), strict=True))
+MOST_GROUPS = 6
+
+
+def density_sketch(groups: Sequence[Group]) -> Markup:
+    """The density of each group, with axis ends and a legend that has n."""
+    groups = [group for group in groups if len(group.activations)][:MOST_GROUPS]
+    if not groups:
+        return Markup()
+    grid, curves = density(groups)
+    highest = max((float(curve.max()) for curve in curves if curve is not None), default=1.0)
+    low, span = float(grid[0]), float(grid[-1] - grid[0])
+    height = HEIGHT + LEGEND * len(groups)
+    parts = []
+    for place, (group, curve) in enumerate(zip(groups, curves, strict=True)):
+        style = Markup('fill="none" stroke="{}" stroke-width="1.4" stroke-dasharray="{}"').format(
+            PALETTE[place], DASHES[LINES[place % len(LINES)]]
+        )
+        if curve is None:
+            at = WIDTH * (float(group.activations.mean()) - low) / span
+            parts.append(Markup('<path d="M{:.1f} 0V{}" {}/>').format(at, HEIGHT - 16, style))
+        else:
+            points = [
+                f"{WIDTH * index / (len(grid) - 1):.1f},{(HEIGHT - 18) * (1 - value / highest) + 2:.1f}"
+                for index, value in enumerate(curve)
+            ][::2]
+            parts.append(Markup('<polyline points="{}" {}/>').format(" ".join(points), style))
+        y = HEIGHT + LEGEND * place + 9
+        parts.append(Markup('<path d="M4 {}H26" {}/>').format(y - 3, style))
+        label = Markup("{} (n={})").format(group.label, len(group.activations))
+        parts.append(Markup('<text x="32" y="{}">{}</text>').format(y, label))
+    parts.append(Markup('<path d="M0 {0}H{1}" stroke="#333"/>').format(HEIGHT - 15, WIDTH))
+    parts.append(Markup('<text x="0" y="{}">{:.3g}</text>').format(HEIGHT - 3, low))
+    parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">activation</text>').format(WIDTH / 2, HEIGHT - 3))
+    parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{:.3g}</text>').format(WIDTH, HEIGHT - 3, low + span))
+    return Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img">{}</svg>').format(
+        WIDTH, height, WIDTH, height, Markup().join(parts)
+    )

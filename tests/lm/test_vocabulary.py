@@ -1,0 +1,32 @@
+"""Tokens that a neuron writes, against the model itself with that neuron alone in the residual stream."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.source import TINY_DIRECTORY
+from skilljobs.lm.vocabulary import token_effects
+from tests.lm.test_forward import build
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "gpt-neox"])
+def test_they_are_what_an_overwhelming_activation_says(name: str) -> None:
+    model = build(name).eval()
+    lm = FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    layer, neuron = 2, 7
+    one_hot = torch.zeros(lm.neurons_per_layer[layer])
+    one_hot[neuron] = 1e5
+    projection = lm.projections[layer]
+    with torch.no_grad():
+        if getattr(projection, "bias", None) is not None:
+            projection.bias.zero_()  # type: ignore[union-attr, operator]
+        alone = (one_hot.expand(1, 2, -1),)
+        handle = projection.register_forward_pre_hook(lambda *_: alone)
+        logits = lm.body(torch.tensor([[5, 6]])).last_hidden_state[0, -1] @ lm.head.weight.T
+        handle.remove()
+    effects = token_effects(lm, [(layer, neuron), (0, 1)], k=3)
+    assert [(e.layer, e.neuron) for e in effects] == [(2, 7)] * 6 + [(0, 1)] * 6
+    vocabulary = min(len(logits), len(lm.tokenizer))
+    expected = [lm.tokenizer.decode([int(token)]) for token in logits[:vocabulary].topk(3).indices]
+    assert [e.token for e in effects[:3]] == expected

@@ -1,0 +1,183 @@
+"""What a finished run shows: traced activations, figures, cards and the page, with hostile text in the data."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+import skilljobs
+from skilljobs.analysis.card import Cards
+from skilljobs.analysis.distributions import Group, Traces, density
+from skilljobs.analysis.overlap import beside_the_others, level_metrics, overlap
+from skilljobs.analysis.summary import accuracy_by_group, metric_table
+from skilljobs.cli.main import cli
+from skilljobs.errors import InputError
+from skilljobs.report.correlations import top_threshold
+from skilljobs.reporter import SilentReporter
+from tests.tables import random_rows, write_jsonl
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
+
+HOSTILE = "<script>document.title = 'taken over'</script>"
+BAD_KIND = '<img src=x onerror="document.title = 1">'
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
+    folder = tmp_path_factory.mktemp("report")
+    rows = []
+    for row in random_rows(300):
+        kind = BAD_KIND if row["kind"] == "a" else "plain $x$"
+        rows.append(row | {"text": f"{HOSTILE} {row['text']}", "kind": kind, "<b>odd</b>": row["words"] % 2 == 0})
+    data = write_jsonl(folder / "table.jsonl", rows)
+    return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3, by="kind",
+                            null=4, out=str(folder), shard_size=30, reporter=SilentReporter())  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(run: skilljobs.Run) -> Path:
+    return Path(run.uri) / "report.html"
+
+
+def test_r_of_the_traced_activations_is_that_of_half_1(run: skilljobs.Run) -> None:
+    traces = Traces(run)
+    assert set(traces.examples["half"]) == {1}
+    for metric in ("words", "level", "kind=plain $x$", "<b>odd</b>", "confidence", "correct"):
+        values = traces.values(metric)
+        for row in run.top(metric, k=10).iter_rows(named=True):
+            activations = traces.activations(row)
+            assert activations is not None
+            there = ~np.isnan(values)
+            r = np.corrcoef(activations[there], values[there])[0, 1]
+            assert r == pytest.approx(row["r_half1"], abs=1e-5)
+
+
+def test_groups_are_the_values_of_a_metric_or_its_thirds(run: skilljobs.Run) -> None:
+    traces = Traces(run)
+    activations = np.arange(len(traces.examples), dtype=float)
+    words = traces.values("words")
+    low, middle, high = (set(group.activations) for group in traces.by_metric("words", activations))
+    assert low | middle | high == set(activations)
+    assert max(words[[int(i) for i in low]]) < min(words[[int(i) for i in middle]]) < min(words[[int(i) for i in high]])
+    no, yes = traces.by_metric("<b>odd</b>", activations)
+    assert (no.label, yes.label) == ("no", "yes")
+    assert len(yes.activations) == traces.examples["<b>odd</b>"].sum()
+    assert [group.label for group in traces.by_column("kind", activations)] == [BAD_KIND, "plain $x$"]
+
+
+def test_a_density_integrates_to_one_and_a_constant_has_none() -> None:
+    rng = np.random.default_rng(0)
+    grid, (wide, constant) = density([Group("a", rng.normal(size=500)), Group("b", np.zeros(9))])
+    assert constant is None
+    assert wide is not None
+    assert np.trapezoid(wide, grid) == pytest.approx(1, abs=0.03)
+
+
+def test_the_tables_of_the_page(run: skilljobs.Run) -> None:
+    scores = run.scores().join(run.examples(), on="example_id").collect()
+    by_group = accuracy_by_group(run)
+    assert by_group["population"].to_list() == ["all", f"kind={BAD_KIND}", "kind=plain $x$"]
+    assert by_group["accuracy"][0] == pytest.approx(scores["correct"].mean())
+    assert by_group["confidence"][2] == pytest.approx(scores.filter(kind="plain $x$")["confidence"].mean())
+    of_words = run.correlations().filter(metric="words", population="all").collect()
+    (row,) = metric_table(run, ["words"]).rows(named=True)
+    strength = of_words["r"].abs().sort(descending=True)
+    assert row["top10"] == strength[9] == top_threshold(run, "words")
+    assert row["above_null"] == (strength > row["null"]).sum()
+    first = of_words.sort(pl.col("r_half0").abs(), descending=True).head(10)
+    assert row["on_half1"] == pytest.approx((first["r_half1"] * first["r_half0"].sign()).mean())
+
+
+def test_overlap_and_r_beside_the_others(run: skilljobs.Run) -> None:
+    matrix = overlap(run, ["words", "level", "confidence"], k=10)
+    counts = matrix.drop("metric").to_numpy()
+    assert (np.diag(counts) == 10).all()
+    assert (counts == counts.T).all()
+    shared = set(run.top("words", k=10).select("layer", "neuron").rows())
+    shared &= set(run.top("level", k=10).select("layer", "neuron").rows())
+    assert counts[0, 1] == len(shared)
+    beside = beside_the_others(run, ["words", "confidence"], k=3)
+    given = run.top("words", k=48, given=["confidence"])
+    for row in beside.filter(metric="words").iter_rows(named=True):
+        same = given.filter(layer=row["layer"], neuron=row["neuron"])
+        assert row["r_given_others"] == pytest.approx(same["r"].item())
+    assert beside_the_others(run, ["words", "level"], k=2)["r_given_others"].null_count() == 4
+    assert level_metrics(run, "kind") == [f"kind={BAD_KIND}", "kind=plain $x$"]
+    with pytest.raises(InputError, match=r"no metrics words=\.\.\.; it has such of kind"):
+        level_metrics(run, "words")
+
+
+def test_a_card_has_the_texts_of_the_extremes(run: skilljobs.Run) -> None:
+    (top,) = run.top("words", k=1).rows(named=True)
+    card = Cards(run, [(top["layer"], top["neuron"])]).card(top["layer"], top["neuron"])
+    activations = run.activations().filter(layer=top["layer"], neuron=top["neuron"]).collect()["activation"]
+    assert (card.highest[0].activation, card.lowest[0].activation) == (activations.max(), activations.min())
+    assert card.highest[0].text.startswith(HOSTILE)
+    assert card.correlations.filter(metric="words")["r"].item() == top["r"]
+    assert not card.correlations["metric"].str.starts_with("null").any()
+    assert len(card.promoted) == len(card.suppressed) == 20
+    assert card.promoted[0][1] > card.promoted[-1][1] > 0 > card.suppressed[-1][1] > card.suppressed[0][1]
+
+
+def test_every_figure_is_there_twice_with_labels_and_n(run: skilljobs.Run) -> None:
+    folder = Path(run.uri) / "figures"
+    names = {path.stem for path in folder.glob("*.svg")}
+    assert names == {path.stem for path in folder.glob("*.png")}
+    assert names == {"histogram", "layers", "heatmap", "density", "by-kind", "within-kind"}
+    drawn = {name: (folder / f"{name}.svg").read_text(encoding="utf-8") for name in names}
+    assert "correlation r" in drawn["histogram"]
+    assert "top 10: |r| = " in drawn["histogram"]
+    assert "null: |r| = " in drawn["histogram"]
+    examples = sum(run.record["shards"])
+    assert f"n = {examples} examples" in drawn["histogram"]
+    for name in ("density", "by-kind", "within-kind"):
+        assert "activation" in drawn[name]
+        assert re.search(r"\(n=\d+\)", drawn[name])
+
+
+def test_the_page_needs_no_network_and_escapes_what_the_data_says(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert HOSTILE not in text
+    assert BAD_KIND not in text
+    assert "<b>odd</b>" not in text
+    assert "&lt;script&gt;document.title" in text
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", text)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here")
+def test_the_page_in_a_browser(run: skilljobs.Run, page: Path, tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    command = [CHROMIUM, *quiet.split(), "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path}"]
+    dom = subprocess.run(
+        [*command, "--window-size=1250,2000", f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    ).stdout  # fmt: skip
+    assert re.search(r"<title>(.*?)</title>", dom).group(1) == run.record["run_id"]  # type: ignore[union-attr]
+    assert dom.count('class="card"') >= 10
+    assert "&lt;script&gt;document.title" in dom
+
+
+def test_the_commands(run: skilljobs.Run) -> None:
+    def said(*words: str) -> str:
+        result = CliRunner().invoke(cli, [*words], catch_exceptions=False)
+        assert result.exit_code == 0
+        return result.output
+
+    (top,) = run.top("words", k=1).rows(named=True)
+    card = said("neuron", run.uri, f"{top['layer']}/{top['neuron']}")
+    assert f"layer {top['layer']} neuron {top['neuron']}" in card
+    assert f"{top['r']:+.3f}" in card
+    assert "█" in card
+    assert "promotes" in card
+    assert said("plot", run.uri, "--metric", "words").splitlines()[-1].endswith("figures")
+    with pytest.raises(InputError, match="no neuron 9/1: the model has 2 layers of 24 neurons"):
+        said("neuron", run.uri, "9/1")
+    with pytest.raises(InputError, match="'3' is not a neuron"):
+        said("neuron", run.uri, "3")
