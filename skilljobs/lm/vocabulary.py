@@ -1,8 +1,8 @@
 """What a neuron writes, read as tokens: its column of the down projection through final norm and LM head.
 
 From weights alone, with no text (Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting
-Concepts in the Vocabulary Space", arXiv 2203.14680). What later layers make of it is not in it, nor the norm that some
-models (Gemma) have behind the down projection, nor a cap on logits.
+Concepts in the Vocabulary Space", arXiv 2203.14680), with the norm that some models (Gemma, OLMo 2) have behind the down
+projection. What later layers make of it is not in it, nor a cap on logits.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from torch import nn
 from skilljobs.lm.model import FrozenLM
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+NORM_BEHIND = "post_feedforward_layernorm"
 NEURONS_AT_ONCE = 32
 
 
@@ -36,7 +37,7 @@ def token_effects(lm: FrozenLM, neurons: Sequence[tuple[int, int]], k: int) -> l
     effects: list[TokenEffect] = []
     for start in range(0, len(neurons), NEURONS_AT_ONCE):
         here = neurons[start : start + NEURONS_AT_ONCE]
-        columns = [_written(lm.projections[layer], neuron) for layer, neuron in here]
+        columns = [_written(lm, layer, neuron) for layer, neuron in here]
         written = torch.stack([column.to(lm.head.weight.device) for column in columns])
         direction = norm(written) - norm(torch.zeros_like(written))
         logits = head.logits(direction)[:, :vocabulary]
@@ -48,10 +49,15 @@ def token_effects(lm: FrozenLM, neurons: Sequence[tuple[int, int]], k: int) -> l
     return effects
 
 
-def _written(projection: nn.Module, neuron: int) -> torch.Tensor:
-    """The vector that a unit of activation adds to the residual stream: d_model."""
+def _written(lm: FrozenLM, layer: int, neuron: int) -> torch.Tensor:
+    """The direction in which a positive activation moves the residual stream: d_model."""
+    projection = lm.projections[layer]
     weight: torch.Tensor = projection.weight  # type: ignore[assignment]
-    return weight[:, neuron] if isinstance(projection, nn.Linear) else weight[neuron]
+    column = weight[:, neuron] if isinstance(projection, nn.Linear) else weight[neuron]
+    name = next(name for name, module in lm.model.named_modules() if module is projection)
+    block = lm.model.get_submodule(name.rsplit(".", 2)[0])
+    behind = getattr(block, NORM_BEHIND, None)
+    return behind(column) if isinstance(behind, nn.Module) else column
 
 
 def _final_norm(lm: FrozenLM) -> nn.Module:
