@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def submit(
         InputError: bad usage or input; nothing was started.
         JobFailed: the job could not be finished; what was committed is kept, and the same call resumes.
     """
-    from skilljobs.engine.plan import plan_job
+    from skilljobs.engine.plan import plan_job, with_model
     from skilljobs.engine.record import default_run_id, open_record
 
     reporter = reporter or LineReporter()
@@ -52,18 +53,33 @@ def submit(
             spec[field] = (spec[field],)
         elif spec.get(field) is not None:
             spec[field] = tuple(spec[field])
-    plan = plan_job(absolute_paths(JobSpec(**spec)))
-    run_id = run_id or default_run_id(plan)
+    job, _, _ = with_model(absolute_paths(JobSpec(**spec)))
+    run_id = run_id or default_run_id(job)
     uri = f"{out.rstrip('/')}/{run_id}"
-    files = open_record(uri, run_id, plan)
-    if files.exists and files.complete:
-        reporter.note(f"{files.uri} is complete already")
-    else:
-        if plan.spec.prompts > 1:
-            from skilljobs.engine.prompts import run_prompts as run_job
+    with ExitStack() as stack:
+        texts: list[dict[str, Any]] | None = None
+        seconds: dict[str, float] = {}
+        if job.generate or job.grader is not None:
+            from skilljobs.engine.session import ray_session
+            from skilljobs.engine.writing import TextWriter, Workplace
+
+            writer = TextWriter(job, uri)
+            if not writer.done:
+                cluster = stack.enter_context(ray_session(debug))
+                seconds = writer.write(Workplace(cluster, replicas, gpus_per_replica), reporter)
+            texts = writer.finished_rows()
+        plan = plan_job(job, texts)
+        files = open_record(uri, run_id, plan)
+        for name in seconds:
+            files.finish_stage(name, seconds[name])
+        if files.exists and files.complete:
+            reporter.note(f"{files.uri} is complete already")
         else:
-            from skilljobs.engine.pipeline import run_job
-        run_job(plan, files, reporter, replicas, gpus_per_replica, debug)
+            if plan.spec.prompts > 1:
+                from skilljobs.engine.prompts import run_prompts as run_job
+            else:
+                from skilljobs.engine.pipeline import run_job
+            run_job(plan, files, reporter, replicas, gpus_per_replica, debug)
     if report and not files.stage_done("report"):
         from skilljobs.engine.stages import stage
         from skilljobs.report.page import write_report

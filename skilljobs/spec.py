@@ -38,6 +38,10 @@ class JobSpec:
     """What stands for entailment and non-entailment, two words; None: these."""
     view: str | None = None
     """Of Skill-Mix: `asked` or `shown`; None: `asked`."""
+    generate: bool = False
+    """Whether the model itself writes the texts of Skill-Mix."""
+    grader: str | None = None
+    """What grades texts that have no grades: a model, or MODULE:FUNCTION."""
     text_column: str | None = None
     """The columns of a table: None, those of the same name without `_column`."""
     choices_column: str | None = None

@@ -59,6 +59,8 @@ from skilljobs.spec import JobSpec
 @click.option("--template", metavar="TEXT", help="The text, with {columns} to fill in; the prompt stands behind it.")
 @click.option("--label-words", nargs=2, metavar="ENTAILMENT NON-ENTAILMENT", help="Answers of `hans`.")
 @click.option("--view", type=click.Choice(["asked", "shown"]), help="Of `skillmix`.  [default: asked]")
+@click.option("--generate", is_flag=True, help="The model itself writes the texts of `skillmix`.")
+@click.option("--grader", metavar="MODEL-or-MODULE:FUNCTION", help="Grades texts that have no grades.")
 @click.option("--text-column", metavar="COLUMN", help="Of a table of your own; likewise the others.  [default: text]")
 @click.option("--choices-column", metavar="COLUMN")
 @click.option("--answer-column", metavar="COLUMN")

@@ -12,6 +12,7 @@ from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.session import Replicas
 from skilljobs.store.shards import Receipt
 from skilljobs.store.traces import TracedNeuron
+from skilljobs.tasks.base import Example
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)
@@ -38,6 +39,12 @@ class ScorerActor:
 
     def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> tuple[int, NDArray[np.float64]]:
         return shard, self._scorer.trace(shard, neurons)
+
+    def write(self, part: int, requests: Sequence[str], seed: int) -> tuple[int, list[str]]:
+        return part, self._scorer.write(requests, seed)
+
+    def judge(self, part: int, questions: Sequence[Example]) -> tuple[int, list[float]]:
+        return part, self._scorer.judge(questions)
 
     def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         return self._scorer.vocabulary(neurons)

@@ -1,6 +1,8 @@
 """What a spec says about the data, as the task gets it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.lm.prompt_placement import split_template
@@ -8,14 +10,14 @@ from skilljobs.spec import JobSpec, option_of
 from skilljobs.tasks.base import Task, TaskOptions
 from skilljobs.tasks.files import is_on_hub
 
-TASK_FIELDS = ("train_data", "hide_choices", "template", "unit", "label_words", "view")
+TASK_FIELDS = ("train_data", "hide_choices", "template", "unit", "label_words", "view", "generate", "grader")
 """Options about a task's data, which a task heeds or not."""
 COLUMNS = {name: name for name in ("text", "choices", "answer", "target", "split")} | {"id": "example_id"}
 """Options `--NAME-column` of a table, and the column of an example that each one names."""
 
 
-def task_options(spec: JobSpec, task: type[Task]) -> TaskOptions:
-    """What `spec` says about the task's data.
+def task_options(spec: JobSpec, task: type[Task], texts: Sequence[Mapping[str, Any]] | None = None) -> TaskOptions:
+    """What `spec` says about the task's data. `texts`: what was written for it.
 
     Raises:
         InputError: it says something that the task does not heed, or names a file that is not there.
@@ -35,6 +37,7 @@ def task_options(spec: JobSpec, task: type[Task]) -> TaskOptions:
         unit_column=spec.unit,
         label_words=spec.label_words,
         view=spec.view,
+        texts=texts,
         columns={
             COLUMNS[column]: name for column in COLUMNS if (name := getattr(spec, f"{column}_column")) is not None
         },

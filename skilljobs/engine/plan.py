@@ -1,9 +1,10 @@
 """What a job will do, worked out from its spec and data before anything heavy starts. Imports neither Ray nor torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,20 +83,15 @@ class JobPlan:
         return stable_digest(sizes, *parts, size=16).hex()
 
 
-def plan_job(spec: JobSpec) -> JobPlan:
-    """Read and check everything that `spec` names.
+def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) -> JobPlan:
+    """Read and check everything that `spec` names. `texts`: rows that were written and graded for it.
 
     Raises:
         InputError: something that it names does not exist, or does not fit the rest.
     """
-    task_class = find_task(spec.task)
-    model = spec.model or task_class.default_model
-    if model is None:
-        raise InputError(f"the task {task_class.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
-    spec = replace(spec, model=model)
-    source = find_model(model)
+    spec, task_class, source = with_model(spec)
     prompt_length = check_prompt_source(spec, source)
-    task = task_class(task_options(spec, task_class))
+    task = task_class(task_options(spec, task_class, texts))
     options = task.options
     examples, bad_rows = read_examples(task, spec.max_bad_rows)
     check_columns(examples)
@@ -143,6 +139,19 @@ def plan_job(spec: JobSpec) -> JobPlan:
         if without:
             raise InputError(f"--tune-loss choices needs choices, and the example {without[0].example_id!r} has none")
     return plan
+
+
+def with_model(spec: JobSpec) -> tuple[JobSpec, type[Task], ModelSource]:
+    """The spec with its model named, the task, and where the model is.
+
+    Raises:
+        InputError: there is no such task or model, or no model is named and the task has none by default.
+    """
+    task = find_task(spec.task)
+    model = spec.model or task.default_model
+    if model is None:
+        raise InputError(f"the task {task.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
+    return replace(spec, model=model), task, find_model(model)
 
 
 def external_values(metrics: Sequence[ExternalMetric], examples: Sequence[Example]) -> dict[str, NDArray[np.float64]]:

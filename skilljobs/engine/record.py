@@ -10,16 +10,17 @@ import pyarrow as pa
 from skilljobs.engine.numerics import Numerics
 from skilljobs.engine.plan import JobPlan
 from skilljobs.errors import InputError
+from skilljobs.spec import JobSpec
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.run import TUNING_EXAMPLES_NAME, RunFiles, fingerprint_digest, refuse_changes
 from skilljobs.store.schema import FORMAT_VERSION
 from skilljobs.store.shards import examples_name
+from skilljobs.tasks.registry import find_task
 
 
-def default_run_id(plan: JobPlan) -> str:
-    """Task, model, and a short hash of the spec: the same spec finds its run again."""
-    model = Path(plan.source.name).name
-    return f"{plan.task.name}-{model}-{plan.spec.digest}"
+def default_run_id(spec: JobSpec) -> str:
+    """Task, model, and a short hash of the spec, whose model is named: the same spec finds its run again."""
+    return f"{find_task(spec.task).name}-{Path(spec.model or '').name}-{spec.digest}"
 
 
 def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:

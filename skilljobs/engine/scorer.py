@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 
 from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
-from skilljobs.lm.batch import tokenize
+from skilljobs.lm.batch import plan_batches, tokenize
+from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.prompt import read_prompt_bytes
+from skilljobs.lm.prompt import no_prompt, read_prompt_bytes
+from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.vocabulary import token_effects
+from skilljobs.lm.write import write_texts
 from skilljobs.stats.sums import SumsAccumulator
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
@@ -41,6 +44,7 @@ from skilljobs.store.shards import (
     sums_name,
 )
 from skilljobs.store.traces import TracedNeuron
+from skilljobs.tasks.base import Example
 
 EFFECTS_SHOWN = 20
 """Tokens that a neuron promotes, and as many that it suppresses."""
@@ -136,6 +140,26 @@ class Scorer:
     def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         """The tokens that each (layer, neuron) promotes and suppresses most: rows of `vocabulary.parquet`."""
         return [asdict(effect) for effect in token_effects(self.lm, neurons, EFFECTS_SHOWN)]
+
+    def write(self, requests: Sequence[str], seed: int) -> list[str]:
+        """A text for each request, written by the model."""
+        with self._computing:
+            return write_texts(self.lm, requests, seed)
+
+    def judge(self, questions: Sequence[Example]) -> list[float]:
+        """Of each multiple-choice question the probability of its first choice, with no soft prompt."""
+        tokenized = tokenize(self.lm.tokenizer, questions, self.job.answer_end)
+        prompt = no_prompt(self.lm.width).vectors.to(self.lm.device, self.lm.dtype)
+        found = [0.0] * len(questions)
+        with self._computing:
+            for batch in plan_batches(tokenized, 0, self.job.numerics.batch_tokens):
+                members = [tokenized[index] for index in batch]
+                for index, score in zip(
+                    batch, answer_scores(score_batch(self.lm, prompt, members, None), members), strict=True
+                ):
+                    assert score.choice_probabilities is not None
+                    found[index] = score.choice_probabilities[0]
+        return found
 
     @property
     def collector(self) -> Collector:

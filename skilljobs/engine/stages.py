@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from skilljobs.engine.session import Cluster, ray_session
 from skilljobs.reporter import Reporter
@@ -22,15 +23,28 @@ def connected(run: RunFiles, reporter: Reporter, debug: bool) -> Iterator[Cluste
 @contextmanager
 def stage(run: RunFiles, reporter: Reporter, name: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
     """Time a stage, show it and record it as done. The body calls what it gets with a summary."""
-    summary = ""
+    with timed(reporter, name, total) as timing:
+        yield timing.done
+    run.finish_stage(name, timing.seconds)
 
-    def done(text: str) -> None:
-        nonlocal summary
-        summary = text
 
+@dataclass
+class Timing:
+    """What is known of a stage at its end."""
+
+    seconds: float = 0.0
+    summary: str = ""
+
+    def done(self, summary: str) -> None:
+        self.summary = summary
+
+
+@contextmanager
+def timed(reporter: Reporter, name: str, total: int | None = None) -> Iterator[Timing]:
+    """Time a stage and show it."""
+    timing = Timing()
     reporter.begin(name, total)
     begun = time.monotonic()
-    yield done
-    seconds = time.monotonic() - begun
-    run.finish_stage(name, seconds)
-    reporter.end(summary, seconds)
+    yield timing
+    timing.seconds = time.monotonic() - begun
+    reporter.end(timing.summary, timing.seconds)

@@ -1,8 +1,8 @@
 """What a neuron writes, read as tokens: its column of the down projection through final norm and LM head.
 
 From weights alone, with no text (Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting
-Concepts in the Vocabulary Space", arXiv 2203.14680), with the norm that some models (Gemma, OLMo 2) have behind the down
-projection. What later layers make of it is not in it, nor a cap on logits.
+Concepts in the Vocabulary Space", arXiv 2203.14680), with the norm that some models (Gemma, OLMo 2) have behind the
+down projection. What later layers make of it is not in it, nor a cap on logits.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ Knows nothing of models, files of a run, or Ray.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -104,6 +104,8 @@ class TaskOptions:
     unit_column: str | None = None
     label_words: tuple[str, ...] | None = None
     view: str | None = None
+    texts: Sequence[Mapping[str, Any]] | None = None
+    """Rows that were written and graded for this job, in place of those of the task."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """The column of a table that holds `text`, `choices`, `answer`, `target`, `example_id` or `split`."""
 

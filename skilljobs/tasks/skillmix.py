@@ -26,7 +26,7 @@ class SkillMix(Task):
 
     name = "skillmix"
     choice_probabilities = {"p_yes": 0}  # noqa: RUF012  it is not changed
-    takes = frozenset({"view"})
+    takes = frozenset({"view", "generate", "grader"})
 
     def __init__(self, options: TaskOptions | None = None) -> None:
         super().__init__(options)
@@ -41,7 +41,7 @@ class SkillMix(Task):
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         for text in self.texts():
-            if not text.get("text"):
+            if text.get("text") is None:
                 raise InputError(
                     "the task skillmix has requests but no texts: let the model write them (--generate), or read texts"
                     " that are written (--data FILE)"
@@ -57,11 +57,15 @@ class SkillMix(Task):
     def texts(self) -> Iterable[Mapping[str, Any]]:
         """The requests, with their texts and grades as far as there are any."""
         data = self.options.data
+        if self.options.texts is not None:
+            return self.options.texts
         if data is None or data.name == SKILLS_FILE:
             return draw_requests(list(self.skills), topics_beside(data), self.options.seed)
         return read_table(data)
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
+        if not row["text"].strip():
+            raise ValueError("its text is empty")
         unit = f"{row['topic']}: {' + '.join(sorted(row['skills']))}"
         example_id = str(row.get("id", number))
         split = str(row.get("split") or split_of(unit))

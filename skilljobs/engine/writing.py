@@ -1,0 +1,194 @@
+"""Texts that are written and graded before a job can be planned: in parts, each kept as soon as it is there."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skilljobs.engine.actor import start_scorer
+from skilljobs.engine.data_options import task_options
+from skilljobs.engine.grading import Grade, find_grade_function, length_point, points_of, questions_about
+from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.numerics import resolve_numerics
+from skilljobs.engine.plan import with_model
+from skilljobs.engine.pool import ScorerPool
+from skilljobs.engine.session import Cluster, lay_out
+from skilljobs.engine.stages import timed
+from skilljobs.errors import InputError
+from skilljobs.hashing import stable_digest, stable_hash
+from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.reporter import Reporter
+from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import Layout
+from skilljobs.store.files import Folder
+from skilljobs.tasks.skillmix import SkillMix
+
+Row = dict[str, Any]
+
+TEXTS_NAME = "texts.jsonl"
+"""All texts with their grades: `--data` of other runs, so that nothing is written or paid for twice."""
+ABOUT_NAME = "texts/about"
+"""A digest of what the texts were asked of, so that a run is not resumed with other requests."""
+WRITTEN_TOGETHER, GRADED_TOGETHER = 32, 8
+"""Texts of a part."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where scorers are started, and how many."""
+
+    cluster: Cluster
+    replicas: int | None
+    gpus_per_replica: int | None
+
+
+class TextWriter:
+    """The texts of one run. Everything that can be refused is refused when it is made.
+
+    Raises:
+        InputError: the task has no texts to write; the model, the grader or the requests cannot be had; or the run
+            holds texts of other requests.
+    """
+
+    def __init__(self, spec: JobSpec, uri: str) -> None:
+        self.spec, task_class, self.source = with_model(spec)
+        task = task_class(task_options(self.spec, task_class))
+        if not isinstance(task, SkillMix):
+            raise InputError(f"--generate and --grader are not for the task {task.name}")
+        self.task, self.folder = task, Folder(uri)
+        self.rows: list[Row] = [{"id": f"{number:05d}", **row} for number, row in enumerate(task.texts())]
+        self.grade: Grade | None = None
+        self.judge: ModelSource | None = None
+        if spec.grader is not None:
+            self.grade = find_grade_function(spec.grader)
+            self.judge = None if self.grade else find_model(spec.grader)
+        if not spec.generate and any(row.get("text") is None for row in self.rows):
+            raise InputError("--grader needs texts: let the model write them (--generate), or read them (--data FILE)")
+        self._check_same()
+
+    @property
+    def done(self) -> bool:
+        return self.folder.exists(TEXTS_NAME)
+
+    def finished_rows(self) -> list[Row]:
+        """All rows that got a text, with their grades where there is a grader."""
+        return _rows(self.folder.read(TEXTS_NAME))
+
+    def write(self, place: Workplace, reporter: Reporter) -> dict[str, float]:
+        """Write and grade what is not yet. Returns the seconds that either took.
+
+        Raises:
+            JobFailed: a text could not be written or graded; what was is kept.
+        """
+        self.folder.write(ABOUT_NAME, self._about)
+        seconds: dict[str, float] = {}
+        if self.spec.generate:
+            with timed(reporter, "write", len(self.rows)) as timing:
+                self._write_all(place, reporter)
+                empty = sum(not row["text"] for row in self.rows)
+                left_out = f", {empty} left out: the model wrote nothing" if empty else ""
+                timing.done(f"{len(self.rows) - empty} texts by {self.source.name}{left_out}")
+            seconds["write"] = timing.seconds
+            self.rows = [row for row in self.rows if row["text"]]
+        if self.spec.grader is not None:
+            with timed(reporter, "grade", len(self.rows)) as timing:
+                self._grade_all(place, reporter)
+                timing.done(f"{len(self.rows)} texts by {self.spec.grader}")
+            seconds["grade"] = timing.seconds
+        self.folder.write(TEXTS_NAME, _lines(self.rows))
+        return seconds
+
+    def _check_same(self) -> None:
+        digest = self.source.digest if self.spec.generate else ""
+        self._about = stable_digest(json.dumps(self.rows), self.spec.seed, digest, self.spec.grader).hex().encode()
+        if self.folder.exists(ABOUT_NAME) and self.folder.read(ABOUT_NAME) != self._about:
+            raise InputError(f"the run at {self.folder.uri} holds texts of other requests: use another --run-id")
+
+    def _write_all(self, place: Workplace, reporter: Reporter) -> None:
+        parts = _parts([row for row in self.rows if row.get("text") is None], WRITTEN_TOGETHER)
+        requests = [[self.task.request(row["skills"], row["topic"]) for row in part] for part in parts]
+        seeds = [stable_hash("write", self.spec.seed, part) % 2**31 for part in range(len(parts))]
+
+        def call(actor: Any, part: int) -> Any:
+            return actor.write.remote(part, requests[part], seeds[part])
+
+        for part, texts in self._on_scorers(self.source, self._missing("written", len(parts)), call, place):
+            written = zip(parts[part], texts, strict=True)
+            rows = [row | {"text": text, "writer": self.source.name} for row, text in written]
+            self.folder.write(_part_name("written", part), _lines(rows))
+            reporter.advance(self._kept("written", parts), "texts")
+        self._take("written", len(parts))
+
+    def _grade_all(self, place: Workplace, reporter: Reporter) -> None:
+        parts = _parts([row for row in self.rows if row.get("skill_points") is None], GRADED_TOGETHER)
+        for part, points in self._graded(parts, place):
+            about = {"grader": self.spec.grader}
+            rows = [
+                row | {"skill_points": of_row, "length_point": length_point(row)} | about
+                for row, of_row in zip(parts[part], points, strict=True)
+            ]
+            self.folder.write(_part_name("graded", part), _lines(rows))
+            reporter.advance(self._kept("graded", parts), "texts")
+        self._take("graded", len(parts))
+
+    def _graded(self, parts: list[list[Row]], place: Workplace) -> Iterator[tuple[int, list[list[float]]]]:
+        """Parts and the points of each of their texts, as they come."""
+        missing = self._missing("graded", len(parts))
+        if self.grade is not None:
+            for part in missing:
+                yield part, [points_of(self.grade, row, self.spec.grader or "") for row in parts[part]]
+            return
+        assert self.judge is not None
+        questions = [questions_about(self.task, part) for part in parts]
+
+        def call(actor: Any, part: int) -> Any:
+            return actor.judge.remote(part, questions[part])
+
+        for part, probabilities in self._on_scorers(self.judge, missing, call, place):
+            left = iter(probabilities)
+            yield part, [[float(next(left) > 0.5) for _ in row["skills"]] for row in parts[part]]
+
+    def _on_scorers(
+        self, source: ModelSource, items: list[int], call: Callable[[Any, int], Any], place: Workplace
+    ) -> Iterator[Any]:
+        if not items:
+            return
+        gpus = min(1, place.cluster.gpus) if place.gpus_per_replica is None else place.gpus_per_replica
+        numerics = resolve_numerics(self.spec, source, gpus)
+        layout = lay_out(place.cluster, numerics, place.replicas, len(items))
+        nothing = Reading(Layout((), (), {}), (), (), None)
+        job = ScorerJob(self.folder.uri, self.spec, source, nothing, numerics, self.task.answer_end)
+        pool = ScorerPool(lambda name: start_scorer(name, job, layout), layout.count, lambda _: None)
+        try:
+            yield from pool.map(items, call)
+        finally:
+            pool.close()
+
+    def _missing(self, kind: str, parts: int) -> list[int]:
+        return [part for part in range(parts) if not self.folder.exists(_part_name(kind, part))]
+
+    def _kept(self, kind: str, parts: list[list[Row]]) -> int:
+        missing = set(self._missing(kind, len(parts)))
+        return sum(len(rows) for part, rows in enumerate(parts) if part not in missing)
+
+    def _take(self, kind: str, parts: int) -> None:
+        """Put what was written or graded into the rows."""
+        kept = (_rows(self.folder.read(_part_name(kind, part))) for part in range(parts))
+        found = {row["id"]: row for rows in kept for row in rows}
+        self.rows = [found.get(row["id"], row) for row in self.rows]
+
+
+def _part_name(kind: str, part: int) -> str:
+    return f"texts/{kind}-{part:05d}.jsonl"
+
+
+def _parts(rows: Sequence[Row], size: int) -> list[list[Row]]:
+    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _rows(data: bytes) -> list[Row]:
+    return [json.loads(line) for line in data.decode().splitlines()]
