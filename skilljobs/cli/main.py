@@ -17,7 +17,7 @@ COMMANDS = {
     "neuron": ("skilljobs.cli.neuron", "Show all that a run knows of one neuron."),
     "plot": ("skilljobs.cli.neuron", "Draw the figures of a run."),
     "report": ("skilljobs.cli.neuron", "Write a run's report, one HTML page."),
-    "compare": ("skilljobs.cli.compare", "Compare two runs, two metrics, or the prompts of a run."),
+    "compare": ("skilljobs.cli.compare", "Compare two runs, metrics of a run, or its prompts."),
 }
 
 

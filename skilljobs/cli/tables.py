@@ -47,6 +47,30 @@ def metric_rows(rows: pl.DataFrame, title: str) -> Table:
     return table
 
 
+def overlap_table(shared: pl.DataFrame, title: str) -> Table:
+    """How many top neurons every two metrics share; the columns are numbered as the rows are."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("metric", no_wrap=True)
+    for number in range(len(shared)):
+        table.add_column(str(number), justify="right")
+    for number, row in enumerate(shared.iter_rows()):
+        table.add_row(Text(f"{number}  {row[0]}"), *map(str, row[1:]))
+    return table
+
+
+def beside_table(beside: pl.DataFrame, title: str) -> Table:
+    """The top neurons of each metric, with the r that is left when the other metrics are held fixed."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("metric", "layer", "neuron", "r", "given the others", "p"):
+        table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+    for row in beside.iter_rows(named=True):
+        place = (str(row["layer"]), str(row["neuron"]))
+        table.add_row(
+            Text(row["metric"]), *place, _r(row["r"]), _r(row["r_given_others"]), _small(row["p_given_others"])
+        )
+    return table
+
+
 def agreement_table(pairs: pl.DataFrame, title: str) -> Table:
     """How far every two soft prompts of a run agree."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)

@@ -176,6 +176,9 @@ def test_the_commands(run: skilljobs.Run) -> None:
     assert f"{top['r']:+.3f}" in card
     assert "█" in card
     assert "promotes" in card
+    matrix = said("compare", run.uri, "--metric", "kind", "-k", "10")
+    assert "neurons in the top 10 of both" in matrix
+    assert "given the others" in matrix
     assert said("plot", run.uri, "--metric", "words").splitlines()[-1].endswith("figures")
     with pytest.raises(InputError, match="no neuron 9/1: the model has 2 layers of 24 neurons"):
         said("neuron", run.uri, "9/1")
