@@ -15,8 +15,8 @@ COMMANDS = {
     "status": ("skilljobs.cli.runs", "Show how far a run is and where its time went."),
     "top": ("skilljobs.cli.top", "Show the neurons that follow a metric most closely."),
     "neuron": ("skilljobs.cli.neuron", "Show all that a run knows of one neuron."),
-    "plot": ("skilljobs.cli.neuron", "Draw the figures of a run."),
-    "report": ("skilljobs.cli.neuron", "Write a run's report, one HTML page."),
+    "plot": ("skilljobs.cli.report", "Draw the figures of a run."),
+    "report": ("skilljobs.cli.report", "Write a run's report, one HTML page."),
     "compare": ("skilljobs.cli.compare", "Compare two runs, metrics of a run, or its prompts."),
 }
 
