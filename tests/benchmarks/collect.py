@@ -93,11 +93,15 @@ def product_seconds(rows: int, shape: torch.Size) -> float:
     return min(found)
 
 
-def peak_memory_mb(name: str, model: str, data: str | None, limit: int) -> float:
-    """Peak memory of a process of its own that loads the model and collects `limit` examples in one way."""
+def peak_memory_mb(ways: Sequence[tuple[str, int]], model: str, data: str | None) -> list[float]:
+    """Peak memory of processes of their own that load the model and collect so many examples in one way each.
+
+    Of a small model two at a time.
+    """
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return float(pool.apply(_peak_memory, (name, model, data, limit, torch.get_num_threads())))
+    arguments = [(name, model, data, limit, torch.get_num_threads()) for name, limit in ways]
+    with context.Pool(2 if model == TINY else 1, maxtasksperchild=1) as pool:
+        return list(pool.starmap(_peak_memory, arguments, chunksize=1))
 
 
 def _peak_memory(name: str, model: str, data: str | None, limit: int, threads: int) -> float:
@@ -188,8 +192,9 @@ def main(model: str, data: str | None, limit: int, shard: int, memory: bool, jso
     }
     if memory:
         few = min(limit, MEMORY_EXAMPLES)
-        figures["peak_memory_mb"] = {name: peak_memory_mb(name, model, data, few) for name in rates}
-        figures["peak_memory_mb"][f"{OURS}, {4 * few} examples"] = peak_memory_mb(OURS, model, data, 4 * few)
+        ways = [*((name, few) for name in rates), (OURS, 4 * few)]
+        names = [*rates, f"{OURS}, {4 * few} examples"]
+        figures["peak_memory_mb"] = dict(zip(names, peak_memory_mb(ways, model, data), strict=True))
     click.echo(f"{len(subject.examples)} examples, {subject.plan.source.name}, {subject.collector.job.numerics.dtype}")
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
         click.echo(f"  {name:<18} {rate:8.2f} examples/s   {rates[OURS] / rate:5.1f} x")
