@@ -65,6 +65,7 @@ def submit(
 
             writer = TextWriter(job, uri)
             if not writer.done:
+                plan_job(job, writer.draft_rows())  # what is wrong with the rest shows before anything is written
                 cluster = stack.enter_context(ray_session(debug))
                 seconds = writer.write(Workplace(cluster, replicas, gpus_per_replica), reporter)
             texts = writer.finished_rows()
@@ -84,8 +85,13 @@ def submit(
         from skilljobs.engine.stages import stage
         from skilljobs.report.page import write_report
 
-        with stage(files, reporter, "report") as done:
-            done(write_report(Run(files.uri)))
+        try:
+            with stage(files, reporter, "report") as done:
+                done(write_report(Run(files.uri)))
+        except Exception as error:
+            if debug:
+                raise
+            reporter.note(f"the report could not be written ({type(error).__name__}: {error}); the job itself is done")
     return Run(files.uri)
 
 
@@ -97,7 +103,14 @@ def absolute_paths(spec: JobSpec) -> JobSpec:
             return name
         return os.path.abspath(os.path.expanduser(name))
 
-    return replace(spec, data=absolute(spec.data), model=absolute(spec.model), soft_prompt=absolute(spec.soft_prompt))
+    return replace(
+        spec,
+        data=absolute(spec.data),
+        train_data=absolute(spec.train_data),
+        model=absolute(spec.model),
+        grader=absolute(spec.grader),
+        soft_prompt=absolute(spec.soft_prompt),
+    )
 
 
 def open_run(uri: str) -> "Run":

@@ -37,6 +37,12 @@ def neuron_text(row: dict[str, Any]) -> str:
     return f"layer {row['layer']} neuron {row['neuron']}{token}"
 
 
+def level_names(column: pl.Series) -> list[str | None]:
+    """The values of a column of examples as they are named in populations; of `choices` it is how many there are."""
+    values = column.list.len() if column.name == "choices" else column
+    return [None if value is None else level_name(value) for value in values.to_list()]
+
+
 class Traces:
     """The traced examples of a run (of its first soft prompt, where there are several).
 
@@ -50,8 +56,11 @@ class Traces:
             raise InputError(f"the run at {run.uri} has no traced activations: submit it again to go on with it")
         self._activations = self.run.activations().collect()
         ids = self._activations.select(pl.col("example_id").unique(maintain_order=True))
-        scores = self.run.scores().drop("half").collect()
-        examples = self.run.examples().collect()
+        traced = ids.lazy()
+        examples, scores = (
+            frame.join(traced, on="example_id", how="semi").collect()
+            for frame in (self.run.examples(), self.run.scores().drop("half"))
+        )
         self.examples = ids.join(examples, on="example_id", how="left", maintain_order="left").join(
             scores, on="example_id", how="left", maintain_order="left"
         )
@@ -71,7 +80,7 @@ class Traces:
         if neuron.get("token") is not None:
             same &= pl.col("token") == neuron["token"]
         found = self._activations.filter(same)
-        if found.is_empty():
+        if found.is_empty() or self.examples.is_empty():
             return None
         return found["activation"].head(len(self.examples)).to_numpy()
 
@@ -110,14 +119,11 @@ class Traces:
 
     def by_column(self, column: str, activations: Array) -> list[Group]:
         """The activations by the values of a column of the examples, those without one left out."""
-        names = self.level_names(column)
+        names = level_names(self.examples[column])
         return [
             Group(level, activations[np.array([name == level for name in names])])
             for level in sorted({name for name in names if name is not None})
         ]
-
-    def level_names(self, column: str) -> Sequence[str | None]:
-        return [None if value is None else level_name(value) for value in self.examples[column].to_list()]
 
 
 def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:

@@ -1,11 +1,12 @@
 """Several metrics at once: do the skills share neurons?"""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import polars as pl
 
-from skilljobs.analysis.partial import partial_correlations
+from skilljobs.analysis.partial import several_partial_correlations
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL
@@ -48,21 +49,42 @@ def overlap(run: RunReader, metrics: Sequence[str], population: str = ALL, k: in
     return pl.DataFrame({"metric": list(metrics)} | {name: counts[:, place] for place, name in enumerate(metrics)})
 
 
+def expected_overlap(run: RunReader, metrics: Sequence[str], population: str = ALL, k: int = 100) -> float:
+    """How many of their `k` strongest neurons two of `metrics` share by chance: as if each had drawn its own."""
+    of_pair = (pl.col("metric") == metrics[0]) & (pl.col("population") == population)
+    places = run.correlations().filter(of_pair).select(pl.len()).collect().item()
+    ranked = run.strongest().filter(of_pair).head(k).select(pl.len()).collect().item()
+    return float(ranked * ranked / places)
+
+
+def levels_of_a_category(run: RunReader, metrics: Sequence[str]) -> bool:
+    """Whether `metrics` are one-hot levels of one column: held fixed together they leave nothing of each other."""
+    columns = run.examples().collect_schema().names()
+    return len({metric.partition("=")[0] for metric in metrics}) == 1 and not any(m in columns for m in metrics)
+
+
 def beside_the_others(run: RunReader, metrics: Sequence[str], population: str = ALL, k: int = 5) -> pl.DataFrame:
     """Of each metric the `k` neurons of largest |r|, with the r that is left when the other metrics are held fixed.
 
-    Columns: metric, layer, token, neuron, n, r, r_given_others, p_given_others. A metric whose values are for other
-    examples than the rest has no r given others.
+    Columns: metric, layer, token, neuron, n, r, r_given_others, p_given_others. The last two are null where the metrics
+    have values for different examples, or are the levels of one category.
     """
     check_reduced(run)
     key = ["layer", "token", "neuron"]
+    given = {metric: [name for name in metrics if name != metric] for metric in metrics}
+    partials: dict[str, pl.DataFrame] = {}
+    if not levels_of_a_category(run, metrics):
+        with suppress(InputError):
+            partials = several_partial_correlations(run, given, population)
     frames = []
     for metric in metrics:
-        top = run.strongest().filter(pl.col("population") == population, pl.col("metric") == metric).head(k).collect()
-        try:
-            others = partial_correlations(run, metric, population, [name for name in metrics if name != metric])
-            left = others.select(*key, r_given_others="r", p_given_others="p")
-        except InputError:
-            left = top.select(*key, r_given_others=pl.lit(None, pl.Float64), p_given_others=pl.lit(None, pl.Float64))
-        frames.append(top.select("metric", *key, "n", "r").join(left, on=key, how="left", nulls_equal=True))
+        of_pair = (pl.col("population") == population) & (pl.col("metric") == metric)
+        top = run.strongest().filter(of_pair).head(k).select("metric", *key, "n", "r").collect()
+        if metric in partials:
+            left = partials[metric].select(*key, r_given_others="r", p_given_others="p")
+            top = top.join(left, on=key, how="left", nulls_equal=True, maintain_order="left")
+        else:
+            nothing = pl.lit(None, pl.Float64)
+            top = top.with_columns(r_given_others=nothing, p_given_others=nothing)
+        frames.append(top)
     return pl.concat(frames)

@@ -1,9 +1,10 @@
 """Partial correlations of a run, from its sums and moments: no model, no second pass."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
@@ -27,35 +28,51 @@ def partial_correlations(run: RunReader, metric: str, population: str, given: Se
     Raises:
         InputError: a metric does not exist, or does not have values for the same examples as `metric`.
     """
+    return several_partial_correlations(run, {metric: given}, population)[metric]
+
+
+def several_partial_correlations(
+    run: RunReader, given: Mapping[str, Sequence[str]], population: str
+) -> dict[str, pl.DataFrame]:
+    """The partial correlations of several metrics, each with its own ones held fixed; the sums are read once."""
     layout = run.layout()
-    held = expand(layout, metric, given)
+    held = {metric: expand(layout, metric, names) for metric, names in given.items()}
     prompts = run.prompts()
     halves: Halves = (tuple(run.record["halves"][0]), tuple(run.record["halves"][1]))
     moments = read_moments(prompts[0].folder, sorted(halves[0] + halves[1]))
     assert moments is not None
-    _check_presence(moments, layout, metric, held, population)
+    for metric, names in held.items():
+        _check_presence(moments, layout, metric, names, population)
     tokens = len(read_layer_reference(prompts[0].folder, 0)) if run.record["spec"]["tokens"] == "each" else None
-    tables = []
+    tables: dict[str, list[pa.Table]] = {metric: [] for metric in held}
     for layer in range(len(run.record["model"]["neurons_per_layer"])):
-        of_prompts = [_layer(prompt, layer, halves, layout, metric, population, held) for prompt in prompts]
-        columns, centred = of_prompts[0]
-        if len(prompts) > 1:
-            freedom = min(centred.degrees_of_freedom for _, centred in of_prompts)
-            columns = mean_over_prompts([columns for columns, _ in of_prompts], freedom)
-        tables.append(correlation_table(columns, layer, tokens, metric, population, centred.n))
+        of_prompts = [_layer(prompt, layer, halves, layout, population, held) for prompt in prompts]
+        for metric, of_metric in tables.items():
+            columns, centred = of_prompts[0][metric]
+            if len(prompts) > 1:
+                freedom = min(found[metric][1].degrees_of_freedom for found in of_prompts)
+                columns = mean_over_prompts([found[metric][0] for found in of_prompts], freedom)
+            of_metric.append(correlation_table(columns, layer, tokens, metric, population, centred.n))
+    return {metric: _with_q(of_metric) for metric, of_metric in tables.items()}
+
+
+def _with_q(tables: Sequence[pa.Table]) -> pl.DataFrame:
     frame = pl.concat([pl.DataFrame(pl.from_arrow(table)) for table in tables])
     p = np.array(frame["p"].to_numpy(), np.float64)
     return frame.with_columns(pl.Series("q", false_discovery_rate(p)).fill_nan(None))
 
 
 def _layer(
-    run: RunReader, layer: int, halves: Halves, layout: Layout, metric: str, population: str, held: Sequence[str]
-) -> tuple[dict[str, NDArray[np.float64]], Centred]:
-    """The correlations of a layer but q, and the sums that they come from."""
+    run: RunReader, layer: int, halves: Halves, layout: Layout, population: str, held: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[dict[str, NDArray[np.float64]], Centred]]:
+    """Of each metric the correlations of a layer but q, and the sums that they come from."""
     whole, parts = read_totals(run.folder, halves, layer, layout)
-    centred = _partial(whole, metric, population, held)
-    of_halves = [_partial(half, metric, population, held) if half else None for half in parts]
-    return correlation_columns(centred, of_halves), centred
+    found = {}
+    for metric, names in held.items():
+        centred = _partial(whole, metric, population, names)
+        of_halves = [_partial(half, metric, population, names) if half else None for half in parts]
+        found[metric] = correlation_columns(centred, of_halves), centred
+    return found
 
 
 def expand(layout: Layout, metric: str, given: Sequence[str]) -> list[str]:

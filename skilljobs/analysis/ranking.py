@@ -80,6 +80,12 @@ def null_threshold(run: RunReader, metric: str) -> NullThreshold | None:
     return NullThreshold(threshold, family["n"][0], len(family), too_low=abs(own) > 1.25 * reached)
 
 
+def threshold_that_applies(run: RunReader, metric: str, n: int) -> NullThreshold | None:
+    """The null threshold, if the metric's correlations are over as many examples as the null's; else None."""
+    threshold = null_threshold(run, metric)
+    return threshold if threshold is not None and threshold.n == n else None
+
+
 def check_reduced(run: RunReader) -> None:
     if run.record["stages"].get("reduce", {}).get("state") != "done":
         raise InputError(f"the run at {run.uri} has no correlations yet: submit it again to go on with it")

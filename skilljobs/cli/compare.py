@@ -39,7 +39,7 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
     if len(runs) == 1:
         one = open_run(runs[0])
         named = {known.name for known in one.layout().metrics}
-        if len(metric) > 2 or (len(metric) == 1 and metric[0] not in named and one.record["spec"]["prompts"] == 1):
+        if len(metric) > 2 or (len(metric) == 1 and metric[0] not in named):
             _compare_metrics(one, metric, population, k, form)
             return
     if len(runs) == len(metric) == 1:
@@ -72,7 +72,13 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
 
 
 def _compare_metrics(run: "RunReader", metrics: Sequence[str], population: str, k: int, form: str) -> None:
-    from skilljobs.analysis.overlap import beside_the_others, level_metrics, overlap
+    from skilljobs.analysis.overlap import (
+        beside_the_others,
+        expected_overlap,
+        level_metrics,
+        levels_of_a_category,
+        overlap,
+    )
 
     chosen = level_metrics(run, metrics[0]) if len(metrics) == 1 else list(metrics)
     shared = overlap(run, chosen, population, k)
@@ -85,6 +91,10 @@ def _compare_metrics(run: "RunReader", metrics: Sequence[str], population: str, 
     from skilljobs.cli.tables import beside_table, overlap_table, table_console
 
     console = table_console()
-    expected = k * k / sum(run.record["model"]["neurons_per_layer"])
+    expected = expected_overlap(run, chosen, population, k)
     console.print(overlap_table(shared, f"neurons in the top {k} of both, {population} ({expected:.2g} by chance)"))
+    if beside["r_given_others"].null_count() == len(beside):
+        why = "are levels of one category" if levels_of_a_category(run, chosen) else "have values for other examples"
+        console.print(f"none has an r that is left when the others are held fixed: they {why}")
+        return
     console.print(beside_table(beside, f"the strongest neurons of each, the others held fixed, {population}"))

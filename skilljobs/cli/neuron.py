@@ -44,8 +44,11 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
 
     from skilljobs.lm.source import find_model
 
+    record = run.prompts()[0].record
     try:
-        source = find_model(run.record["spec"]["model"])
+        source = find_model(record["spec"]["model"])
+        if source.digest != record["fingerprint"]["fields"]["model_digest"]:
+            raise InputError(f"the model {source.name} is not the one that the run read")
     except InputError as error:
         click.echo(f"skilljobs: its tokens are not known: {error}", err=True)
         return card
@@ -53,6 +56,6 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     from skilljobs.lm.model import FrozenLM
     from skilljobs.lm.vocabulary import token_effects
 
-    lm = FrozenLM(load_model(source, "float32", "cpu"), load_tokenizer(source))
+    lm = FrozenLM(load_model(source, record["numerics"]["dtype"], "cpu"), load_tokenizer(source))
     effects = [(e.token, e.logit) for e in token_effects(lm, [(card.layer, card.neuron)], TOKENS_SHOWN)]
     return replace(card, promoted=effects[:TOKENS_SHOWN], suppressed=effects[TOKENS_SHOWN:])

@@ -23,7 +23,7 @@ def top(
     skilljobs top runs/RUN --metric confidence --population within:operation -k 10
     skilljobs top runs/RUN --metric confidence --given answer_length --given operation
     """
-    from skilljobs.analysis.ranking import null_threshold
+    from skilljobs.analysis.ranking import threshold_that_applies
     from skilljobs.analysis.ranking import top as top_of
     from skilljobs.api import open_run
 
@@ -44,8 +44,8 @@ def top(
             return
         held = f", given {', '.join(given)}" if given else ""
         console.print(correlation_table(rows, f"{metric}, {population}{held}", console))
-        threshold = null_threshold(opened, metric)
-        if threshold is not None and population == "all" and not given and rows["n"][0] == threshold.n:
+        threshold = threshold_that_applies(opened, metric, rows["n"][0])
+        if threshold is not None and population == "all" and not given:
             console.print(null_text(threshold))
         if opened.record["units_repeat"]:
             console.print("examples share units, so p and q are too small; the null threshold respects units")

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from skilljobs.engine.job import ScorerJob
+from skilljobs.engine.memory import in_parts
 from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.forward import ScoredBatch, score_batch
 from skilljobs.lm.model import FrozenLM
@@ -39,16 +40,13 @@ class Collector:
         self, tokenized: Sequence[TokenizedExample], batch: list[int], prefix: Prefix | None
     ) -> tuple[list[ScoredPart], bool]:
         """Score the examples of a batch, in halves where memory does not hold it whole; whether it was whole."""
-        try:
-            rows = [tokenized[index] for index in batch]
-            return [(batch, score_batch(self.lm, self.prompt, rows, self.job.spec.tokens, prefix))], True
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise
-        torch.cuda.empty_cache()
-        middle = len(batch) // 2
-        halves = (self.score(tokenized, half, prefix)[0] for half in (batch[:middle], batch[middle:]))
-        return [part for half in halves for part in half], False
+
+        def run(part: list[int]) -> ScoredBatch:
+            rows = [tokenized[index] for index in part]
+            return score_batch(self.lm, self.prompt, rows, self.job.spec.tokens, prefix)
+
+        parts = in_parts(batch, run)
+        return parts, len(parts) == 1
 
     def references(
         self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]
@@ -90,10 +88,14 @@ class Collector:
     def trace(self, tokenized: Sequence[TokenizedExample], neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
         """The activations of single neurons: examples x neurons."""
         found = np.zeros((len(tokenized), len(neurons)))
+
+        def run(part: list[int]) -> list[torch.Tensor]:
+            return read_activations(self.lm, self.prompt, [tokenized[index] for index in part], self.job.spec.tokens)
+
         for batch in self.batches(tokenized):
-            layers = read_activations(self.lm, self.prompt, [tokenized[index] for index in batch], self.job.spec.tokens)
-            for place, neuron in enumerate(neurons):
-                found[batch, place] = layers[neuron.layer][:, neuron.token or 0, neuron.neuron].cpu().numpy()
+            for part, layers in in_parts(batch, run):
+                for place, neuron in enumerate(neurons):
+                    found[part, place] = layers[neuron.layer][:, neuron.token or 0, neuron.neuron].cpu().numpy()
         return found
 
     def _scored(self, tokenized: Sequence[TokenizedExample]) -> Iterator[tuple[list[ScoredPart], bool]]:

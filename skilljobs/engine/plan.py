@@ -171,7 +171,7 @@ def choose_metrics(
     derived_names = (*MODEL_METRICS, *task.choice_probabilities)
     of_choices = OF_CHOICES_ONLY | set(task.choice_probabilities)
     for metric in external:
-        if metric.name in derived_names or metric.name.startswith(NULL):
+        if {metric.name, metric.column} & set(derived_names) or metric.name.startswith(NULL):
             raise InputError(f"the column {metric.column!r} has the name of a metric of skilljobs' own: rename it")
     open_ended = [example for example in test if example.choices is None]
     undefined = of_choices if len(open_ended) == len(test) else frozenset()

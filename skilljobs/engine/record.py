@@ -29,10 +29,7 @@ def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:
     Raises:
         InputError: the run exists and was begun with something else.
     """
-    try:
-        run = RunFiles(uri)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"--out: {uri} is not a folder that runs can be kept in: {error}") from error
+    run = open_files(uri)
     fields = planned_fields(plan)
     if run.exists:
         run.load()
@@ -62,6 +59,18 @@ def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"the run's directory {uri} cannot be written: {error}") from error
     return run
+
+
+def open_files(uri: str) -> RunFiles:
+    """The files of a run, whether there are any or not.
+
+    Raises:
+        InputError: it is not a place for files.
+    """
+    try:
+        return RunFiles(uri)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"--out: {uri} is not a folder that runs can be kept in: {error}") from error
 
 
 def planned_fields(plan: JobPlan) -> dict[str, Any]:

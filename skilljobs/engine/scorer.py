@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
+from skilljobs.engine.memory import in_parts
 from skilljobs.lm.batch import plan_batches, tokenize
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model, load_tokenizer
@@ -27,6 +28,7 @@ from skilljobs.lm.prompt import no_prompt, read_prompt_bytes
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
+from skilljobs.stats.answers import AnswerScores
 from skilljobs.stats.sums import SumsAccumulator
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
@@ -151,14 +153,17 @@ class Scorer:
         tokenized = tokenize(self.lm.tokenizer, questions, self.job.answer_end)
         prompt = no_prompt(self.lm.width).vectors.to(self.lm.device, self.lm.dtype)
         found = [0.0] * len(questions)
+
+        def run(part: list[int]) -> list[AnswerScores]:
+            members = [tokenized[index] for index in part]
+            return answer_scores(score_batch(self.lm, prompt, members, None), members)
+
         with self._computing:
             for batch in plan_batches(tokenized, 0, self.job.numerics.batch_tokens):
-                members = [tokenized[index] for index in batch]
-                for index, score in zip(
-                    batch, answer_scores(score_batch(self.lm, prompt, members, None), members), strict=True
-                ):
-                    assert score.choice_probabilities is not None
-                    found[index] = score.choice_probabilities[0]
+                for part, scores in in_parts(batch, run):
+                    for index, score in zip(part, scores, strict=True):
+                        assert score.choice_probabilities is not None
+                        found[index] = score.choice_probabilities[0]
         return found
 
     @property

@@ -12,16 +12,17 @@ from skilljobs.engine.job import Reading, ScorerJob
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import with_model
 from skilljobs.engine.pool import ScorerPool
+from skilljobs.engine.record import open_files
 from skilljobs.engine.session import Cluster, lay_out
 from skilljobs.engine.stages import timed
-from skilljobs.errors import InputError
+from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
-from skilljobs.store.files import Folder
-from skilljobs.tasks.skillmix import SkillMix
+from skilljobs.tasks.skillmix import SkillMix, check_request
+from skilljobs.tasks.skills import SKILLS_FILE, skills_table
 
 Row = dict[str, Any]
 
@@ -55,8 +56,21 @@ class TextWriter:
         task = task_class(task_options(self.spec, task_class))
         if not isinstance(task, SkillMix):
             raise InputError(f"--generate and --grader are not for the task {task.name}")
-        self.task, self.folder = task, Folder(uri)
-        self.rows: list[Row] = [{"id": f"{number:05d}", **row} for number, row in enumerate(task.texts())]
+        self.task, self.folder = task, open_files(uri).folder
+        self.rows: list[Row] = []
+        ids: set[object] = set()
+        for number, row in enumerate(task.texts(), start=1):
+            row = {**row, "id": row.get("id") or f"{number:05d}"}
+            try:
+                check_request(row)
+            except KeyError as error:
+                raise InputError(f"{spec.data}: row {number} has no column {error}") from None
+            except ValueError as error:
+                raise InputError(f"{spec.data}: row {number}: {error}") from None
+            if row["id"] in ids:
+                raise InputError(f"{spec.data}: row {number}: its id {row['id']!r} is that of an earlier row")
+            ids.add(row["id"])
+            self.rows.append(row)
         self.grade: Grade | None = None
         self.judge: ModelSource | None = None
         if spec.grader is not None:
@@ -65,6 +79,17 @@ class TextWriter:
         if not spec.generate and any(row.get("text") is None for row in self.rows):
             raise InputError("--grader needs texts: let the model write them (--generate), or read them (--data FILE)")
         self._check_same()
+
+    def draft_rows(self) -> list[Row]:
+        """The rows with something in place of the texts and grades that they lack, to plan the job with."""
+        drafts = []
+        for number, row in enumerate(self.rows):
+            draft = {**row, "text": row.get("text") or "..."}
+            if self.spec.grader is not None and row.get("skill_points") is None:
+                draft |= {"skill_points": [float((number + place) % 2) for place in range(len(row["skills"]))]}
+                draft |= {"length_point": 1.0}
+            drafts.append(draft)
+        return drafts
 
     @property
     def done(self) -> bool:
@@ -81,6 +106,15 @@ class TextWriter:
             JobFailed: a text could not be written or graded; what was is kept.
         """
         self.folder.write(ABOUT_NAME, self._about)
+        self.folder.write(SKILLS_FILE, skills_table(self.task.skills.values()).encode())
+        try:
+            return self._write_and_grade(place, reporter)
+        except JobFailed as error:
+            raise JobFailed(
+                f"{error}; what was written and graded is kept in {self.folder.uri}: the same command resumes"
+            ) from error
+
+    def _write_and_grade(self, place: Workplace, reporter: Reporter) -> dict[str, float]:
         seconds: dict[str, float] = {}
         if self.spec.generate:
             with timed(reporter, "write", len(self.rows)) as timing:
@@ -112,28 +146,35 @@ class TextWriter:
         def call(actor: Any, part: int) -> Any:
             return actor.write.remote(part, requests[part], seeds[part])
 
-        for part, texts in self._on_scorers(self.source, self._missing("written", len(parts)), call, place):
+        missing = self._missing("written", len(parts))
+        kept = sum(map(len, parts)) - sum(len(parts[part]) for part in missing)
+        for part, texts in self._on_scorers(self.source, missing, call, place):
             written = zip(parts[part], texts, strict=True)
             rows = [row | {"text": text, "writer": self.source.name} for row, text in written]
             self.folder.write(_part_name("written", part), _lines(rows))
-            reporter.advance(self._kept("written", parts), "texts")
+            kept += len(rows)
+            reporter.advance(kept, "texts")
         self._take("written", len(parts))
 
     def _grade_all(self, place: Workplace, reporter: Reporter) -> None:
         parts = _parts([row for row in self.rows if row.get("skill_points") is None], GRADED_TOGETHER)
-        for part, points in self._graded(parts, place):
+        missing = self._missing("graded", len(parts))
+        kept = sum(map(len, parts)) - sum(len(parts[part]) for part in missing)
+        for part, points in self._graded(parts, missing, place):
             about = {"grader": self.spec.grader}
             rows = [
                 row | {"skill_points": of_row, "length_point": length_point(row)} | about
                 for row, of_row in zip(parts[part], points, strict=True)
             ]
             self.folder.write(_part_name("graded", part), _lines(rows))
-            reporter.advance(self._kept("graded", parts), "texts")
+            kept += len(rows)
+            reporter.advance(kept, "texts")
         self._take("graded", len(parts))
 
-    def _graded(self, parts: list[list[Row]], place: Workplace) -> Iterator[tuple[int, list[list[float]]]]:
+    def _graded(
+        self, parts: list[list[Row]], missing: list[int], place: Workplace
+    ) -> Iterator[tuple[int, list[list[float]]]]:
         """Parts and the points of each of their texts, as they come."""
-        missing = self._missing("graded", len(parts))
         if self.grade is not None:
             for part in missing:
                 yield part, [points_of(self.grade, row, self.spec.grader or "") for row in parts[part]]
@@ -166,10 +207,6 @@ class TextWriter:
 
     def _missing(self, kind: str, parts: int) -> list[int]:
         return [part for part in range(parts) if not self.folder.exists(_part_name(kind, part))]
-
-    def _kept(self, kind: str, parts: list[list[Row]]) -> int:
-        missing = set(self._missing(kind, len(parts)))
-        return sum(len(rows) for part, rows in enumerate(parts) if part not in missing)
 
     def _take(self, kind: str, parts: int) -> None:
         """Put what was written or graded into the rows."""

@@ -2,7 +2,8 @@
 
 From weights alone, with no text (Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting
 Concepts in the Vocabulary Space", arXiv 2203.14680), with the norm that some models (Gemma, OLMo 2) have behind the
-down projection. What later layers make of it is not in it, nor a cap on logits.
+down projection. What later layers make of it is not in it, nor a bias of the head or a cap on
+logits.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def token_effects(lm: FrozenLM, neurons: Sequence[tuple[int, int]], k: int) -> l
     """For each (layer, neuron) the `k` tokens that it promotes most, then the `k` that it suppresses most."""
     norm = _final_norm(lm)
     vocabulary = min(len(lm.head.weight), len(lm.tokenizer))
-    head = replace(lm.head, softcap=None)
+    head = replace(lm.head, softcap=None, bias=None)
     effects: list[TokenEffect] = []
     for start in range(0, len(neurons), NEURONS_AT_ONCE):
         here = neurons[start : start + NEURONS_AT_ONCE]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from skilljobs.analysis.distributions import neuron_text
-from skilljobs.analysis.ranking import null_threshold
+from skilljobs.analysis.ranking import threshold_that_applies
 from skilljobs.report.drawing import NULL, PALETTE, TOP, draw_thresholds, legend_above, panels, shortened
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
@@ -46,7 +46,7 @@ def histograms(run: RunReader, metrics: Sequence[str]) -> list[Figure]:
                 one.text(0.5, 0.5, "r is undefined", transform=one.transAxes, ha="center")
                 continue
             one.hist(r, bins=BINS, color=PALETTE[5], log=True)
-            top, null = top_threshold(run, metric), null_threshold(run, metric)
+            top, null = top_threshold(run, metric), threshold_that_applies(run, metric, of_metric["n"][0])
             marks = [] if top is None else [(top, TOP, "--", f"top 10: |r| = {top:.2f}")]
             if null is not None:
                 marks.append((null.r, NULL, ":", f"null: |r| = {null.r:.2f}"))
@@ -75,7 +75,7 @@ def by_layer(run: RunReader, metrics: Sequence[str]) -> Figure:
         of_metric = found[(metric,)]
         for place, (name, _) in enumerate(QUANTILES):
             one.plot(of_metric["layer"], of_metric[name], color=PALETTE[place], marker="o", markersize=2.5, label=name)
-        null = null_threshold(run, metric)
+        null = threshold_that_applies(run, metric, of_metric["n"][0])
         if null is not None:
             one.axhline(null.r, color=NULL, linestyle=":", linewidth=1, label=f"null: {null.r:.2f}")
         one.set_title(f"{shortened(metric)}\nn = {of_metric['n'][0]:,} examples")
@@ -87,24 +87,31 @@ def by_layer(run: RunReader, metrics: Sequence[str]) -> Figure:
     return figure
 
 
-def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure:
-    """r of the strongest neurons of each metric with every metric, at most `HEAT_NEURONS` x `HEAT_METRICS`."""
+def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure | None:
+    """r of the strongest neurons of each metric with every metric, at most `HEAT_NEURONS` x `HEAT_METRICS`.
+
+    None where r is undefined for all.
+    """
     shown = list(metrics[:HEAT_METRICS])
     each = max(1, HEAT_NEURONS // len(shown))
     key = ["layer", "token", "neuron"]
-    strongest = run.strongest().filter(pl.col("population") == ALL, pl.col("metric").is_in(shown)).collect()
+    of_shown = (pl.col("population") == ALL) & pl.col("metric").is_in(shown)
+    strongest = run.strongest().filter(of_shown).collect()
     chosen = pl.concat([strongest.filter(pl.col("metric") == metric).head(each) for metric in shown])
     chosen = chosen.select(key).unique(maintain_order=True)
-    found = run.correlations().filter(pl.col("population") == ALL, pl.col("metric").is_in(shown))
-    cells = found.join(chosen.lazy(), on=key, how="semi", nulls_equal=True).select(*key, "metric", "r").collect()
-    wide = chosen.join(cells.pivot(on="metric", index=key, values="r"), on=key, how="left", nulls_equal=True)
-    values = wide.select(shown).to_numpy().astype(float)
-    figure, (axes,) = panels(1, size=(2.4 + 0.24 * len(shown), 1.8 + 0.17 * len(wide)))
-    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    if chosen.is_empty():
+        return None
+    cells = run.correlations().filter(of_shown).join(chosen.lazy(), on=key, how="semi", nulls_equal=True)
+    place = {row: index for index, row in enumerate(chosen.iter_rows())}
+    values = np.full((len(chosen), len(shown)), np.nan)
+    for *neuron, metric, r in cells.select(*key, "metric", "r").collect().iter_rows():
+        values[place[tuple(neuron)], shown.index(metric)] = np.nan if r is None else r
+    figure, (axes,) = panels(1, size=(2.4 + 0.24 * len(shown), 1.8 + 0.17 * len(chosen)))
+    largest = float(np.nanmax(np.abs(values)))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
     axes.set_xticks(range(len(shown)), [shortened(name, 30) for name in shown], rotation=90)
-    axes.set_yticks(range(len(wide)), [neuron_text(row) for row in wide.iter_rows(named=True)])
-    axes.set_title(f"r of the top neurons of each metric, n = {sum(run.record['shards']):,} examples")
+    axes.set_yticks(range(len(chosen)), [neuron_text(row) for row in chosen.iter_rows(named=True)])
+    axes.set_title(f"r of the top neurons of each metric, over up to {sum(run.record['shards']):,} examples (n)")
     axes.set_xlabel("metric")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="r", shrink=0.6)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from skilljobs.analysis.distributions import Group, Traces, density, neuron_text
+from skilljobs.analysis.distributions import Group, Traces, density, level_names, neuron_text
 from skilljobs.report.drawing import LINES, PALETTE, legend_above, panels, shortened
 
 PANELS = 12
@@ -72,7 +72,7 @@ def within_groups(traces: Traces, column: str, metrics: Sequence[str]) -> Figure
 
     A row of panels for each metric that is 0 and 1 within some value; None without one.
     """
-    names = np.array(traces.level_names(column), object)
+    names = np.array(level_names(traces.examples[column]), object)
     levels = sorted({name for name in names if name is not None})[:MOST_LEVELS]
     rows = []
     for metric in metrics:

@@ -1,7 +1,6 @@
 """How all figures of a run look, and how they are kept."""
 
 import io
-import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -46,7 +45,8 @@ def panels(count: int, columns: int = 4, size: tuple[float, float] = PANEL) -> t
 
 def shortened(text: str, width: int = 34) -> str:
     """A name that fits a panel's title or a legend. A dollar sign is one, not the beginning of mathematics."""
-    return textwrap.shorten(text, width, placeholder=" ...").replace("$", r"\$")
+    cut = text if len(text) <= width else f"{text[: width - 12]}...{text[-9:]}"
+    return cut.replace("$", r"\$")
 
 
 def draw_thresholds(axes: Axes, marks: Sequence[tuple[float, str, str, str]]) -> None:

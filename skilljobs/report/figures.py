@@ -8,17 +8,20 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from skilljobs.analysis.distributions import Traces
-from skilljobs.analysis.overlap import overlap
+from skilljobs.analysis.overlap import expected_overlap, overlap
 from skilljobs.analysis.ranking import check_pair, check_reduced
+from skilljobs.errors import InputError
 from skilljobs.report import correlations, densities
 from skilljobs.report.drawing import keep, styled
+from skilljobs.stats.layout import ALL, NULL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME, TUNING_NAME
 
 FIRST = ("confidence", "margin", "correct")
 MOST_LEVELS = 12
 """A category with more levels is left out of the figures unless its metrics are named."""
-MOST_METRICS = 24
+MOST_METRICS = 36
+OVERLAP_TOP = 100
 OVERLAP_LEVELS = 3
 """Fewest levels of a category that have a figure of their overlap."""
 
@@ -39,17 +42,20 @@ def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[Drawn]:
     """
     check_reduced(run)
     for metric in metrics:
-        check_pair(run, metric, "all")
-    chosen = list(metrics) or usual_metrics(run)
+        check_pair(run, metric, ALL)
+        if metric.startswith(NULL):
+            raise InputError(f"{metric!r} is a null metric: it has no figures of its own")
+    chosen = list(dict.fromkeys(metrics)) or usual_metrics(run)
     with styled():
         return [Drawn(keep(figure, run.folder, name), caption) for name, figure, caption in _figures(run, chosen)]
 
 
 def usual_metrics(run: RunReader) -> list[str]:
-    """The model-derived metrics, then the external ones but those of categories of many levels."""
-    layout = run.layout()
-    levels = Counter(metric.name.partition("=")[0] for metric in layout.metrics if "=" in metric.name)
-    shown = [m for m in layout.metrics if m.kind != "null" and levels[m.name.partition("=")[0]] <= MOST_LEVELS]
+    """The model-derived metrics, then the external ones but those of categories of many levels, if others are left."""
+    columns = run.examples().collect_schema().names()
+    every = [metric for metric in run.layout().metrics if metric.kind != "null"]
+    levels = Counter(m.name.partition("=")[0] for m in every if "=" in m.name and m.name not in columns)
+    shown = [m for m in every if m.name in columns or levels[m.name.partition("=")[0]] <= MOST_LEVELS] or every
     names = [m.name for m in sorted(shown, key=lambda metric: metric.kind != "model")]
     first = [name for name in FIRST if name in names]
     return (first + [name for name in names if name not in first])[:MOST_METRICS]
@@ -70,15 +76,17 @@ def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, 
     for name, figure in _paged("histogram", correlations.histograms(run, metrics)):
         yield name, figure, "r of every neuron, with the threshold of the top 10 (red) and of the null (grey)."
     yield "layers", correlations.by_layer(run, metrics), "|r| by layer."
-    yield "heatmap", correlations.heat_map(run, metrics), "r of the top neurons of each metric with every metric."
+    if (heat := correlations.heat_map(run, metrics)) is not None:
+        yield "heatmap", heat, "r of the top neurons of each metric with every metric."
     for family, levels in families(metrics).items():
-        matrix, k = overlap(run, levels, k=100), 100
-        neurons = sum(run.record["model"]["neurons_per_layer"])
-        figure = correlations.overlap_map(matrix, k, k * k / neurons)
+        matrix, chance = overlap(run, levels, k=OVERLAP_TOP), expected_overlap(run, levels, k=OVERLAP_TOP)
+        figure = correlations.overlap_map(matrix, OVERLAP_TOP, chance)
         yield f"overlap-{_safe(family)}", figure, f"Do the metrics {family}=... share their top neurons?"
     if not run.prompts()[0].folder.exists(ACTIVATIONS_NAME):
         return
     traces = Traces(run)
+    if traces.examples.is_empty():
+        return
     of = "Activations over examples of half 1" + (", of the first soft prompt" if len(run.prompts()) > 1 else "")
     for name, figure in _paged("density", densities.of_metrics(traces, metrics)):
         yield name, figure, f"{of}: of each metric its top neuron, by the values of the metric."

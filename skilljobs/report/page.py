@@ -10,15 +10,16 @@ from jinja2 import Environment, StrictUndefined
 from skilljobs.analysis.card import Cards, NeuronCard
 from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.distributions import neuron_text
-from skilljobs.analysis.overlap import beside_the_others
-from skilljobs.analysis.ranking import check_reduced, top
+from skilljobs.analysis.overlap import beside_the_others, levels_of_a_category
+from skilljobs.analysis.ranking import check_reduced, null_threshold, top
 from skilljobs.analysis.summary import accuracy_by_group, metric_table
+from skilljobs.lm.safetensors_header import read_header
 from skilljobs.report.figures import Drawn, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
-from skilljobs.store.run import FIGURES, REPORT_NAME
+from skilljobs.store.run import FIGURES, PROMPT_NAME, REPORT_NAME
 
 SHOWN = 5
 """Neurons of a metric and population in the page's tables; those over `all` have a card."""
@@ -45,6 +46,7 @@ def _page(run: RunReader, figures: list[Drawn]) -> str:
         "small": lambda value: "-" if value is None else f"{value:.1e}",
         "number": lambda value: "-" if value is None else f"{value:.3g}",
         "share": lambda value: "-" if value is None else f"{value:.3f}",
+        "visible": lambda token: repr(token)[1:-1],
         "cut": lambda text: text if len(text) <= LONGEST_TEXT else f"... {text[-LONGEST_TEXT:]}",
     }
     template = environment.from_string(files("skilljobs.report").joinpath("page.html").read_text(encoding="utf-8"))
@@ -55,8 +57,10 @@ def _content(run: RunReader) -> dict[str, Any]:
     record, metrics = run.record, usual_metrics(run)
     populations = [name for name in run.layout().reported_populations if name == ALL or name.startswith(WITHIN)]
     prompts = run.prompts()
-    skills = _skills(metrics)
-    stages = [stage for each in (*prompts, run) for stage in each.record["stages"].items()]
+    skills = {name: levels for name, levels in families(metrics).items() if not levels_of_a_category(run, levels)}
+    readers = {reader.uri: reader for reader in (*prompts, run)}.values()
+    stages = [stage for each in readers for stage in each.record["stages"].items()]
+    threshold = null_threshold(run, metrics[0])
     cards = [(card, neuron_text(vars(card)), _sketches(card)) for card in _cards(run, metrics)]
     return {
         "record": record,
@@ -65,6 +69,9 @@ def _content(run: RunReader) -> dict[str, Any]:
         "tested": sum(record["shards"]),
         "neurons": sum(record["model"]["neurons_per_layer"]),
         "layers": len(record["model"]["neurons_per_layer"]),
+        "null_level": None if threshold is None else threshold.level,
+        "positions": _prompt_length(prompts[0]),
+        "tuned": record["spec"]["soft_prompt"] is None,
         "prompts": [prompt.record for prompt in prompts],
         "groups": accuracy_by_group(run).rows(named=True),
         "metrics": metric_table(run).rows(named=True),
@@ -85,9 +92,9 @@ def _top(run: RunReader, metric: str, population: str) -> list[dict[str, Any]]:
     return [{"name": neuron_text(row), **row} for row in top(run, metric, population, SHOWN).iter_rows(named=True)]
 
 
-def _skills(metrics: list[str]) -> dict[str, list[str]]:
-    """The families of metrics that can be held fixed beside each other; one-hot levels of a category cannot all be."""
-    return {name: levels for name, levels in families(metrics).items() if name == "asked"}
+def _prompt_length(run: RunReader) -> int:
+    shapes = (entry["shape"] for entry in read_header(run.folder.read(PROMPT_NAME)).values() if "shape" in entry)
+    return int(next(shapes)[0])
 
 
 def _cards(run: RunReader, metrics: list[str]) -> list[NeuronCard]:

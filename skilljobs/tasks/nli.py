@@ -10,7 +10,7 @@ from skilljobs.tasks.files import is_on_hub, read_tab_separated, read_table
 
 LABELS = ("entailment", "non-entailment")
 """In this order everywhere: index 0 is entailment."""
-NO_GOLD_LABEL = ("-", "", "-1", None)
+NO_GOLD_LABEL = ("-", "", "-1", "None")
 """Annotators did not agree (MNLI, SNLI): such pairs are passed over, not bad."""
 
 _LABEL_OF = {
@@ -57,7 +57,7 @@ def read_pairs(path: Path) -> Iterator[Mapping[str, Any]]:
         for names in (_PREMISE, _HYPOTHESIS, _LABEL):
             if not any(name in row for name in names):
                 raise InputError(f"{path} has no column {' or '.join(names)}: it is not a file of NLI pairs")
-        if _first(row, _LABEL) not in NO_GOLD_LABEL:
+        if str(_first(row, _LABEL)) not in NO_GOLD_LABEL:
             yield row
 
 

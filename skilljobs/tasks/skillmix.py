@@ -11,7 +11,7 @@ from typing import Any
 from skilljobs.errors import InputError
 from skilljobs.tasks.base import Example, MetricValue, Task, TaskOptions, split_of
 from skilljobs.tasks.files import read_table
-from skilljobs.tasks.skills import SKILLS_FILE, Skill, draw_requests, skills_beside, topics_beside
+from skilljobs.tasks.skills import SKILLS_FILE, Skill, draw_requests, has_skills_beside, skills_beside, topics_beside
 
 REQUEST = (
     "Write a short text about {topic}, of at most {sentences}, that shows {count} skills: {names}.\n{skills}\nText:"
@@ -39,6 +39,13 @@ class SkillMix(Task):
     def skills(self) -> dict[str, Skill]:
         return skills_beside(self.options.data)
 
+    @cached_property
+    def asked_for(self) -> list[str]:
+        """The skills that a text can be asked for: those of the table, and of all rows."""
+        table = self.skills if self.options.data is None or has_skills_beside(self.options.data) else ()
+        rows = (row["skills"] for row in self.texts() if isinstance(row.get("skills"), list))
+        return list(dict.fromkeys([*table, *(str(name) for skills in rows for name in skills)]))
+
     def rows(self) -> Iterator[Mapping[str, Any]]:
         for text in self.texts():
             if text.get("text") is None:
@@ -64,6 +71,7 @@ class SkillMix(Task):
         return read_table(data)
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
+        check_request(row)
         if not row["text"].strip():
             raise ValueError("its text is empty")
         unit = f"{row['topic']}: {' + '.join(sorted(row['skills']))}"
@@ -107,8 +115,20 @@ class SkillMix(Task):
         return QUESTION.format(request=request, text=row["text"].strip(), skill=skill)
 
     def _asked(self, skills: Sequence[str]) -> dict[str, MetricValue]:
-        asked = {f"asked={name}": name in skills for name in self.skills}
-        return asked | {f"asked={name}": True for name in skills} | {"k": len(skills)}
+        return {f"asked={name}": name in skills for name in self.asked_for} | {"k": len(skills)}
+
+
+def check_request(row: Mapping[str, Any]) -> None:
+    """Refuse a row that asks for nothing.
+
+    Raises:
+        KeyError, ValueError: it has no `skills` or `topic`, or its skills are not a list of names.
+    """
+    skills = row["skills"]
+    if not isinstance(skills, list) or not skills or not all(isinstance(name, str) and name for name in skills):
+        raise ValueError(f"`skills` is {skills!r}, not a list of names")
+    if not isinstance(row["topic"], str):
+        raise ValueError(f"`topic` is {row['topic']!r}, not a text")
 
 
 def grades(row: Mapping[str, Any]) -> dict[str, MetricValue]:

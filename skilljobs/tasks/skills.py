@@ -1,9 +1,11 @@
 """Skills of language and topics to show them on, and the requests that combine them."""
 
+import csv
+import io
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,19 @@ OWN_TOPICS = (
 )  # fmt: skip
 
 
+def has_skills_beside(path: Path) -> bool:
+    return _table_beside(path).is_file()
+
+
+def _table_beside(path: Path) -> Path:
+    return path if path.name == SKILLS_FILE else path.with_name(SKILLS_FILE)
+
+
 def skills_beside(path: Path | None) -> dict[str, Skill]:
     """The skills in the table `skills.csv` beside a file, or in it, by name; without one, the project's own."""
-    file = None if path is None else path if path.name == SKILLS_FILE else path.with_name(SKILLS_FILE)
-    if file is None or not file.is_file():
+    if path is None or not has_skills_beside(path):
         return {skill.name: skill for skill in OWN_SKILLS}
+    file = _table_beside(path)
     skills = {}
     for number, row in enumerate(read_table(file), start=1):
         if not row.get("skill"):
@@ -59,6 +69,13 @@ def skills_beside(path: Path | None) -> dict[str, Skill]:
         skill = Skill(*(str(row.get(column) or "").strip() for column in ("skill", "definition", "example")))
         skills[skill.name] = skill
     return skills
+
+
+def skills_table(skills: Iterable[Skill]) -> str:
+    """The table `skills.csv` of some skills."""
+    text = io.StringIO()
+    csv.writer(text).writerows([("skill", "definition", "example"), *map(astuple, skills)])
+    return text.getvalue()
 
 
 def topics_beside(path: Path | None) -> list[str]:

@@ -86,6 +86,9 @@ def test_a_model_is_the_judge(options: dict[str, Any], tmp_path: Path, small_lla
     ({"grader": "tiny"}, "--grader needs texts"),
     ({"grader": "./nowhere", "generate": True}, "nowhere"),
     ({}, "let the model write them"),
+    ({"generate": True, "view": "shown"}, "needs grades"),
+    ({"generate": True, "metric": "tact"}, "no metric 'tact'"),
+    ({"generate": True, "out": "foo://x"}, "not a folder that runs can be kept in"),
 ])  # fmt: skip
 def test_what_cannot_work_is_refused_first(options: dict[str, Any], tmp_path: Path, changed: Any, reason: str) -> None:
     with pytest.raises(InputError, match=reason):

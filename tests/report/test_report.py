@@ -18,6 +18,7 @@ from skilljobs.analysis.summary import accuracy_by_group, metric_table
 from skilljobs.cli.main import cli
 from skilljobs.errors import InputError
 from skilljobs.report.correlations import top_threshold
+from skilljobs.report.drawing import shortened
 from skilljobs.reporter import SilentReporter
 from tests.tables import random_rows, write_jsonl
 
@@ -108,9 +109,24 @@ def test_overlap_and_r_beside_the_others(run: skilljobs.Run) -> None:
         same = given.filter(layer=row["layer"], neuron=row["neuron"])
         assert row["r_given_others"] == pytest.approx(same["r"].item())
     assert beside_the_others(run, ["words", "level"], k=2)["r_given_others"].null_count() == 4
+    assert beside_the_others(run, level_metrics(run, "kind"), k=2)["r_given_others"].null_count() == 4
     assert level_metrics(run, "kind") == [f"kind={BAD_KIND}", "kind=plain $x$"]
     with pytest.raises(InputError, match=r"no metrics words=\.\.\.; it has such of kind"):
         level_metrics(run, "words")
+
+
+def test_the_null_is_held_against_metrics_of_as_many_examples_only(run: skilljobs.Run) -> None:
+    table = {row["metric"]: row for row in metric_table(run).rows(named=True)}
+    assert run.top("level", k=1)["n"].item() < run.top("words", k=1)["n"].item()
+    assert table["level"]["null"] is table["level"]["above_null"] is None
+    assert table["words"]["null"] is not None
+
+
+def test_names_are_cut_so_that_they_can_be_told_apart() -> None:
+    assert shortened("short") == "short"
+    cut = {shortened(f"a_rather_long_name_of_a_metric_that_ends_in_{ending}", 30) for ending in ("a", "b")}
+    assert len(cut) == 2
+    assert max(map(len, cut)) <= 30
 
 
 def test_a_card_has_the_texts_of_the_extremes(run: skilljobs.Run) -> None:
@@ -178,8 +194,10 @@ def test_the_commands(run: skilljobs.Run) -> None:
     assert "promotes" in card
     matrix = said("compare", run.uri, "--metric", "kind", "-k", "10")
     assert "neurons in the top 10 of both" in matrix
-    assert "given the others" in matrix
-    assert said("plot", run.uri, "--metric", "words").splitlines()[-1].endswith("figures")
+    assert "they are levels of one category" in matrix
+    with pytest.raises(InputError, match="'null:0' is a null metric"):
+        said("plot", run.uri, "--metric", "null:0")
+    assert said("plot", run.uri, "--metric", "words", "--metric", "words").splitlines()[-1].endswith("figures")
     with pytest.raises(InputError, match="no neuron 9/1: the model has 2 layers of 24 neurons"):
         said("neuron", run.uri, "9/1")
     with pytest.raises(InputError, match="'3' is not a neuron"):

@@ -41,6 +41,13 @@ def test_asked_the_request_stands_in_front_and_the_text_is_the_target(tmp_path: 
     }  # fmt: skip
 
 
+def test_without_a_table_every_skill_of_the_rows_can_be_asked_for(tmp_path: Path) -> None:
+    first, second = read([TEXT, TEXT | {"skills": ["wit", "irony"]}], tmp_path)
+    assert [first.metrics[f"asked={name}"] for name in ("irony", "tact", "wit")] == [True, True, False]
+    assert [second.metrics[f"asked={name}"] for name in ("irony", "tact", "wit")] == [True, False, True]
+    assert "asked=metaphor" not in first.metrics
+
+
 def test_shown_there_is_an_example_for_each_skill(tmp_path: Path) -> None:
     first, second = read([TEXT], tmp_path, view="shown")
     assert first.text.endswith("Text: Lovely day.\n\nDoes the text show irony?\nAnswer:")
@@ -51,11 +58,13 @@ def test_shown_there_is_an_example_for_each_skill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("row", "view", "reason"), [
-    ({"text": ""}, "asked", "let the model write them"),
+    ({"text": None}, "asked", "let the model write them"),
+    ({"text": " "}, "asked", "its text is empty"),
     ({"skill_points": None}, "shown", "needs grades"),
     ({"skill_points": [1.0]}, "asked", "has 1 skill_points for 2 skills"),
     ({"skill_points": [1.0, 0.5]}, "asked", "a point is 0.5"),
     ({}, "both", "--view is 'both'"),
+    ({"skills": "irony, tact"}, "asked", "`skills` is 'irony, tact', not a list of names"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_named(tmp_path: Path, row: dict[str, Any], view: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):

@@ -1,0 +1,57 @@
+"""Reports of runs in which something is missing: they are written all the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import skilljobs
+from skilljobs.errors import InputError
+from skilljobs.reporter import SilentReporter
+from tests.tables import random_rows, write_jsonl
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
+
+
+def submit(folder: Path, model: Path, rows: list[dict[str, Any]], **spec: Any) -> skilljobs.Run:
+    data = write_jsonl(folder / "table.jsonl", rows)
+    common = {"model": str(model), "soft_prompt": "random", "prompt_length": 2, "null": 2, "out": str(folder)}
+    return skilljobs.submit(data=str(data), reporter=SilentReporter(), **(common | spec))
+
+
+@pytest.mark.parametrize("case", ["constant", "many levels", "one half", "named like a key", "open", "each"])
+def test_the_report_is_written(tmp_path: Path, small_llama: Path, case: str) -> None:
+    rows, spec = random_rows(60), {}
+    if case == "constant":
+        rows = [row | {"split": "test", "fixed": 1} for row in rows]
+        spec = {"metric": "fixed"}
+    elif case == "many levels":
+        rows = [row | {"split": "test", "sort": f"sort {n % 15}"} for n, row in enumerate(rows)]
+        spec = {"metric": "sort"}
+    elif case == "one half":
+        rows = [row | {"split": "test", "unit": "the only one"} for row in rows]
+    elif case == "named like a key":
+        rows = [
+            row | {"layer": n % 7, "neuron": n % 5, "a=b=c": n % 3, "k": "x=y" if n % 2 else "z"}
+            for n, row in enumerate(rows)
+        ]
+    elif case == "open":
+        rows = [{"text": row["text"], "target": " 7", "words": row["words"]} for row in rows]
+    else:
+        spec = {"tokens": "each", "by": "kind"}
+    run = submit(tmp_path, small_llama, rows, **spec)
+    assert run.record["stages"]["report"]["state"] == "done"
+    assert "How strong are the neurons?" in Path(run.uri, "report.html").read_text(encoding="utf-8")
+
+
+def test_several_prompts_have_one_report(tmp_path: Path, small_llama: Path) -> None:
+    run = submit(tmp_path, small_llama, random_rows(60), prompts=2, by="kind")
+    page = Path(run.uri, "report.html").read_text(encoding="utf-8")
+    assert "Do the soft prompts agree" in page
+    assert not (Path(run.uri) / "prompts" / "0" / "report.html").exists()
+
+
+def test_a_column_named_like_a_metric_is_refused(tmp_path: Path, small_llama: Path) -> None:
+    rows = [row | {"confidence": "high" if n % 2 else "low"} for n, row in enumerate(random_rows(30))]
+    with pytest.raises(InputError, match="'confidence' has the name of a metric"):
+        submit(tmp_path, small_llama, rows)
