@@ -15,6 +15,7 @@ from skilljobs.reporter import LineReporter, Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
+from skilljobs.store.run import RunFiles
 
 OUT = "runs"
 
@@ -57,8 +58,7 @@ def submit(
     run_id = run_id or default_run_id(job)
     uri = f"{out.rstrip('/')}/{run_id}"
     with ExitStack() as stack:
-        texts: list[dict[str, Any]] | None = None
-        seconds: dict[str, float] = {}
+        texts, seconds = None, dict[str, float]()
         if job.generate or job.grader is not None:
             from skilljobs.engine.session import ray_session
             from skilljobs.engine.writing import TextWriter, Workplace
@@ -82,17 +82,22 @@ def submit(
                 from skilljobs.engine.pipeline import run_job
             run_job(plan, files, reporter, replicas, gpus_per_replica, debug)
     if report and not files.stage_done("report"):
-        from skilljobs.engine.stages import stage
-        from skilljobs.report.page import write_report
-
-        try:
-            with stage(files, reporter, "report") as done:
-                done(write_report(Run(files.uri)))
-        except Exception as error:
-            if debug:
-                raise
-            reporter.note(f"the report could not be written ({type(error).__name__}: {error}); the job itself is done")
+        _report(files, reporter, debug)
     return Run(files.uri)
+
+
+def _report(files: RunFiles, reporter: Reporter, debug: bool) -> None:
+    """Write the report of a finished job, which stays finished if that fails."""
+    from skilljobs.engine.stages import stage
+    from skilljobs.report.page import write_report
+
+    try:
+        with stage(files, reporter, "report") as done:
+            done(write_report(Run(files.uri)))
+    except Exception as error:
+        if debug:
+            raise
+        reporter.note(f"the report could not be written ({type(error).__name__}: {error}); the job itself is done")
 
 
 def absolute_paths(spec: JobSpec) -> JobSpec:

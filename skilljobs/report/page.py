@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from skilljobs.analysis.card import Cards, NeuronCard
 from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.distributions import neuron_text
-from skilljobs.analysis.overlap import beside_the_others, levels_of_a_category
+from skilljobs.analysis.overlap import beside_the_others
 from skilljobs.analysis.ranking import check_reduced, null_threshold, top
 from skilljobs.analysis.summary import accuracy_by_group, metric_table
 from skilljobs.lm.safetensors_header import read_header
@@ -57,7 +57,7 @@ def _content(run: RunReader) -> dict[str, Any]:
     record, metrics = run.record, usual_metrics(run)
     populations = [name for name in run.layout().reported_populations if name == ALL or name.startswith(WITHIN)]
     prompts = run.prompts()
-    skills = {name: levels for name, levels in families(metrics).items() if not levels_of_a_category(run, levels)}
+    others = [(name, beside_the_others(run, levels)) for name, levels in families(metrics).items()]
     readers = {reader.uri: reader for reader in (*prompts, run)}.values()
     stages = [stage for each in readers for stage in each.record["stages"].items()]
     threshold = null_threshold(run, metrics[0])
@@ -78,7 +78,7 @@ def _content(run: RunReader) -> dict[str, Any]:
         "tops": [
             (metric, [(population, _top(run, metric, population)) for population in populations]) for metric in metrics
         ],
-        "others": [(name, beside_the_others(run, levels).rows(named=True)) for name, levels in skills.items()],
+        "others": [(name, rows.rows(named=True)) for name, rows in others if rows["r_given_others"].count()],
         "agreement": agreement(run, metrics[0], ALL, AGREEMENT_TOP).rows(named=True) if len(prompts) > 1 else [],
         "agreed": metrics[0],
         "cards": cards,
