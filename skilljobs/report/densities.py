@@ -27,7 +27,7 @@ def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
     grid, curves = density(groups)
     for place, (group, curve) in enumerate(zip(groups, curves, strict=True)):
         colour, line = PALETTE[place % len(PALETTE)], LINES[place % len(LINES)]
-        label = f"{shortened(group.label, 26)} (n={len(group.activations)})"
+        label = f"{shortened(group.label, 36)} (n={len(group.activations)})"
         if curve is None:
             axes.axvline(float(np.mean(group.activations)), color=colour, linestyle=line, label=label)
         else:
