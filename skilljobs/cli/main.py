@@ -13,6 +13,7 @@ COMMANDS = {
     "tasks": ("skilljobs.cli.runs", "List the tasks."),
     "runs": ("skilljobs.cli.runs", "List the runs in a folder."),
     "status": ("skilljobs.cli.runs", "Show how far a run is and where its time went."),
+    "watch": ("skilljobs.cli.watch", "Show the strongest neurons so far while a job collects."),
     "top": ("skilljobs.cli.top", "Show the neurons that follow a metric most closely."),
     "neuron": ("skilljobs.cli.neuron", "Show all that a run knows of one neuron."),
     "plot": ("skilljobs.cli.report", "Draw the figures of a run."),

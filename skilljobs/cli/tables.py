@@ -47,6 +47,20 @@ def metric_rows(rows: pl.DataFrame, title: str) -> Table:
     return table
 
 
+def so_far_table(top: pl.DataFrame, title: str) -> Table:
+    """The strongest neurons of each metric while a run is being collected."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    names = ("layer", "neuron", "token", "r", "95 %", "n")
+    shown = [name for name in names if name != "token" or top["token"].count()]
+    table.add_column("metric", no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in top.iter_rows(named=True):
+        cells = _cells(row)
+        table.add_row(Text(row["metric"]), *(cells[name] for name in shown))
+    return table
+
+
 def overlap_table(shared: pl.DataFrame, title: str) -> Table:
     """How many top neurons every two metrics share; the columns are numbered as the rows are."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)

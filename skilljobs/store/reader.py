@@ -35,6 +35,10 @@ class RunReader:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
 
+    def reload(self) -> None:
+        """Read the record again: a run that goes on changes it."""
+        self.record = self._files.load()
+
     def correlations(self) -> pl.LazyFrame:
         """Every neuron with every metric and population."""
         return self._scan("correlations/*.parquet")
@@ -101,6 +105,10 @@ class RunReader:
         if count > 1:
             raise InputError(f"the run has {count} soft prompts: open one, {prompt_uri(self.uri, 0)} and so on")
         return read_prompt_bytes(self._files.folder.read(PROMPT_NAME)).vectors
+
+    def committed_numbers(self) -> list[int]:
+        """The committed shards of a run of one soft prompt."""
+        return self._files.committed_numbers()
 
     def committed_shards(self) -> int:
         """Shards that are committed, over all soft prompts."""

@@ -79,9 +79,14 @@ class RunFiles:
         """Whether nothing is left to do but the report."""
         return self.stage_done("trace" if self.record["spec"]["prompts"] == 1 else "reduce")
 
+    def committed_numbers(self) -> list[int]:
+        """The shards that have a scores file, ascending."""
+        names = (name.rpartition("/")[2] for name in self.folder.names("shards", ".parquet"))
+        return [int(name[7:-8]) for name in names if name.startswith("scores-")]
+
     def committed_count(self) -> int:
-        """Shards that have a scores file."""
-        return sum("/scores-" in name for name in self.folder.names("shards", ".parquet"))
+        """How many shards have a scores file."""
+        return len(self.committed_numbers())
 
     def finish_stage(self, stage: str, seconds: float) -> None:
         """Record a stage as done. Seconds add up over resumed submissions."""

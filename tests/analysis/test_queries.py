@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 import skilljobs
 from skilljobs.analysis.comparing import compare
 from skilljobs.analysis.ranking import null_threshold
+from skilljobs.analysis.watching import Watcher
+from skilljobs.cli.main import cli
 from skilljobs.cli.tables import correlation_table
 from skilljobs.errors import InputError
 from skilljobs.reporter import SilentReporter
@@ -27,6 +30,36 @@ def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: P
     return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3, by="kind",
                             null=19, out=str(folder), shard_size=30, reporter=SilentReporter(),
                             report=False)  # fmt: skip
+
+
+def test_what_is_watched_narrows_to_what_is_found(run: skilljobs.Run) -> None:
+    metrics = ["words", "level", "confidence"]
+    watcher = Watcher(run, metrics, k=3)
+    every = run.committed_numbers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watcher.run, "committed_numbers", lambda: every[:2])
+        early = watcher.look()
+        patch.setattr(watcher.run, "committed_numbers", lambda: every)
+        late = watcher.look()
+    assert (early.shards, early.examples) == (2, sum(run.record["shards"][:2]))
+    assert (late.shards, late.examples) == (late.of_shards, late.of_examples)
+    assert early.top is not None
+    assert late.top is not None
+    for metric in metrics:
+        found, expected = late.top.filter(metric=metric), run.top(metric, k=3)
+        assert found.select("layer", "neuron", "n").equals(expected.select("layer", "neuron", "n"))
+        np.testing.assert_allclose(found["r"], expected["r"], rtol=1e-12)
+        width = [(frame["ci_high"] - frame["ci_low"]).mean() for frame in (early.top.filter(metric=metric), found)]
+        assert width[1] < width[0]  # type: ignore[operator]
+    with pytest.raises(InputError, match="no metric 'nope'"):
+        Watcher(run, ["nope"], 1).look()
+
+
+def test_watch_ends_when_all_shards_are_there(run: skilljobs.Run) -> None:
+    said = CliRunner().invoke(cli, ["watch", run.uri, "--metric", "words", "-k", "2"], catch_exceptions=False)
+    shards = len(run.record["shards"])
+    assert f"{shards} of {shards} shards" in said.output
+    assert said.output.count("words") == 2
 
 
 @pytest.mark.parametrize("population", ["all", "kind=b", "within:kind"])

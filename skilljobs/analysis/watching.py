@@ -1,0 +1,96 @@
+"""The correlations so far of a run that is still being collected, from the shards that are committed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from skilljobs.errors import InputError
+from skilljobs.stats.correlate import correlation_columns
+from skilljobs.stats.layout import ALL
+from skilljobs.stats.totals import LayerSums, LayerTotals, Moments
+from skilljobs.store.correlations import correlation_table
+from skilljobs.store.reader import RunReader
+from skilljobs.store.reference import REFERENCE_NAME, read_layer_reference
+from skilljobs.store.totals import read_layer, read_moments
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """`top`: of each metric the strongest neurons over the examples of the committed shards, with the columns of
+    `correlations` (q and the halves apart, which are null). None before there is a shard."""
+
+    shards: int
+    of_shards: int
+    examples: int
+    of_examples: int
+    top: pl.DataFrame | None
+
+
+class Watcher:
+    """Reads each committed shard of a run once; of several soft prompts, those of the one that is worked on.
+
+    Holds the sums of one shard in memory.
+
+    Raises:
+        InputError: the run has no such metric.
+    """
+
+    def __init__(self, run: RunReader, metrics: Sequence[str], k: int) -> None:
+        self.run = run.prompts()[-1]
+        self.metrics, self.k = metrics, k
+        self._read: set[int] = set()
+        self._sums: list[LayerSums] = []
+        self._moments: Moments | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether collecting has begun: until then a run has no metrics."""
+        return self.run.folder.exists(REFERENCE_NAME)
+
+    def look(self) -> SoFar:
+        """Read what has been committed since the last look."""
+        self.run.reload()
+        shards = self.run.record["shards"]
+        if self.started:
+            self._add([n for n in self.run.committed_numbers() if n not in self._read])
+        done = sum(shards[number] for number in self._read)
+        return SoFar(len(self._read), len(shards), done, sum(shards), self._top() if self._read else None)
+
+    def _add(self, shards: Sequence[int]) -> None:
+        layout, folder = self.run.layout(), self.run.folder
+        for shard in shards:
+            moments = read_moments(folder, [shard])
+            assert moments is not None
+            self._moments = moments if self._moments is None else self._moments + moments
+            for layer in range(len(self.run.record["model"]["neurons_per_layer"])):
+                sums = read_layer(folder, [shard], layer, layout)
+                assert sums is not None
+                if layer == len(self._sums):
+                    self._sums.append(sums)
+                else:
+                    self._sums[layer] = self._sums[layer] + sums
+            self._read.add(shard)
+
+    def _top(self) -> pl.DataFrame:
+        layout = self.run.layout()
+        known = [metric.name for metric in layout.metrics if metric.kind != "null"]
+        for metric in self.metrics:
+            if metric not in known:
+                raise InputError(f"the run has no metric {metric!r}; it has {', '.join(known)}")
+        assert self._moments is not None
+        frames = []
+        for metric in self.metrics or known:
+            tables = []
+            for layer, sums in enumerate(self._sums):
+                reference = read_layer_reference(self.run.folder, layer)
+                centred = LayerTotals(layout, sums, self._moments, reference.ravel()).centred(metric, ALL)
+                tokens = len(reference) if self.run.record["spec"]["tokens"] == "each" else None
+                columns = correlation_columns(centred, [None, None])
+                chosen = np.argsort(-np.nan_to_num(np.abs(columns["r"]), nan=-1.0), kind="stable")[: self.k]
+                table = correlation_table(columns, layer, tokens, metric, ALL, centred.n)
+                tables.append(pl.DataFrame(table.take(chosen)))
+            found = pl.concat(tables).filter(pl.col("r").is_not_null())
+            frames.append(found.sort(pl.col("r").abs(), descending=True, maintain_order=True).head(self.k))
+        return pl.concat(frames)
