@@ -2,6 +2,7 @@
 
 import time
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,10 @@ class _Job:
     @cached_property
     def _pool(self) -> ScorerPool:
         """The scorers, with the model loaded: started when the first stage needs them."""
-        pool = ScorerPool(lambda name: start_scorer(name, self.job, self.layout), self.layout.count, self.reporter.note)
+        here = {name: version(name) for name in ("skilljobs", "torch", "transformers")}
+        pool = ScorerPool(
+            lambda name: start_scorer(name, self.job, self.layout), self.layout.count, self.reporter.note, here
+        )
         try:
             self._load(pool)
         except BaseException:

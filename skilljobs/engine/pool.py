@@ -3,11 +3,12 @@
 Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for each death; only the first shard in hand
 is charged with a death, but those given with it are suspects too (any of them may have caused it, and a death right
 after a shard's end can overtake its result); suspects run last, one to an actor, so that in the end the guilty one is
-charged; three attempts a shard and a cap on all deaths; all actors are asked for at once, and late ones join.
+charged; three attempts a shard and a cap on all deaths; all actors are asked for at once, and late ones join, unless
+their machine would give other numbers.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +35,20 @@ class Member:
 
 
 class ScorerPool:
-    """`start(name)` makes an actor; its `load` method is called once and its result kept in `description`."""
+    """`start(name)` makes an actor; its `load` method is called once and its result kept in `description`.
 
-    def __init__(self, start: Callable[[str], ActorHandle], size: int, on_note: Callable[[str], None]) -> None:
+    What that says under `alike` (name and value) must be as in `alike`, and as the first actor says beyond it; an actor
+    that differs is refused and not replaced, since another would land on the same machine.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[str], ActorHandle],
+        size: int,
+        on_note: Callable[[str], None],
+        alike: Mapping[str, str] | None = None,
+    ) -> None:
+        self._alike = dict(alike or {})
         self._start = start
         self._note = on_note
         self._started = 0
@@ -161,12 +173,30 @@ class ScorerPool:
 
     def _take_loaded(self, member: Member) -> None:
         try:
-            self.description = ray.get(member.loading)
+            description = ray.get(member.loading)
+            if not self._is_alike(member, description):
+                return
+            self.description = description
             member.loaded = True
         except RayActorError as error:
             self._bury(member, error)
         except RayTaskError as error:
             raise _own_error(error) from error
+
+    def _is_alike(self, member: Member, description: dict[str, Any]) -> bool:
+        """Whether the actor's machine gives the numbers of the others; if not it is let go."""
+        found: dict[str, str] = description.get("alike", {})
+        different = [name for name in found if self._alike.setdefault(name, found[name]) != found[name]]
+        if not different:
+            return True
+        shown = ", ".join(f"{name} {found[name]} there, {self._alike[name]} here" for name in different)
+        reason = f"{member.name} on {description.get('host')} is refused: {shown}"
+        self._note(reason)
+        ray.kill(member.actor)
+        self.members.remove(member)
+        if not self.members:
+            raise JobFailed(f"no scorer is left: {reason}")
+        return False
 
     def _bury(self, member: Member, error: RayActorError) -> None:
         """Replace a dead or unreachable actor."""

@@ -73,9 +73,13 @@ class Scorer:
     def load(self) -> dict[str, Any]:
         """Load the model. Says on what device and with which versions, and how large the model is."""
         on_gpu = self.lm.device.type == "cuda"
+        versions = {name: version(name) for name in ("torch", "transformers")}
+        device = torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model()
         return {
-            "device_model": torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model(),
-            "versions": {name: version(name) for name in ("torch", "transformers")},
+            "host": platform.node(),
+            "alike": versions | {"skilljobs": version("skilljobs"), "device": device},
+            "device_model": device,
+            "versions": versions,
             "reads_trees": self.lm.takes_trees(1),
             "neurons_per_layer": self.lm.neurons_per_layer,
             "parameters": self.lm.model.num_parameters(),

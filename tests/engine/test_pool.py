@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from skilljobs.engine.pool import MOST_ATTEMPTS, ScorerPool
 from skilljobs.errors import InputError, JobFailed
@@ -42,6 +43,29 @@ def test_every_item_once(pool: ScorerPool, tmp_path: Path) -> None:
     assert sorted(run(pool, "well")) == SHARDS
     assert [attempts(tmp_path, shard) for shard in SHARDS] == [1] * 12
     assert pool.description["pid"] > 0
+
+
+def test_a_machine_with_another_version_is_refused_with_both_named(tmp_path: Path, notes: list[str]) -> None:
+    (tmp_path / "versions").write_text("2.13.0")
+    made = ScorerPool(lambda _: FakeScorer.remote(str(tmp_path)), 1, notes.append, {"torch": "2.13.0"})
+    made.first_loaded()
+    (tmp_path / "versions").write_text("2.12.1")
+    late = made._new_member()
+    made.members.append(late)
+    ray.wait([late.loading])
+    made._take_loaded(late)
+    assert len(made.members) == 1
+    assert sorted(run(made, "well")) == SHARDS
+    assert notes == ["scorer-1 on elsewhere is refused: torch 2.12.1 there, 2.13.0 here"]
+    made.close()
+
+
+def test_where_every_machine_is_refused_the_job_fails(tmp_path: Path, notes: list[str]) -> None:
+    (tmp_path / "versions").write_text("2.12.1")
+    made = ScorerPool(lambda _: FakeScorer.remote(str(tmp_path)), 2, notes.append, {"torch": "2.13.0"})
+    with pytest.raises(JobFailed, match=r"no scorer is left: scorer-\d on elsewhere is refused: torch 2.12.1 there"):
+        made.first_loaded()
+    assert len(notes) == 2
 
 
 def test_a_death_charges_only_the_shard_in_hand(pool: ScorerPool, tmp_path: Path, notes: list[str]) -> None:

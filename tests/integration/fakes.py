@@ -20,12 +20,18 @@ class FakeScorer:
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
-    def load(self) -> dict[str, int]:
+    def load(self) -> dict[str, object]:
         if (self.folder / "refuse").exists():
             raise InputError("no such model")
         if (self.folder / "die-loading").exists():
             os._exit(1)
-        return {"pid": os.getpid()}
+        versions = self.folder / "versions"
+        if not versions.exists():
+            return {"pid": os.getpid()}
+        first, *others = versions.read_text().split()
+        versions.write_text(" ".join([*others, first]))
+        time.sleep(REPLY_SECONDS)
+        return {"pid": os.getpid(), "host": "elsewhere", "alike": {"torch": first, "device": "abacus"}}
 
     def score(self, shard: int, kind: str) -> int:
         attempt = len(list(self.folder.glob(f"try-{shard}-*")))
