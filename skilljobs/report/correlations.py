@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from skilljobs.analysis.distributions import neuron_text
 from skilljobs.analysis.ranking import threshold_that_applies
-from skilljobs.report.drawing import NULL, PALETTE, TOP, draw_thresholds, legend_above, panels, shortened
+from skilljobs.report.drawing import NULL, PALETTE, TOP, draw_thresholds, fitted_panel, legend_above, panels, shortened
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 
@@ -46,6 +46,8 @@ def histograms(run: RunReader, metrics: Sequence[str]) -> list[Figure]:
                 one.text(0.5, 0.5, "r is undefined", transform=one.transAxes, ha="center")
                 continue
             one.hist(r, bins=BINS, color=PALETTE[5], log=True)
+            one.yaxis.set_minor_locator(NullLocator())
+            one.xaxis.set_major_locator(MaxNLocator(5))
             top, null = top_threshold(run, metric), threshold_that_applies(run, metric, of_metric["n"][0])
             marks = [] if top is None else [(top, TOP, "--", f"top 10: |r| = {top:.2f}")]
             if null is not None:
@@ -106,7 +108,7 @@ def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure | None:
     values = np.full((len(chosen), len(shown)), np.nan)
     for *neuron, metric, r in cells.select(*key, "metric", "r").collect().iter_rows():
         values[place[tuple(neuron)], shown.index(metric)] = np.nan if r is None else r
-    figure, (axes,) = panels(1, size=(2.4 + 0.24 * len(shown), 1.8 + 0.17 * len(chosen)))
+    figure, axes = fitted_panel(2.4 + 0.24 * len(shown), 1.8 + 0.17 * len(chosen))
     largest = float(np.nanmax(np.abs(values)))
     image = axes.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
     axes.set_xticks(range(len(shown)), [shortened(name, 30) for name in shown], rotation=90)
@@ -122,7 +124,7 @@ def overlap_map(matrix: pl.DataFrame, k: int, expected: float) -> Figure:
     """How many of their top `k` neurons two metrics share: the frame of `analysis.overlap`."""
     names = matrix["metric"].to_list()
     counts = matrix.select(names).to_numpy()
-    figure, (axes,) = panels(1, size=(2.6 + 0.42 * len(names), 2.0 + 0.34 * len(names)))
+    figure, axes = fitted_panel(2.6 + 0.42 * len(names), 2.0 + 0.34 * len(names))
     image = axes.imshow(counts, cmap="cividis", vmin=0, vmax=k)
     axes.set_xticks(range(len(names)), [shortened(name, 30) for name in names], rotation=90)
     axes.set_yticks(range(len(names)), [shortened(name, 30) for name in names])
@@ -137,7 +139,7 @@ def overlap_map(matrix: pl.DataFrame, k: int, expected: float) -> Figure:
 
 def tuning_curve(run: RunReader) -> Figure:
     """Training and validation loss of each soft prompt by step."""
-    figure, (axes,) = panels(1, size=(4.2, 2.5))
+    figure, axes = fitted_panel(4.2, 2.5)
     curve = run.tuning().collect()
     prompts = [None] if "prompt" not in curve.columns else curve["prompt"].unique(maintain_order=True).to_list()
     for place, prompt in enumerate(prompts):

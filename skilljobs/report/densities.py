@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from skilljobs.analysis.distributions import Group, Traces, density, level_names, neuron_text
-from skilljobs.report.drawing import LINES, PALETTE, legend_above, panels, shortened
+from skilljobs.report.drawing import LINES, PALETTE, fitted_panel, legend_above, panels, shortened
 
 PANELS = 12
 MOST_GROUPS = 8
@@ -34,7 +34,8 @@ def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
             axes.plot(grid, curve, color=colour, linestyle=line, linewidth=1.3, label=label)
             axes.fill_between(grid, curve, color=colour, alpha=0.10, linewidth=0)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
     legend_above(axes, len(groups))
 
 
@@ -59,7 +60,7 @@ def by_group(traces: Traces, column: str, metric: str) -> Figure | None:
     top = traces.top(metric)
     if top is None:
         return None
-    figure, (axes,) = panels(1, size=(4.5, 3.0))
+    figure, axes = fitted_panel(4.5, 3.0)
     activations = traces.activations(top)
     assert activations is not None
     draw_density(axes, traces.by_column(column, activations))

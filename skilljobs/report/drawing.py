@@ -21,10 +21,11 @@ LINES = ("-", "--", "-.", ":")
 STYLE: dict[Any, Any] = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "legend.fontsize": 6.5, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
-    "svg.hashsalt": "skilljobs", "svg.fonttype": "none", "font.family": "sans-serif", "figure.dpi": 130,
+    "svg.hashsalt": "skilljobs", "svg.fonttype": "none", "font.family": "sans-serif", "figure.dpi": 110,
 }  # fmt: skip
 PANEL = (3.0, 2.3)
-"""Inches of a panel."""
+MARGINS = {"x": (0.58, 0.12), "y": (0.46, 0.42)}
+"""Inches of a panel, and of what is left for labels on either side of it."""
 
 
 def styled() -> AbstractContextManager[None]:
@@ -32,15 +33,32 @@ def styled() -> AbstractContextManager[None]:
     return mpl.rc_context(STYLE)
 
 
-def panels(count: int, columns: int = 4, size: tuple[float, float] = PANEL) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in rows of `columns`."""
+def panels(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of `columns`, laid out in inches: to fit margins takes as long as to draw."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    width, height = PANEL[0] * columns, PANEL[1] * rows
+    inner = [size - sum(MARGINS[side]) for side, size in zip(("x", "y"), PANEL, strict=True)]
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            "left": MARGINS["x"][0] / width, "right": 1 - MARGINS["x"][1] / width,
+            "bottom": MARGINS["y"][0] / height, "top": 1 - MARGINS["y"][1] / height,
+            "wspace": sum(MARGINS["x"]) / inner[0], "hspace": sum(MARGINS["y"]) / inner[1],
+        },
+    ).ravel().tolist()  # fmt: skip
     for unused in axes[count:]:
         unused.set_axis_off()
     return figure, axes[:count]
+
+
+def fitted_panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """One panel of so many inches, whose margins are fitted to its labels."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
 
 
 def shortened(text: str, width: int = 34) -> str:
