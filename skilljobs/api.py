@@ -54,7 +54,7 @@ def submit(
             spec[field] = (spec[field],)
         elif spec.get(field) is not None:
             spec[field] = tuple(spec[field])
-    job, _, _ = with_model(absolute_paths(JobSpec(**spec)))
+    job, _ = with_model(absolute_paths(JobSpec(**spec)))
     run_id = run_id or default_run_id(job)
     uri = f"{out.rstrip('/')}/{run_id}"
     with ExitStack() as stack:

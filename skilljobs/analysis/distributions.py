@@ -64,7 +64,6 @@ class Traces:
         self.examples = ids.join(examples, on="example_id", how="left", maintain_order="left").join(
             scores, on="example_id", how="left", maintain_order="left"
         )
-        self._kinds = {metric.name: metric.kind for metric in self.run.layout().metrics}
 
     @cached_property
     def _top(self) -> pl.DataFrame:

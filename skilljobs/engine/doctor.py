@@ -3,16 +3,16 @@
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from skilljobs.engine.numerics import available_cpus, resolve_numerics
-from skilljobs.engine.plan import plan_job
+from skilljobs.engine.checks import sums_bytes
+from skilljobs.engine.numerics import available_cpus, resolve_numerics, weights_bytes
+from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.lm.source import find_model
 from skilljobs.spec import JobSpec
-from skilljobs.stats.layout import Layout
 
 PACKAGES = ("skilljobs", "ray", "torch", "transformers", "accelerate", "pyarrow", "polars", "numpy")
 HUB_SECONDS = 3.0
@@ -79,7 +79,7 @@ def _model(name: str, memory_gb: float, gpus: int) -> Iterator[Finding]:
         yield Finding("error", "model", str(error))
         return
     numerics = resolve_numerics(JobSpec(task=TASK), source, min(1, gpus))
-    weights = _weights_gb(source, numerics.dtype)
+    weights = weights_bytes(source, numerics.dtype) / 1e9
     text = f"{source.name}: {weights:.2f} GB as {numerics.dtype}"
     if gpus == 0 and weights > memory_gb:
         yield Finding("error", "model", f"{text}, more than the memory", "--dtype bfloat16, or a machine with more")
@@ -91,22 +91,17 @@ def _model(name: str, memory_gb: float, gpus: int) -> Iterator[Finding]:
     if source.neurons is None:
         yield Finding("warning", "neurons", "the model's configuration does not say how many")
         return
-    plan = plan_job(JobSpec(task=TASK, model=name, soft_prompt="random"))
     yield Finding("ok", "neurons", f"{source.neurons:,}")
-    yield _sums(plan.layout, source.neurons, plan.spec)
+    try:
+        yield _sums(plan_job(JobSpec(task=TASK, model=name, soft_prompt="random")))
+    except InputError as error:
+        yield Finding("warning", "sums", str(error))
 
 
-def _weights_gb(source: ModelSource, dtype: str) -> float:
-    stored = source.config.get("dtype", source.config.get("torch_dtype"))
-    held, kept = (4 if name in (None, "float32") else 2 for name in (dtype, stored))
-    return sum(file.stat().st_size for file in source.path.glob("*.safetensors")) * held / kept / 1e9
-
-
-def _sums(layout: Layout, neurons: int, spec: JobSpec) -> Finding:
-    one = layout.bytes_per_neuron() * neurons / 1e9
-    each = one * spec.prompt_length
+def _sums(plan: JobPlan) -> Finding:
+    limit, each_token = plan.spec.max_sums_gb, replace(plan.spec, tokens="each")
+    one = plan.sums_bytes / 1e9
+    each = sums_bytes(plan.layout, plan.source, each_token, plan.prompt_length) / 1e9
     text = f"a shard of {TASK}: {one:.3g} GB before compression; with --tokens each {each:.3g} GB"
-    if one > spec.max_sums_gb:
-        return Finding("warning", "sums", text, "choose metrics with --metric, or raise --max-sums-gb")
-    advice = "for --tokens each choose metrics with --metric" if each > spec.max_sums_gb else ""
+    advice = "for --tokens each choose metrics with --metric" if each > limit else ""
     return Finding("ok", "sums", text, advice)

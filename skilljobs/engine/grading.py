@@ -10,7 +10,7 @@ from typing import Any
 
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.skillmix import SkillMix
+from skilljobs.tasks.skillmix import YES_NO, SkillMix, most_sentences
 
 Grade = Callable[[str, list[str], str], Sequence[float]]
 """Text, skills and topic in; a point (0 or 1) for each skill out."""
@@ -59,13 +59,13 @@ def points_of(grade: Grade, row: Mapping[str, Any], name: str) -> list[float]:
 def questions_about(task: SkillMix, rows: Sequence[Mapping[str, Any]]) -> list[Example]:
     """Whether each text shows each of its skills, as a judge is asked."""
     return [
-        Example(f"{row['id']}/{place}", "", "test", task.question(row, skill), (" yes", " no"), 0)
+        Example(f"{row['id']}/{place}", "", "test", task.question(row, skill), YES_NO, 0)
         for row in rows
         for place, skill in enumerate(row["skills"])
     ]
 
 
 def length_point(row: Mapping[str, Any]) -> float:
-    """Whether the text keeps to the sentences that were asked for, one less than its skills."""
+    """Whether the text keeps to the sentences that were asked for."""
     sentences = len(_SENTENCE_END.findall(row["text"])) or 1
-    return float(sentences <= max(1, len(row["skills"]) - 1))
+    return float(sentences <= most_sentences(row["skills"]))

@@ -49,11 +49,15 @@ def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int) 
 
 def _fits_every_core(source: ModelSource) -> bool:
     """Whether half of the memory holds the weights, in float32, once for each core."""
-    weights = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
-    stored = source.config.get("dtype", source.config.get("torch_dtype"))
-    widened = weights * (2 if stored in ("bfloat16", "float16") else 1)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return widened * available_cpus() <= memory / 2
+    return weights_bytes(source, "float32") * available_cpus() <= memory / 2
+
+
+def weights_bytes(source: ModelSource, dtype: str) -> float:
+    """Bytes of the model's weights once they are held as `dtype`."""
+    stored = source.config.get("dtype", source.config.get("torch_dtype"))
+    held, kept = (2 if name in ("bfloat16", "float16") else 4 for name in (dtype, stored))
+    return sum(file.stat().st_size for file in source.path.glob("*.safetensors")) * held / kept
 
 
 def available_cpus() -> int:

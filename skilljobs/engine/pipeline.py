@@ -14,7 +14,7 @@ from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
-from skilljobs.engine.session import Cluster, lay_out
+from skilljobs.engine.session import Cluster, gpus_of_replica, lay_out
 from skilljobs.engine.stages import connected, stage
 from skilljobs.engine.tracing import trace_top
 from skilljobs.errors import InputError, JobFailed
@@ -75,7 +75,7 @@ class _Job:
         stored = stored_numerics(run)
         if stored is not None and gpus_per_replica not in (None, stored.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {stored.gpus}")
-        gpus = min(1, cluster.gpus) if gpus_per_replica is None else gpus_per_replica
+        gpus = gpus_of_replica(cluster, gpus_per_replica)
         self.numerics = stored or resolve_numerics(plan.spec, plan.source, gpus)
         self.layout = lay_out(cluster, self.numerics, replicas, len(plan.shards))
         run.record["numerics"] = self.numerics.as_json()

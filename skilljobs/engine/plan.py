@@ -89,7 +89,8 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
     Raises:
         InputError: something that it names does not exist, or does not fit the rest.
     """
-    spec, task_class, source = with_model(spec)
+    spec, task_class = with_model(spec)
+    source = find_model(spec.model or "")
     prompt_length = check_prompt_source(spec, source)
     task = task_class(task_options(spec, task_class, texts))
     options = task.options
@@ -141,17 +142,17 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
     return plan
 
 
-def with_model(spec: JobSpec) -> tuple[JobSpec, type[Task], ModelSource]:
-    """The spec with its model named, the task, and where the model is.
+def with_model(spec: JobSpec) -> tuple[JobSpec, type[Task]]:
+    """The spec with its model named, and the task.
 
     Raises:
-        InputError: there is no such task or model, or no model is named and the task has none by default.
+        InputError: there is no such task, or no model is named and the task has none by default.
     """
     task = find_task(spec.task)
     model = spec.model or task.default_model
     if model is None:
         raise InputError(f"the task {task.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
-    return replace(spec, model=model), task, find_model(model)
+    return replace(spec, model=model), task
 
 
 def external_values(metrics: Sequence[ExternalMetric], examples: Sequence[Example]) -> dict[str, NDArray[np.float64]]:

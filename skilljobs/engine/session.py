@@ -72,6 +72,11 @@ class Replicas:
     gpus: int
 
 
+def gpus_of_replica(cluster: Cluster, wanted: int | None) -> int:
+    """The GPUs of a replica: as many as wanted, or one where there are any."""
+    return min(1, cluster.gpus) if wanted is None else wanted
+
+
 def lay_out(cluster: Cluster, numerics: Numerics, wanted: int | None, shards: int) -> Replicas:
     """As many replicas as the cluster holds, the shards need, or `wanted` says.
 

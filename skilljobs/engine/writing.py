@@ -13,7 +13,7 @@ from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import with_model
 from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.record import open_files
-from skilljobs.engine.session import Cluster, lay_out
+from skilljobs.engine.session import Cluster, gpus_of_replica, lay_out
 from skilljobs.engine.stages import timed
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
@@ -52,7 +52,8 @@ class TextWriter:
     """
 
     def __init__(self, spec: JobSpec, uri: str) -> None:
-        self.spec, task_class, self.source = with_model(spec)
+        self.spec, task_class = with_model(spec)
+        self.source = find_model(self.spec.model or "")
         task = task_class(task_options(self.spec, task_class))
         if not isinstance(task, SkillMix):
             raise InputError(f"--generate and --grader are not for the task {task.name}")
@@ -194,8 +195,7 @@ class TextWriter:
     ) -> Iterator[Any]:
         if not items:
             return
-        gpus = min(1, place.cluster.gpus) if place.gpus_per_replica is None else place.gpus_per_replica
-        numerics = resolve_numerics(self.spec, source, gpus)
+        numerics = resolve_numerics(self.spec, source, gpus_of_replica(place.cluster, place.gpus_per_replica))
         layout = lay_out(place.cluster, numerics, place.replicas, len(items))
         nothing = Reading(Layout((), (), {}), (), (), None)
         job = ScorerJob(self.folder.uri, self.spec, source, nothing, numerics, self.task.answer_end)

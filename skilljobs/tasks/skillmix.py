@@ -17,6 +17,7 @@ REQUEST = (
     "Write a short text about {topic}, of at most {sentences}, that shows {count} skills: {names}.\n{skills}\nText:"
 )
 QUESTION = "{request} {text}\n\nDoes the text show {skill}?\nAnswer:"
+YES_NO = (" yes", " no")
 VIEWS = ("asked", "shown")
 POINTS = ("topic_point", "sense_point", "length_point")
 
@@ -93,14 +94,14 @@ class SkillMix(Task):
             unit=unit,
             split=split,
             text=self.question(row, skill),
-            choices=(" yes", " no"),
+            choices=YES_NO,
             answer=0 if point else 1,
             metrics={"grade": point, "skill": skill, "k": len(row["skills"])},
         )
 
     def request(self, skills: Sequence[str], topic: str) -> str:
         """What is asked for: the skills, each with definition and example as far as known, and the topic."""
-        most = max(1, len(skills) - 1)
+        most = most_sentences(skills)
         return REQUEST.format(
             topic=topic,
             sentences=f"{most} sentence{'s' if most > 1 else ''}",
@@ -116,6 +117,11 @@ class SkillMix(Task):
 
     def _asked(self, skills: Sequence[str]) -> dict[str, MetricValue]:
         return {f"asked={name}": name in skills for name in self.asked_for} | {"k": len(skills)}
+
+
+def most_sentences(skills: Sequence[str]) -> int:
+    """The sentences that a text may have: one less than its skills."""
+    return max(1, len(skills) - 1)
 
 
 def check_request(row: Mapping[str, Any]) -> None:
