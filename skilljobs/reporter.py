@@ -21,30 +21,66 @@ class Reporter(Protocol):
         """The stage is finished."""
 
 
-class LineReporter:
-    """A line a stage, and one now and then while it runs: for logs, notebooks and pipes."""
+class StageClock:
+    """When a stage that is under way is worth a line, and how long it will take."""
 
     EVERY_SECONDS = 10.0
 
+    def __init__(self, stage: str, total: int | None) -> None:
+        self.stage, self.total = stage, total
+        self._last = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        self._done = 0
+
+    def advance(self, done: int) -> None:
+        self._done = done
+        if self._first is None:
+            self._first = time.monotonic(), done
+
+    @property
+    def left(self) -> str:
+        """The time left at the pace so far; empty if there is none to tell."""
+        if self.total is None or self._first is None or self._done <= self._first[1]:
+            return ""
+        begun, before = self._first
+        seconds = (time.monotonic() - begun) / (self._done - before) * max(0, self.total - self._done)
+        minutes, seconds = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another line; asking resets that."""
+        if time.monotonic() - self._last < self.EVERY_SECONDS:
+            return False
+        self._last = time.monotonic()
+        return True
+
+    def line(self, done: int, detail: str) -> str:
+        of = f" of {self.total}" if self.total else ""
+        left = f", {self.left} left" if self.left else ""
+        return f"{self.stage}: {done}{of}, {detail}{left}"
+
+
+class LineReporter:
+    """A line a stage, and one now and then while it runs: for logs, notebooks and pipes."""
+
     def __init__(self) -> None:
-        self._stage = ""
-        self._total: int | None = None
-        self._last = 0.0
+        self._clock = StageClock("", None)
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def begin(self, stage: str, total: int | None) -> None:
-        self._stage, self._total, self._last = stage, total, time.monotonic()
+        self._clock = StageClock(stage, total)
 
     def advance(self, done: int, detail: str) -> None:
-        if time.monotonic() - self._last >= self.EVERY_SECONDS:
-            self._last = time.monotonic()
-            of = f" of {self._total}" if self._total else ""
-            self.note(f"{self._stage}: {done}{of}, {detail}")
+        self._clock.advance(done)
+        if self._clock.due:
+            self.note(self._clock.line(done, detail))
 
     def end(self, detail: str, seconds: float) -> None:
-        self.note(f"{self._stage}: {detail} ({seconds:.1f} s)")
+        self.note(f"{self._clock.stage}: {detail} ({seconds:.1f} s)")
 
 
 class SilentReporter:

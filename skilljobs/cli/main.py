@@ -13,6 +13,8 @@ COMMANDS = {
     "tasks": ("skilljobs.cli.runs", "List the tasks."),
     "runs": ("skilljobs.cli.runs", "List the runs in a folder."),
     "status": ("skilljobs.cli.runs", "Show how far a run is and where its time went."),
+    "logs": ("skilljobs.cli.jobs", "Show what the job of a run tells."),
+    "stop": ("skilljobs.cli.jobs", "Stop the job of a run."),
     "watch": ("skilljobs.cli.watch", "Show the strongest neurons so far while a job collects."),
     "top": ("skilljobs.cli.top", "Show the neurons that follow a metric most closely."),
     "neuron": ("skilljobs.cli.neuron", "Show all that a run knows of one neuron."),
@@ -70,7 +72,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         from skilljobs.interrupts import Terminated
 
-        _say("interrupted: committed shards are kept, and the same command goes on with them")
+        _say(str(error) or "interrupted: committed shards are kept, and the same command goes on with them")
         return 143 if isinstance(error.__cause__ or error, Terminated) else 130
     except InputError as error:
         return _failed(error, 2, debug)

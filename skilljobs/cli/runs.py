@@ -1,8 +1,13 @@
 """`skilljobs tasks`, `skilljobs runs` and `skilljobs status`."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+from skilljobs.cli.jobs import address_option, cluster_jobs
+
+LAST_LINES = 10
 
 
 @click.command()
@@ -21,12 +26,20 @@ def tasks() -> None:
 
 @click.command()
 @click.option("--out", default="runs", show_default=True, metavar="URI", help="Folder that runs are kept in.")
-def runs(out: str) -> None:
-    """List the runs in a folder, newest first.
+@address_option
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def runs(out: str, address: str | None, debug: bool) -> None:
+    """List the runs in a folder, or with --address the runs that jobs on a cluster work or worked on; newest first.
 
     \b
     skilljobs runs --out runs
+    skilljobs runs --address http://HEAD:8265
     """
+    if address is not None:
+        for job in cluster_jobs(address).all():
+            begun = datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds")
+            click.echo(f"{begun}  {job.uri}  {job.status.lower()}  {job.id}")
+        return
     from skilljobs.store.run import list_runs
 
     for record in list_runs(out):
@@ -37,12 +50,23 @@ def runs(out: str) -> None:
 
 @click.command()
 @click.argument("run")
-def status(run: str) -> None:
-    """Show how far a run is and where its time went.
+@address_option
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def status(run: str, address: str | None, debug: bool) -> None:
+    """Show how far a run is and where its time went: from its directory, or with --address from the cluster it runs on.
 
     \b
     skilljobs status runs/RUN
+    skilljobs status RUN --address http://HEAD:8265
     """
+    if address is not None:
+        jobs = cluster_jobs(address)
+        job = jobs.find(run)
+        click.echo(f"{job.run_id}: {job.status.lower()} at {jobs.address}, job {job.id}\n  {job.uri}")
+        for line in jobs.log(job.id).rstrip().splitlines()[-LAST_LINES:]:
+            click.echo(f"  | {line}")
+        return
+    from skilljobs.analysis.progress import progress_of
     from skilljobs.api import open_run
 
     opened = open_run(run)
@@ -54,6 +78,9 @@ def status(run: str) -> None:
             print_stages(f"prompt {number}: ", prompt.record)
     print_stages("", record)
     click.echo(f"  {opened.committed_shards()} of {prompts * len(record['shards'])} shards committed")
+    progress = progress_of(opened)
+    if progress is not None:
+        click.echo(f"  {progress.text}")
 
 
 def print_stages(before: str, record: dict[str, Any]) -> None:

@@ -67,6 +67,10 @@ from skilljobs.spec import JobSpec
 @click.option("--target-column", metavar="COLUMN")
 @click.option("--id-column", metavar="COLUMN", help="[default: example_id]")
 @click.option("--split-column", metavar="COLUMN")
+@click.option(
+    "--address", metavar="URL", help="Of a cluster's dashboard, http://HEAD:8265.  [default: RAY_ADDRESS, or here]"
+)
+@click.option("--no-wait", is_flag=True, help="With --address: return once the job is accepted.")
 @click.option("--report/--no-report", default=True, help="Draw the figures and write report.html.  [default: report]")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
 def submit(
@@ -74,11 +78,13 @@ def submit(
     run_id: str | None,
     replicas: int | None,
     gpus_per_replica: int | None,
+    address: str | None,
+    no_wait: bool,
     report: bool,
     debug: bool,
     **spec: Any,
 ) -> None:
-    """Run a job on this machine, or go on with it: tune a soft prompt, collect sums, correlate.
+    """Run a job here or on a cluster, or go on with it: tune a soft prompt, collect sums, correlate.
 
     The same command again resumes where it stopped. The last line of output is the run's directory.
 
@@ -86,7 +92,9 @@ def submit(
     skilljobs submit --task arithmetic
     skilljobs submit --task arithmetic --model ./gemma-3-270m --data arithmetic.jsonl.gz --limit 400
     skilljobs submit --data mine.jsonl --model ./gemma-3-270m --by topic
+    skilljobs submit --task arithmetic --address http://HEAD:8265 --out /shared/runs
     """
+    from skilljobs.api import cluster_address
     from skilljobs.api import submit as submit_job
     from skilljobs.cli.progress import reporter
 
@@ -96,12 +104,16 @@ def submit(
             run_id=run_id,
             replicas=replicas,
             gpus_per_replica=gpus_per_replica,
+            address=address,
+            no_wait=no_wait,
             report=report,
             reporter=shown,
             debug=debug,
             **spec,
         )
     from skilljobs.cli.summary import print_summary
+    from skilljobs.engine.jobs import is_dashboard
 
-    print_summary(run)
+    if not is_dashboard(cluster_address(address)):  # else the job printed it, and this machine need not see the run
+        print_summary(run)
     click.echo(run.uri)

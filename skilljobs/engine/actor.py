@@ -8,8 +8,8 @@ import ray
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
+from skilljobs.engine.capacity import Replicas
 from skilljobs.engine.job import ScorerJob
-from skilljobs.engine.session import Replicas
 from skilljobs.store.shards import Receipt
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
@@ -26,7 +26,7 @@ class ScorerActor:
         from skilljobs.engine.tuning import TuningScorer
 
         self._scorer = TuningScorer(self._job)
-        return self._scorer.load()
+        return self._scorer.load() | {"node": ray.get_runtime_context().get_node_id()}
 
     def make_prompt(self, reused: bytes | None) -> Iterator[dict[str, Any]]:
         yield from self._scorer.make_prompt(reused)

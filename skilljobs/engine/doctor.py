@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from skilljobs.engine.checks import sums_bytes
-from skilljobs.engine.numerics import available_cpus, resolve_numerics, weights_bytes
+from skilljobs.engine.numerics import available_cpus, resolve_numerics, this_machine, weights_bytes
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.errors import InputError
 from skilljobs.lm.source import find_model
@@ -78,7 +78,7 @@ def _model(name: str, memory_gb: float, gpus: int) -> Iterator[Finding]:
     except InputError as error:
         yield Finding("error", "model", str(error))
         return
-    numerics = resolve_numerics(JobSpec(task=TASK), source, min(1, gpus))
+    numerics = resolve_numerics(JobSpec(task=TASK), source, min(1, gpus), this_machine(gpus))
     weights = weights_bytes(source, numerics.dtype) / 1e9
     text = f"{source.name}: {weights:.2f} GB as {numerics.dtype}"
     if gpus == 0 and weights > memory_gb:

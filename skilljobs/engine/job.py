@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.engine.numerics import Numerics
+from skilljobs.engine.visibility import Landmarks
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
@@ -38,3 +39,5 @@ class ScorerJob:
     numerics: Numerics
     answer_end: str | None
     """What ends an answer; None: the tokenizer's end of sequence."""
+    landmarks: Landmarks | None = None
+    """By which a scorer's machine is known to see run and model; None: that is not asked."""

@@ -11,6 +11,15 @@ CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What a machine has for scorers; memory in bytes."""
+
+    cpus: int
+    gpus: int
+    memory: int
+
+
+@dataclass(frozen=True)
 class Numerics:
     """With these, the spec, the data and the prompt equal, a run's sums have the same bits on any cluster."""
 
@@ -28,11 +37,12 @@ class Numerics:
         return asdict(self)
 
 
-def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int) -> Numerics:
+def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int, machine: Machine) -> Numerics:
     """float32 on a CPU; on a GPU the model's own type.
 
-    A replica has one thread where the model is small enough for every core to hold it, since replicas scale better than
-    threads; else all cores. The number of replicas asked for plays no part: it must leave the bits alone.
+    A replica has one thread where the model is small enough for every core of `machine` to hold it, since replicas
+    scale better than threads; else all its cores. The number of replicas asked for plays no part: it must leave the
+    bits alone.
     """
     on_gpu = gpus_per_replica > 0
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
@@ -41,16 +51,15 @@ def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int) 
         gpus=gpus_per_replica,
         device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
         dtype=spec.dtype or (own if on_gpu else "float32"),
-        threads=1 if on_gpu or _fits_every_core(source) else available_cpus(),
+        threads=1 if on_gpu or _fits_every_core(source, machine) else machine.cpus,
         attention="sdpa",
         batch_tokens=spec.batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS),
     )
 
 
-def _fits_every_core(source: ModelSource) -> bool:
+def _fits_every_core(source: ModelSource, machine: Machine) -> bool:
     """Whether half of the memory holds the weights, in float32, once for each core."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return weights_bytes(source, "float32") * available_cpus() <= memory / 2
+    return weights_bytes(source, "float32") * machine.cpus <= machine.memory / 2
 
 
 def weights_bytes(source: ModelSource, dtype: str) -> float:
@@ -63,3 +72,8 @@ def weights_bytes(source: ModelSource, dtype: str) -> float:
 def available_cpus() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def this_machine(gpus: int = 0) -> Machine:
+    """This machine; its GPUs are said, since counting them takes torch."""
+    return Machine(available_cpus(), gpus, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

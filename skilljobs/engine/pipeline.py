@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from skilljobs.engine.actor import start_scorer
+from skilljobs.engine.capacity import Cluster, Placement, lay_out
 from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.machines import refuse_unseen
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, external_values
 from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
-from skilljobs.engine.session import Cluster, gpus_of_replica, lay_out
+from skilljobs.engine.session import look_at_cluster
 from skilljobs.engine.stages import connected, stage
 from skilljobs.engine.tracing import trace_top
+from skilljobs.engine.visibility import Landmarks
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
@@ -29,14 +32,7 @@ from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import Receipt, committed_receipt, read_scores, sha256
 
 
-def run_job(
-    plan: JobPlan,
-    run: RunFiles,
-    reporter: Reporter,
-    replicas: int | None,
-    gpus_per_replica: int | None,
-    debug: bool = False,
-) -> None:
+def run_job(plan: JobPlan, run: RunFiles, reporter: Reporter, placement: Placement) -> None:
     """Do what is left of a job.
 
     Raises:
@@ -51,9 +47,9 @@ def run_job(
                 f" sums of {len(sums_schema(plan.layout))} columns, {plan.sums_bytes / 1e6:.1f} MB a shard,"
                 f" {plan.sums_bytes * len(plan.shards) / 1e6:.0f} MB in all before compression"
             )
-    with connected(run, reporter, debug) as cluster:
+    with connected(run, reporter, placement) as cluster:
         try:
-            _Job(plan, run, reporter, cluster, replicas, gpus_per_replica).run()
+            _Job(plan, run, reporter, cluster, placement).run()
         except JobFailed as error:
             raise JobFailed(
                 f"{error}; {run.committed_count()} of {len(plan.shards)} shards are committed in {run.uri}:"
@@ -63,21 +59,16 @@ def run_job(
 
 class _Job:
     def __init__(
-        self,
-        plan: JobPlan,
-        run: RunFiles,
-        reporter: Reporter,
-        cluster: Cluster,
-        replicas: int | None,
-        gpus_per_replica: int | None,
+        self, plan: JobPlan, run: RunFiles, reporter: Reporter, cluster: Cluster, placement: Placement
     ) -> None:
         self.plan, self.run_files, self.reporter, self.cluster = plan, run, reporter, cluster
         stored = stored_numerics(run)
-        if stored is not None and gpus_per_replica not in (None, stored.gpus):
+        if stored is not None and placement.gpus_per_replica not in (None, stored.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {stored.gpus}")
-        gpus = gpus_of_replica(cluster, gpus_per_replica)
-        self.numerics = stored or resolve_numerics(plan.spec, plan.source, gpus)
-        self.layout = lay_out(cluster, self.numerics, replicas, len(plan.shards))
+        gpus = cluster.gpus_of_replica(placement.gpus_per_replica)
+        self.numerics = stored or resolve_numerics(plan.spec, plan.source, gpus, cluster.machine_for(gpus))
+        self.wanted = placement.replicas
+        self.layout = lay_out(cluster, self.numerics, self.wanted, len(plan.shards))
         run.record["numerics"] = self.numerics.as_json()
         add_fields(run, {f"numerics.{name}": value for name, value in self.numerics.as_json().items()})
         self.job = ScorerJob(
@@ -89,10 +80,13 @@ class _Job:
             ),
             numerics=self.numerics,
             answer_end=plan.task.answer_end,
+            landmarks=Landmarks.of(run.uri, run.record, plan.source) if cluster.grows else None,
         )
 
     def run(self) -> None:
         run = self.run_files
+        if self.job.landmarks:
+            refuse_unseen(self.job.landmarks)
         try:
             if not run.stage_done("collect") or (not run.stage_done("reduce") and self._uncommitted()):
                 if not run.stage_done("tune"):
@@ -116,7 +110,11 @@ class _Job:
         """The scorers, with the model loaded: started when the first stage needs them."""
         here = {name: version(name) for name in ("skilljobs", "torch", "transformers")}
         pool = ScorerPool(
-            lambda name: start_scorer(name, self.job, self.layout), self.layout.count, self.reporter.note, here
+            lambda name: start_scorer(name, self.job, self.layout),
+            self.layout.count,
+            self.reporter.note,
+            here,
+            self._room if self.cluster.grows and self.wanted is None else None,
         )
         try:
             self._load(pool)
@@ -124,6 +122,9 @@ class _Job:
             pool.close()
             raise
         return pool
+
+    def _room(self) -> int:
+        return self.layout.room_in(look_at_cluster(grows=True))
 
     def _load(self, pool: ScorerPool) -> None:
         with stage(self.run_files, self.reporter, "load") as done:

@@ -4,9 +4,11 @@ Rules, each from a failure that was seen: no restarts by Ray, a fresh actor for 
 is charged with a death, but those given with it are suspects too (any of them may have caused it, and a death right
 after a shard's end can overtake its result); suspects run last, one to an actor, so that in the end the guilty one is
 charged; three attempts a shard and a cap on all deaths; all actors are asked for at once, and late ones join, unless
-their machine would give other numbers.
+their machine would give other numbers. A machine that goes takes its actors along, which is nobody's fault: the shards
+in hand are not charged, and the actors that take their place wait for machines, which is what calls an autoscaler.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +23,10 @@ from skilljobs.errors import InputError, JobFailed
 QUEUE_DEPTH = 2
 MOST_ATTEMPTS = 3
 MOST_DEATHS_PER_ACTOR = 4
+MOST_MACHINES_LOST = 10
+"""With one shard in hand: after so many it is the shard that brings them down."""
+LOOK_SECONDS = 2.0
+"""Between looks for machines that came."""
 
 
 @dataclass
@@ -31,6 +37,8 @@ class Member:
     actor: ActorHandle
     loading: ray.ObjectRef
     loaded: bool = False
+    node: str | None = None
+    """Where it is, once it is loaded."""
     queue: deque[tuple[int, ray.ObjectRef]] = field(default_factory=deque)
 
 
@@ -38,7 +46,8 @@ class ScorerPool:
     """`start(name)` makes an actor; its `load` method is called once and its result kept in `description`.
 
     What that says under `alike` (name and value) must be as in `alike`, and as the first actor says beyond it; an actor
-    that differs is refused and not replaced, since another would land on the same machine.
+    that differs, or that says what it does not see under `unseen`, is refused and not replaced, since another would
+    land on the same machine. `room` says how many actors there is room for: more are started when it grows.
     """
 
     def __init__(
@@ -47,10 +56,14 @@ class ScorerPool:
         size: int,
         on_note: Callable[[str], None],
         alike: Mapping[str, str] | None = None,
+        room: Callable[[], int] | None = None,
     ) -> None:
         self._alike = dict(alike or {})
         self._start = start
         self._note = on_note
+        self._room = room
+        self._looked = time.monotonic()
+        self._refused = 0
         self._started = 0
         self._deaths = 0
         self._most_deaths = MOST_ATTEMPTS + MOST_DEATHS_PER_ACTOR * size
@@ -86,15 +99,19 @@ class ScorerPool:
 
     def run_on_one(self, call: Callable[[ActorHandle], Any], on_item: Callable[[Any], None]) -> None:
         """Run a generator method on one actor, on another if that dies; `on_item` gets what it yields."""
-        for attempt in range(1, MOST_ATTEMPTS + 1):
+        attempts = losses = 0
+        while True:
             member = self.first_loaded()
             try:
                 for reference in call(member.actor):
                     on_item(ray.get(reference))
             except RayActorError as error:
-                self._bury(member, error)
-                if attempt == MOST_ATTEMPTS:
-                    raise JobFailed(f"{MOST_ATTEMPTS} scorers died at it, the last: {one_line(error)}") from error
+                if self._bury(member, error):
+                    losses += 1
+                else:
+                    attempts += 1
+                if attempts == MOST_ATTEMPTS or losses == MOST_MACHINES_LOST:
+                    raise JobFailed(f"{attempts + losses} scorers died at it, the last: {one_line(error)}") from error
             except RayTaskError as error:
                 raise _own_error(error) from error
             else:
@@ -107,7 +124,7 @@ class ScorerPool:
             JobFailed: an item failed `MOST_ATTEMPTS` times, or too many actors died.
         """
         waiting, suspects = deque(items), deque[int]()
-        attempts = dict.fromkeys(items, 0)
+        attempts, losses = dict.fromkeys(items, 0), dict.fromkeys(items, 0)
         left = len(items)
 
         def suspect(item: int) -> None:
@@ -121,10 +138,23 @@ class ScorerPool:
                 raise JobFailed(f"shard {item} failed {MOST_ATTEMPTS} times, the last time: {reason}")
             suspect(item)
 
+        def give_back(lost: list[int], reason: str) -> None:
+            self.retried += 1
+            losses[lost[0]] += 1
+            if losses[lost[0]] == MOST_MACHINES_LOST:
+                raise JobFailed(
+                    f"shard {lost[0]} was in hand when {MOST_MACHINES_LOST} machines went, the last: {reason}"
+                )
+            for item in reversed(lost):
+                (suspects if item in self._suspects else waiting).appendleft(item)
+
         while left:
             self._dispatch(waiting, suspects, call)
             pending = {ref: member for member in self.members for ref in self._awaited(member)}
-            ready, _ = ray.wait(list(pending), num_returns=1)
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=LOOK_SECONDS if self._room else None)
+            self._grow(left)
+            if not ready:
+                continue
             member = pending[ready[0]]
             if not member.loaded:
                 self._take_loaded(member)
@@ -133,10 +163,12 @@ class ScorerPool:
             try:
                 result = ray.get(reference)
             except RayActorError as error:
-                self._bury(member, error)
-                first, *others = (item for item, _ in member.queue)
-                charge(first, one_line(error))
-                for other in others:
+                in_hand = [item for item, _ in member.queue]
+                if self._bury(member, error):
+                    give_back(in_hand, one_line(error))
+                    continue
+                charge(in_hand[0], one_line(error))
+                for other in in_hand[1:]:
                     suspect(other)
             except RayTaskError as error:
                 member.queue.remove(given)
@@ -177,37 +209,58 @@ class ScorerPool:
             if not self._is_alike(member, description):
                 return
             self.description = description
-            member.loaded = True
+            member.loaded, member.node = True, description.get("node")
         except RayActorError as error:
             self._bury(member, error)
         except RayTaskError as error:
             raise _own_error(error) from error
 
+    def _grow(self, left: int) -> None:
+        """Start more actors where machines came, as long as there are items for them."""
+        if self._room is None or time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        more = min(self._room() - self._refused, left) - len(self.members)
+        for _ in range(more):
+            self.members.append(self._new_member())
+            self._note(f"{self.members[-1].name} is added: there is room for it now")
+
     def _is_alike(self, member: Member, description: dict[str, Any]) -> bool:
-        """Whether the actor's machine gives the numbers of the others; if not it is let go."""
-        found: dict[str, str] = description.get("alike", {})
-        different = [name for name in found if self._alike.setdefault(name, found[name]) != found[name]]
-        if not different:
-            return True
-        shown = ", ".join(f"{name} {found[name]} there, {self._alike[name]} here" for name in different)
+        """Whether the actor's machine sees what it must and gives the numbers of the others; if not it is let go."""
+        shown = description.get("unseen")
+        if not shown:
+            found: dict[str, str] = description.get("alike", {})
+            different = [name for name in found if self._alike.setdefault(name, found[name]) != found[name]]
+            if not different:
+                return True
+            shown = ", ".join(f"{name} {found[name]} there, {self._alike[name]} here" for name in different)
         reason = f"{member.name} on {description.get('host')} is refused: {shown}"
         self._note(reason)
         ray.kill(member.actor)
         self.members.remove(member)
+        self._refused += 1
         if not self.members:
             raise JobFailed(f"no scorer is left: {reason}")
         return False
 
-    def _bury(self, member: Member, error: RayActorError) -> None:
-        """Replace a dead or unreachable actor."""
-        self._deaths += 1
-        if isinstance(error, ActorUnavailableError):
+    def _bury(self, member: Member, error: RayActorError) -> bool:
+        """Replace a dead or unreachable actor. Returns whether its machine went."""
+        unreachable = isinstance(error, ActorUnavailableError)
+        if unreachable:
             ray.kill(member.actor)
+        machine_went = member.loaded and (unreachable or not _is_there(member.node))
+        self._deaths += not machine_went
         if self._deaths > self._most_deaths or (not self.description and self._deaths == MOST_ATTEMPTS):
             raise JobFailed(f"{self._deaths} scorers died, the last: {one_line(error)}")
         self.members.remove(member)
         self.members.append(self._new_member())
-        self._note(f"{member.name} died ({one_line(error)}); {self.members[-1].name} takes its place")
+        what = "went with its machine" if machine_went else f"died ({one_line(error)})"
+        self._note(f"{member.name} {what}; {self.members[-1].name} takes its place")
+        return machine_went
+
+
+def _is_there(node: str | None) -> bool:
+    return node is None or any(found["NodeID"] == node and found["Alive"] for found in ray.nodes())
 
 
 def _own_error(error: RayTaskError) -> Exception:

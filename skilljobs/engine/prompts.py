@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from skilljobs.engine.aggregate import aggregate_layer
+from skilljobs.engine.capacity import Placement
 from skilljobs.engine.pipeline import run_job
 from skilljobs.engine.plan import JobPlan
 from skilljobs.engine.record import add_fields, open_record
@@ -16,20 +17,13 @@ from skilljobs.store.reference import METRICS_NAME
 from skilljobs.store.run import RunFiles, prompt_uri
 
 
-def run_prompts(
-    plan: JobPlan,
-    run: RunFiles,
-    reporter: Reporter,
-    replicas: int | None,
-    gpus_per_replica: int | None,
-    debug: bool = False,
-) -> None:
+def run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, placement: Placement) -> None:
     """Do what is left of a job of several prompts, one after another: each is tuned, collected and reduced by itself.
 
     Raises:
         InputError, JobFailed: as `run_job`.
     """
-    with connected(run, reporter, debug) as cluster:
+    with connected(run, reporter, placement) as cluster:
         prompts: list[RunFiles] = []
         for number, spec in enumerate(plan.spec.of_each_prompt()):
             reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.seed_of_prompt}")
@@ -38,7 +32,7 @@ def run_prompts(
             if prompts:
                 files.record["numerics"] = files.record["numerics"] or prompts[0].record["numerics"]
             if not files.stage_done("trace"):
-                run_job(of_prompt, files, reporter, replicas, gpus_per_replica, debug)
+                run_job(of_prompt, files, reporter, placement)
             fields = files.record["fingerprint"]["fields"]
             add_fields(run, {name: fields[name] for name in fields if name.startswith(("numerics.", "version."))})
             prompts.append(files)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.memory import in_parts
+from skilljobs.engine.visibility import located
 from skilljobs.lm.batch import plan_batches, tokenize
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model, load_tokenizer
@@ -66,12 +67,18 @@ class Scorer:
     def lm(self) -> FrozenLM:
         numerics = self.job.numerics
         torch.set_num_threads(numerics.threads)
-        source = self.job.source
+        source = located(self.job.source)
         model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
         return FrozenLM(model, load_tokenizer(source))
 
     def load(self) -> dict[str, Any]:
-        """Load the model. Says on what device and with which versions, and how large the model is."""
+        """Load the model. Says on what device and with which versions, and how large the model is.
+
+        Where the machine does not see run or model, only that.
+        """
+        unseen = self.job.landmarks.unseen() if self.job.landmarks else None
+        if unseen:
+            return {"host": platform.node(), "unseen": unseen}
         on_gpu = self.lm.device.type == "cuda"
         versions = {name: version(name) for name in ("torch", "transformers")}
         device = torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model()

@@ -1,14 +1,18 @@
-"""Starting Ray on this machine, or using the one that is already connected."""
+"""Starting Ray on this machine, connecting to a cluster, or using what is connected already."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
-from skilljobs.engine.numerics import Numerics, available_cpus
+from skilljobs.engine.authentication import TOKEN_ADVICE, use_token_at_hand
+from skilljobs.engine.capacity import Cluster
+from skilljobs.engine.numerics import Machine, available_cpus, this_machine
 from skilljobs.errors import InputError
 from skilljobs.interrupts import raise_on_sigterm
 
@@ -16,84 +20,54 @@ OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Only receipts travel through the object store."""
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """What Ray has to give."""
-
-    cpus: int
-    gpus: int
-    gpus_of_largest_node: int
-    cpus_of_largest_node: int
-    dashboard: str | None
-
-
 @contextmanager
-def ray_session(debug: bool = False) -> Iterator[Cluster]:
-    """A Ray that is started here and stopped at the end, unless one was connected before: that is used and left."""
-    started = not ray.is_initialized()
+def ray_session(address: str | None = None, debug: bool = False) -> Iterator[Cluster]:
+    """The Ray that is connected already, the cluster at `address`, or one that is started here and stopped at the end.
+
+    Raises:
+        InputError: there is no cluster at `address`, or it does not take this process.
+    """
+    begun = not ray.is_initialized()
     dashboard = None
-    if started:
-        _prepare_environment()
-        context = ray.init(
-            address="local",
-            num_cpus=available_cpus(),
-            include_dashboard=True,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=debug,
-            logging_level=logging.INFO if debug else logging.ERROR,
-        )
-        dashboard = context.dashboard_url
+    if begun:
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        logs: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
+        if address:
+            dashboard = _connect(address, logs)
+        else:
+            dashboard = ray.init(
+                address="local",
+                num_cpus=available_cpus(),
+                include_dashboard=True,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **logs,
+            ).dashboard_url
         raise_on_sigterm()
     try:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        yield Cluster(
-            cpus=int(sum(node.get("CPU", 0) for node in nodes)),
-            gpus=int(sum(node.get("GPU", 0) for node in nodes)),
-            gpus_of_largest_node=int(max(node.get("GPU", 0) for node in nodes)),
-            cpus_of_largest_node=int(max(node.get("CPU", 0) for node in nodes)),
-            dashboard=f"http://{dashboard}" if dashboard else None,
-        )
+        yield look_at_cluster(grows=bool(address) or not begun, dashboard=f"http://{dashboard}" if dashboard else None)
     finally:
-        if started:
+        if begun:
             ray.shutdown()
 
 
-def _prepare_environment() -> None:
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+def look_at_cluster(grows: bool, dashboard: str | None = None) -> Cluster:
+    """What the connected Ray has now."""
+    there = [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    if not grows:
+        there = [replace(this_machine(), gpus=machine.gpus) for machine in there]
+    return Cluster(tuple(machine for machine in there if machine.cpus or machine.gpus), grows, dashboard)
 
 
-@dataclass(frozen=True)
-class Replicas:
-    """How many scorers, and what each one holds."""
-
-    count: int
-    cpus: int
-    gpus: int
-
-
-def gpus_of_replica(cluster: Cluster, wanted: int | None) -> int:
-    """The GPUs of a replica: as many as wanted, or one where there are any."""
-    return min(1, cluster.gpus) if wanted is None else wanted
+def _connect(address: str, logs: dict[str, Any]) -> str:
+    use_token_at_hand()
+    try:
+        return str(ray.init(address=address, **logs).dashboard_url)
+    except AuthenticationError as error:
+        raise InputError(f"the Ray cluster at {address} wants a token: {TOKEN_ADVICE}") from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(f"no Ray cluster could be reached at {address}: {str(error).partition(chr(10))[0]}") from error
 
 
-def lay_out(cluster: Cluster, numerics: Numerics, wanted: int | None, shards: int) -> Replicas:
-    """As many replicas as the cluster holds, the shards need, or `wanted` says.
-
-    Raises:
-        InputError: not one replica, or not as many as wanted, can ever be placed.
-    """
-    gpus, cpus = numerics.gpus, 1 if numerics.gpus else numerics.threads
-    if gpus > cluster.gpus_of_largest_node:
-        raise InputError(
-            f"a replica takes {gpus} GPUs (--gpus-per-replica); the largest node has {cluster.gpus_of_largest_node}"
-        )
-    if cpus > cluster.cpus_of_largest_node:
-        raise InputError(f"a replica takes {cpus} CPUs; the largest node has {cluster.cpus_of_largest_node}")
-    most = cluster.gpus // gpus if gpus else cluster.cpus // cpus
-    if wanted is not None and wanted > most:
-        raise InputError(
-            f"--replicas {wanted}: there is room for {most}"
-            f" ({cluster.cpus} CPUs and {cluster.gpus} GPUs; a replica takes {cpus} and {gpus})"
-        )
-    return Replicas(max(1, min(wanted or most, shards)), cpus, gpus)
+def _machine(resources: dict[str, float]) -> Machine:
+    return Machine(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), int(resources.get("memory", 0)))

@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from skilljobs.engine.session import Cluster, ray_session
+from skilljobs.engine.capacity import Cluster, Placement
+from skilljobs.engine.session import ray_session
 from skilljobs.reporter import Reporter
 from skilljobs.store.run import RunFiles
 
 
 @contextmanager
-def connected(run: RunFiles, reporter: Reporter, debug: bool) -> Iterator[Cluster]:
+def connected(run: RunFiles, reporter: Reporter, placement: Placement) -> Iterator[Cluster]:
     """`ray_session`, its start timed and shown as a stage."""
     with ExitStack() as stack:
         with stage(run, reporter, "ray") as done:
-            cluster = stack.enter_context(ray_session(debug))
+            cluster = stack.enter_context(ray_session(placement.address, placement.debug))
             done(f"dashboard at {cluster.dashboard}" if cluster.dashboard else "already connected")
         yield cluster
 

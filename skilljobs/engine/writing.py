@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skilljobs.engine.actor import start_scorer
+from skilljobs.engine.capacity import Cluster, Placement, lay_out
 from skilljobs.engine.data_options import task_options
 from skilljobs.engine.grading import Grade, find_grade_function, length_point, points_of, questions_about
 from skilljobs.engine.job import Reading, ScorerJob
@@ -13,7 +14,6 @@ from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import with_model
 from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.record import open_files
-from skilljobs.engine.session import Cluster, gpus_of_replica, lay_out
 from skilljobs.engine.stages import timed
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
@@ -39,8 +39,7 @@ class Workplace:
     """Where scorers are started, and how many."""
 
     cluster: Cluster
-    replicas: int | None
-    gpus_per_replica: int | None
+    placement: Placement
 
 
 class TextWriter:
@@ -195,8 +194,9 @@ class TextWriter:
     ) -> Iterator[Any]:
         if not items:
             return
-        numerics = resolve_numerics(self.spec, source, gpus_of_replica(place.cluster, place.gpus_per_replica))
-        layout = lay_out(place.cluster, numerics, place.replicas, len(items))
+        gpus = place.cluster.gpus_of_replica(place.placement.gpus_per_replica)
+        numerics = resolve_numerics(self.spec, source, gpus, place.cluster.machine_for(gpus))
+        layout = lay_out(place.cluster, numerics, place.placement.replicas, len(items))
         nothing = Reading(Layout((), (), {}), (), (), None)
         job = ScorerJob(self.folder.uri, self.spec, source, nothing, numerics, self.task.answer_end)
         pool = ScorerPool(lambda name: start_scorer(name, job, layout), layout.count, lambda _: None)

@@ -27,6 +27,11 @@ class ModelSource:
         return digest_of_files({file for pattern in _PATTERNS for file in self.path.glob(pattern)})
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each of the model's files, by name."""
+        return {file.name: file.stat().st_size for pattern in _PATTERNS for file in sorted(self.path.glob(pattern))}
+
+    @property
     def context(self) -> int | None:
         """The largest number of positions, where the configuration says."""
         limit = self.config.get("max_position_embeddings", self.config.get("n_positions"))

@@ -26,7 +26,15 @@ class RunReader:
 
     def __init__(self, uri: str) -> None:
         self._files = RunFiles(uri)
-        self.record: dict[str, Any] = self._files.load()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says.
+
+        Raises:
+            InputError: there is no run here (yet).
+        """
+        return self._files.record or self._files.load()
 
     @property
     def uri(self) -> str:
@@ -37,7 +45,11 @@ class RunReader:
 
     def reload(self) -> None:
         """Read the record again: a run that goes on changes it."""
-        self.record = self._files.load()
+        self._files.load()
+
+    def progress(self) -> dict[str, Any] | None:
+        """What the run's job last told of itself; None where it has told nothing."""
+        return self._files.progress()
 
     def correlations(self) -> pl.LazyFrame:
         """Every neuron with every metric and population."""

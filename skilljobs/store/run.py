@@ -10,6 +10,11 @@ from skilljobs.store.files import Folder
 from skilljobs.store.schema import FORMAT_VERSION
 
 RECORD = "run.json"
+PROGRESS_NAME = "progress.json"
+"""How the job goes, by itself: written while it runs."""
+LOG_NAME = "log.txt"
+STOP_NAME = "stop"
+"""Put there to make the job stop."""
 PROMPT_NAME = "prompt/soft_prompt.safetensors"
 TUNING_NAME = "prompt/tuning.parquet"
 TUNING_EXAMPLES_NAME = "prompt/examples.parquet"
@@ -67,6 +72,13 @@ class RunFiles:
         if found != FORMAT_VERSION:
             raise InputError(f"the run at {self.uri} has format version {found}; this skilljobs reads {FORMAT_VERSION}")
         return self.record
+
+    def progress(self) -> dict[str, Any] | None:
+        """What the job last told of itself; None where there is nothing."""
+        try:
+            return dict(json.loads(self.folder.read(PROGRESS_NAME)))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
 
     def save(self) -> None:
         self.folder.write(RECORD, (json.dumps(self.record, indent=2) + "\n").encode())

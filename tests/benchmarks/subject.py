@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skilljobs.engine.collect import Collector
 from skilljobs.engine.job import Reading, ScorerJob
-from skilljobs.engine.numerics import resolve_numerics
+from skilljobs.engine.numerics import resolve_numerics, this_machine
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.load import load_model, load_tokenizer
@@ -33,7 +33,7 @@ class Subject:
     def make(cls, spec: JobSpec) -> "Subject":
         """The test examples of a job, in the order of its shards, with a random prompt."""
         plan = plan_job(spec)
-        numerics = resolve_numerics(plan.spec, plan.source, gpus_per_replica=0)
+        numerics = resolve_numerics(plan.spec, plan.source, 0, this_machine())
         reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
         job = ScorerJob("", plan.spec, plan.source, reading, numerics, plan.task.answer_end)
         lm = FrozenLM(load_model(plan.source, numerics.dtype, "cpu"), load_tokenizer(plan.source))

@@ -1,0 +1,206 @@
+"""Jobs on a cluster, through the HTTP address of its dashboard (Ray's Jobs API). Only the command is uploaded."""
+
+import re
+import shlex
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skilljobs.engine.authentication import TOKEN_ADVICE, use_token_at_hand, without_ray_address
+from skilljobs.errors import InputError, JobFailed
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails
+
+RUN_ID, URI = "skilljobs.run_id", "skilljobs.uri"
+"""What the job's metadata says of the run."""
+EVERY_SECONDS = 1.0
+RETRY_SECONDS = 60.0
+"""How long a dashboard may be away while a job is followed."""
+STOP_SECONDS = 60.0
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+EXIT_STOPPED = 143
+_SAYS = "skilljobs: "
+
+
+def is_dashboard(address: str | None) -> bool:
+    """Whether an address is that of a dashboard, and not of a cluster that this process is to drive itself."""
+    return address is not None and address.startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True)
+class ClusterJob:
+    """A job that works, or worked, on a run."""
+
+    id: str
+    run_id: str
+    uri: str
+    """The run's directory, as the cluster sees it."""
+    status: str
+    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    begun: float
+    """Seconds since 1970."""
+    exit_code: int | None
+    message: str
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def outcome(self) -> int | None:
+        """The exit code of the command that it ran; None before its end, or if that is not known."""
+        if self.status in ("SUCCEEDED", "STOPPED"):
+            return 0 if self.status == "SUCCEEDED" else EXIT_STOPPED
+        return self.exit_code
+
+
+class ClusterJobs:
+    """The skilljobs jobs of one cluster.
+
+    Raises:
+        InputError: there is no dashboard at `address`, or it wants a token.
+    """
+
+    def __init__(self, address: str) -> None:
+        use_token_at_hand()
+        from ray.job_submission import JobSubmissionClient
+
+        self.address = address.rstrip("/")
+        with without_ray_address():  # Ray would take that one instead
+            self._client: JobSubmissionClient = self._asked(lambda: JobSubmissionClient(self.address))
+
+    def submit(self, command: str, run_id: str, uri: str) -> ClusterJob:
+        """Start `command` on the head, unless a job works on that run already: then that one."""
+        running = [job for job in self.all() if job.uri == uri and not job.ended]
+        if running:
+            return running[0]
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", run_id)
+        job_id = self._asked(
+            lambda: self._client.submit_job(
+                entrypoint=command,
+                submission_id=f"skilljobs-{name}-{uuid.uuid4().hex[:6]}",
+                metadata={RUN_ID: run_id, URI: uri},
+            )
+        )
+        return self.get(job_id)
+
+    def get(self, job_id: str) -> ClusterJob:
+        return _job(self._asked(lambda: self._client.get_job_info(job_id)))
+
+    def all(self) -> list[ClusterJob]:
+        """Newest first; jobs of other programs are left out."""
+        jobs = [_job(found) for found in self._asked(self._client.list_jobs) if URI in (found.metadata or {})]
+        return sorted(jobs, key=lambda job: job.begun, reverse=True)
+
+    def find(self, run: str) -> ClusterJob:
+        """The newest job of a run, which is named by its id, its directory, or the job's own id.
+
+        Raises:
+            InputError: the cluster knows of none.
+        """
+        for job in self.all():
+            if run.rstrip("/") in (job.id, job.run_id, job.uri):
+                return job
+        raise InputError(
+            f"the cluster at {self.address} knows no job of the run {run!r} (`skilljobs runs --address {self.address}`"
+            " lists them; a head that was started anew has forgotten its jobs, and a run's directory has not)"
+        )
+
+    def log(self, job_id: str) -> str:
+        """All that the job has printed so far."""
+        return str(self._asked(lambda: self._client.get_job_logs(job_id)))
+
+    def follow(self, job_id: str) -> Iterator[str]:
+        """What the job prints, as it comes, until it ends. A dashboard that is away for a while is waited for.
+
+        Raises:
+            InputError: it is away for more than a minute. The job goes on.
+        """
+        shown, last_answer, ended = 0, time.monotonic(), False
+        while not ended:
+            try:
+                ended = self.get(job_id).ended
+                log = self.log(job_id)
+                last_answer = time.monotonic()
+            except InputError:
+                if time.monotonic() - last_answer > RETRY_SECONDS:
+                    raise
+            else:
+                if len(log) > shown:
+                    yield log[shown:]
+                    shown = len(log)
+            if not ended:
+                time.sleep(EVERY_SECONDS)
+
+    def conclude(self, job_id: str) -> None:
+        """Fail as an ended job did.
+
+        Raises:
+            InputError: it refused its input.
+            JobFailed: it failed, or was stopped.
+        """
+        job = self.get(job_id)
+        if job.outcome == 0:
+            return
+        said = [line.removeprefix(_SAYS) for line in self.log(job_id).splitlines() if line.startswith(_SAYS)]
+        if job.outcome == 127:
+            said = [f"the head of {self.address} has no `skilljobs` on its PATH: install it on all machines"]
+        reason = said[-1] if said else f"the job {job_id} {job.status.lower()}: {job.message}"
+        if job.outcome == EXIT_STOPPED:
+            raise JobFailed(f"the job {job_id} was stopped: committed shards are kept, and the same command goes on")
+        raise InputError(reason) if job.outcome == 2 else JobFailed(reason)
+
+    def stop(self, job: ClusterJob) -> ClusterJob:
+        """Stop a job and wait until it has put its things down.
+
+        Raises:
+            JobFailed: it is still there after a minute.
+        """
+        self._asked(lambda: self._client.stop_job(job.id))
+        deadline = time.monotonic() + STOP_SECONDS
+        while not (job := self.get(job.id)).ended:
+            if time.monotonic() > deadline:
+                raise JobFailed(f"the job {job.id} was told to stop and is still {job.status.lower()}")
+            time.sleep(EVERY_SECONDS)
+        return job
+
+    def _asked(self, call: Any) -> Any:
+        from ray.exceptions import AuthenticationError
+
+        try:
+            return call()
+        except AuthenticationError as error:
+            raise InputError(f"the cluster at {self.address} wants a token: {TOKEN_ADVICE}") from error
+        except (ConnectionError, OSError) as error:
+            raise InputError(
+                f"no Ray dashboard could be reached at {self.address}: is it the head's, and its port open from here?"
+            ) from error
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"the Ray dashboard at {self.address} refused: {str(error).splitlines()[0]}") from error
+
+
+def submit_command(spec_command: str, options: Mapping[str, object]) -> str:
+    """The shell command that runs a job on the head. Options of value None or False are left out, True has none."""
+    words = [spec_command]
+    for name, value in options.items():
+        if value is True:
+            words.append(name)
+        elif value not in (None, False):
+            words.append(f"{name} {shlex.quote(str(value))}")
+    return " ".join(words)
+
+
+def _job(found: "JobDetails") -> ClusterJob:
+    metadata = found.metadata or {}
+    return ClusterJob(
+        id=found.submission_id or "",
+        run_id=metadata.get(RUN_ID, ""),
+        uri=metadata.get(URI, ""),
+        status=str(getattr(found.status, "value", found.status)),
+        begun=(found.start_time or 0) / 1000,
+        exit_code=found.driver_exit_code,
+        message=(found.message or "").strip().partition("\n")[0],
+    )
