@@ -17,7 +17,7 @@ def test_the_command_of_a_spec_makes_it_again(spec: JobSpec) -> None:
     program, name, *words = shlex.split(spec.command)
     assert (program, name) == ("skilljobs", "submit")
     said = submit.make_context("submit", words).params
-    others = ("out", "run_id", "replicas", "gpus_per_replica", "report", "debug")
+    others = ("out", "run_id", "replicas", "gpus_per_replica", "address", "no_wait", "report", "debug")
     assert JobSpec(**{field: value for field, value in said.items() if field not in others}) == spec
 
 

@@ -18,13 +18,11 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
+from skilljobs.engine.ledger import MOST_ATTEMPTS, MOST_MACHINES_LOST, Ledger
 from skilljobs.errors import InputError, JobFailed
 
 QUEUE_DEPTH = 2
-MOST_ATTEMPTS = 3
 MOST_DEATHS_PER_ACTOR = 4
-MOST_MACHINES_LOST = 10
-"""With one shard in hand: after so many it is the shard that brings them down."""
 LOOK_SECONDS = 2.0
 """Between looks for machines that came."""
 
@@ -69,7 +67,6 @@ class ScorerPool:
         self._most_deaths = MOST_ATTEMPTS + MOST_DEATHS_PER_ACTOR * size
         self.description: dict[str, Any] = {}
         self.retried = 0
-        self._suspects: set[int] = set()
         self.members = [self._new_member() for _ in range(size)]
 
     def _new_member(self) -> Member:
@@ -123,36 +120,12 @@ class ScorerPool:
         Raises:
             JobFailed: an item failed `MOST_ATTEMPTS` times, or too many actors died.
         """
-        waiting, suspects = deque(items), deque[int]()
-        attempts, losses = dict.fromkeys(items, 0), dict.fromkeys(items, 0)
-        left = len(items)
-
-        def suspect(item: int) -> None:
-            self._suspects.add(item)
-            suspects.append(item)
-
-        def charge(item: int, reason: str) -> None:
-            attempts[item] += 1
-            self.retried += 1
-            if attempts[item] == MOST_ATTEMPTS:
-                raise JobFailed(f"shard {item} failed {MOST_ATTEMPTS} times, the last time: {reason}")
-            suspect(item)
-
-        def give_back(lost: list[int], reason: str) -> None:
-            self.retried += 1
-            losses[lost[0]] += 1
-            if losses[lost[0]] == MOST_MACHINES_LOST:
-                raise JobFailed(
-                    f"shard {lost[0]} was in hand when {MOST_MACHINES_LOST} machines went, the last: {reason}"
-                )
-            for item in reversed(lost):
-                (suspects if item in self._suspects else waiting).appendleft(item)
-
-        while left:
-            self._dispatch(waiting, suspects, call)
+        ledger = Ledger(items)
+        while ledger.left:
+            self._dispatch(ledger, call)
             pending = {ref: member for member in self.members for ref in self._awaited(member)}
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=LOOK_SECONDS if self._room else None)
-            self._grow(left)
+            self._grow(ledger.left)
             if not ready:
                 continue
             member = pending[ready[0]]
@@ -164,43 +137,39 @@ class ScorerPool:
                 result = ray.get(reference)
             except RayActorError as error:
                 in_hand = [item for item, _ in member.queue]
-                if self._bury(member, error):
-                    give_back(in_hand, one_line(error))
-                    continue
-                charge(in_hand[0], one_line(error))
-                for other in in_hand[1:]:
-                    suspect(other)
+                told = ledger.machine_went if self._bury(member, error) else ledger.actor_died
+                self.retried += 1
+                told(in_hand, one_line(error))
             except RayTaskError as error:
                 member.queue.remove(given)
                 if isinstance(_own_error(error), InputError):
                     raise _own_error(error) from error
-                charge(item, one_line(error))
+                self.retried += 1
+                ledger.failed(item, one_line(error))
             else:
                 member.queue.remove(given)
-                left -= 1
+                ledger.left -= 1
                 yield result
 
     def _awaited(self, member: Member) -> list[ray.ObjectRef]:
         """What to wait for: an actor may end its items in any order."""
         return [reference for _, reference in member.queue] if member.loaded else [member.loading]
 
-    def _dispatch(
-        self, waiting: deque[int], suspects: deque[int], call: Callable[[ActorHandle, int], ray.ObjectRef]
-    ) -> None:
+    def _dispatch(self, ledger: Ledger, call: Callable[[ActorHandle, int], ray.ObjectRef]) -> None:
         """Give every idle actor an item, then a second one in advance while there are enough for all."""
         loaded = [member for member in self.members if member.loaded]
         for depth in range(QUEUE_DEPTH):
             for member in loaded:
-                enough = len(waiting) >= (len(loaded) if depth else 1)
+                enough = len(ledger.waiting) >= (len(loaded) if depth else 1)
                 if enough and len(member.queue) == depth:
-                    item = waiting.popleft()
+                    item = ledger.waiting.popleft()
                     member.queue.append((item, call(member.actor, item)))
         in_hand = {item for member in self.members for item, _ in member.queue}
-        if waiting or in_hand - self._suspects:
+        if ledger.waiting or in_hand - ledger.suspected:
             return
         for member in self.members:
-            if member.loaded and suspects and not member.queue:
-                item = suspects.popleft()
+            if member.loaded and ledger.suspects and not member.queue:
+                item = ledger.suspects.popleft()
                 member.queue.append((item, call(member.actor, item)))
 
     def _take_loaded(self, member: Member) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from skilljobs.engine.pool import MOST_ATTEMPTS, ScorerPool
+from skilljobs.engine.ledger import MOST_ATTEMPTS
+from skilljobs.engine.pool import ScorerPool
 from skilljobs.errors import InputError, JobFailed
 from tests.integration.fakes import FakeScorer
 

@@ -1,0 +1,145 @@
+"""Jobs on a real cluster, whose machines really come and go."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import skilljobs
+from skilljobs.engine.jobs import ClusterJobs
+from skilljobs.errors import InputError
+from skilljobs.reporter import SilentReporter
+from tests.integration.machines import Machines, run_command
+from tests.tables import random_rows, write_jsonl
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+PATIENCE = 120
+
+
+@pytest.fixture
+def machine(machines: Machines) -> Iterator[object]:
+    made = machines.add()
+    yield made
+    machines.remove(made, gently=True)
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_job_is_submitted_followed_and_asked_about(machines: Machines, tmp_path: Path) -> None:
+    address = ["--address", machines.dashboard]
+    words = ["--task", "arithmetic", "--soft-prompt", "random", "--limit", "60", "--null", "1", "--no-report"]
+    done = run_command(["submit", *words, "--run-id", "mine", "--out", str(tmp_path), *address])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(tmp_path / "mine")]
+    assert "collect: 60 examples" in done.stderr
+    assert "top neurons: confidence" in done.stderr
+    run = skilljobs.open_run(str(tmp_path / "mine"))
+    assert run.top("confidence", k=1).height == 1
+
+    for words, expected in (
+        (["status", "mine"], "mine: succeeded"),
+        (["status", str(tmp_path / "mine")], "mine: succeeded"),
+        (["logs", "mine"], "collect: 60 examples"),
+        (["runs"], f"{tmp_path / 'mine'}  succeeded"),
+    ):
+        answer = run_command([*words, *address])
+        assert (answer.returncode, expected in answer.stdout) == (0, True), answer
+    uploaded = ClusterJobs(machines.dashboard)._client.list_jobs()[0].runtime_env
+    assert not {"working_dir", "py_modules", "excludes"} & set(uploaded or {})
+    assert "done on" in run_command(["status", str(tmp_path / "mine")]).stdout
+    unknown = run_command(["status", "nobody", *address])
+    assert (unknown.returncode, "knows no job of the run 'nobody'" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_the_head_refuses_is_refused_here(machines: Machines, tmp_path: Path) -> None:
+    done = run_command(
+        ["submit", "--data", str(tmp_path / "none.jsonl"), "--model", "tiny", "--address", machines.dashboard]
+    )
+    assert done.returncode == 2
+    assert "none.jsonl" in done.stderr.splitlines()[-1]
+
+
+def test_an_address_where_nothing_is(tmp_path: Path) -> None:
+    done = run_command(["submit", "--task", "arithmetic", "--address", "http://127.0.0.1:9", "--out", str(tmp_path)])
+    assert (done.returncode, "no Ray dashboard could be reached" in done.stderr) == (2, True)
+    assert not list(tmp_path.iterdir())
+    done = run_command(["runs", "--address", "127.0.0.1:6379"])
+    assert (done.returncode, "like http://HEAD:8265" in done.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines: Machines, tmp_path: Path) -> None:
+    uri = str(tmp_path / "mine")
+    submit = ["submit", "--task", "arithmetic", "--tune-steps", "2000", "--run-id", "mine", "--out", str(tmp_path),
+              "--address", machines.dashboard, "--no-wait"]  # fmt: skip
+    for stop in (["stop", "mine", "--address", machines.dashboard], ["stop", uri]):
+        begun = time.monotonic()
+        accepted = run_command(submit)
+        assert (accepted.returncode, accepted.stdout) == (0, f"{uri}\n"), accepted.stderr
+        assert run_command(submit).stderr.startswith("job "), "the job that works already is joined"
+        assert len([job for job in ClusterJobs(machines.dashboard).all() if not job.ended]) == 1
+        wait_for(lambda: "tune" in run_command(["status", uri]).stdout.splitlines()[-1])
+        assert time.monotonic() - begun < PATIENCE
+        stopped = run_command(stop)
+        assert (stopped.returncode, "stopped" in stopped.stdout) == (0, True), stopped.stderr
+        assert "committed shards are kept" in run_command(["logs", uri]).stdout.splitlines()[-1]
+    again = run_command(["stop", uri])
+    assert (again.returncode, "no job works on" in again.stderr) == (2, True)
+
+
+def test_machines_that_come_and_go_change_no_bit(machines: Machines, tmp_path: Path, wide_llama: Path) -> None:
+    data = write_jsonl(tmp_path / "table.jsonl", random_rows(900))
+    first = machines.add()
+    words = ["submit", "--data", str(data), "--model", str(wide_llama), "--soft-prompt", "random", "--null", "2",
+             "--prompt-length", "2", "--shard-size", "12", "--run-id", "mine", "--no-report"]  # fmt: skip
+    disturbed = tmp_path / "disturbed"
+    submitted = run_command([*words, "--out", str(disturbed), "--address", machines.dashboard, "--no-wait"])
+    assert submitted.returncode == 0, submitted.stderr
+    shards = disturbed / "mine" / "shards"
+    job = ClusterJobs(machines.dashboard).find("mine")
+
+    def committed() -> int:
+        return len(list(shards.glob("scores-*.parquet")))
+
+    def log() -> str:
+        return ClusterJobs(machines.dashboard).log(job.id)
+
+    wait_for(lambda: committed() >= 2)
+    second = machines.add()
+    came = time.monotonic()
+    wait_for(lambda: "scorer-1 is added" in log())
+    assert time.monotonic() - came < 10
+    at_coming = committed()
+    wait_for(lambda: committed() >= at_coming + 6)
+    machines.remove(first, gently=False)
+    wait_for(lambda: "scorer-0 went with its machine" in log())
+    at_going = committed()
+    third = machines.add()
+    wait_for(lambda: committed() >= at_going + 4)
+    machines.remove(second, gently=True)
+    wait_for(lambda: "scorer-1 went with its machine" in log())
+    assert not ClusterJobs(machines.dashboard).get(job.id).ended, "the job ended before the machines did"
+    wait_for(lambda: ClusterJobs(machines.dashboard).get(job.id).ended)
+    assert ClusterJobs(machines.dashboard).get(job.id).outcome == 0, log()
+    machines.remove(third, gently=True)
+
+    fourth = machines.add()
+    done = run_command([*words, "--out", str(tmp_path / "quiet"), "--address", machines.address])
+    machines.remove(fourth, gently=True)
+    assert done.returncode == 0, done.stderr
+    for layer in ("layer-000.parquet", "layer-001.parquet"):
+        expected, found = (tmp_path / name / "mine" / "correlations" / layer for name in ("quiet", "disturbed"))
+        assert found.read_bytes() == expected.read_bytes()
+
+
+def test_without_machines_a_job_says_how_to_wait_for_them(machines: Machines, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the largest machine has 0 and 0 \(with --replicas"):
+        skilljobs.submit(task="arithmetic", out=str(tmp_path), address=machines.address, reporter=SilentReporter())
