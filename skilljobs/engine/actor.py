@@ -10,6 +10,7 @@ from ray.actor import ActorHandle
 
 from skilljobs.engine.capacity import Replicas
 from skilljobs.engine.job import ScorerJob
+from skilljobs.engine.telemetry import count
 from skilljobs.store.shards import Receipt
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
@@ -35,7 +36,12 @@ class ScorerActor:
         self._scorer.make_references()
 
     def score(self, shard: int, fingerprint: str) -> Receipt:
-        return self._scorer.score(shard, fingerprint)
+        receipt = self._scorer.score(shard, fingerprint)
+        count("examples", receipt.examples, self._job.run_id)
+        count("tokens", receipt.tokens, self._job.run_id)
+        count("bytes_written", receipt.bytes_written, self._job.run_id)
+        count("scoring_seconds", receipt.seconds, self._job.run_id)
+        return receipt
 
     def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> tuple[int, NDArray[np.float64]]:
         return shard, self._scorer.trace(shard, neurons)

@@ -33,6 +33,7 @@ class ScorerJob:
 
     uri: str
     """The run's directory."""
+    run_id: str
     spec: JobSpec
     source: ModelSource
     reading: Reading

@@ -20,6 +20,9 @@ EVERY_SECONDS = 1.0
 RETRY_SECONDS = 60.0
 """How long a dashboard may be away while a job is followed."""
 STOP_SECONDS = 60.0
+START_SECONDS = 60.0
+"""How long a cluster that has just been started may take until it accepts jobs."""
+_NOT_YET = "No available agent"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 EXIT_STOPPED = 143
 _SAYS = "skilljobs: "
@@ -78,14 +81,20 @@ class ClusterJobs:
         if running:
             return running[0]
         name = re.sub(r"[^A-Za-z0-9_-]", "-", run_id)
-        job_id = self._asked(
-            lambda: self._client.submit_job(
-                entrypoint=command,
-                submission_id=f"skilljobs-{name}-{uuid.uuid4().hex[:6]}",
-                metadata={RUN_ID: run_id, URI: uri},
-            )
-        )
-        return self.get(job_id)
+        job_id, deadline = f"skilljobs-{name}-{uuid.uuid4().hex[:6]}", time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self._asked(
+                    lambda: self._client.submit_job(
+                        entrypoint=command, submission_id=job_id, metadata={RUN_ID: run_id, URI: uri}
+                    )
+                )
+            except InputError as error:
+                if _NOT_YET not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(EVERY_SECONDS)
+            else:
+                return self.get(job_id)
 
     def get(self, job_id: str) -> ClusterJob:
         return _job(self._asked(lambda: self._client.get_job_info(job_id)))

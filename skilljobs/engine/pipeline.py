@@ -18,6 +18,7 @@ from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
 from skilljobs.engine.session import look_at_cluster
 from skilljobs.engine.stages import connected, stage
+from skilljobs.engine.telemetry import count
 from skilljobs.engine.tracing import trace_top
 from skilljobs.engine.visibility import Landmarks
 from skilljobs.errors import InputError, JobFailed
@@ -73,6 +74,7 @@ class _Job:
         add_fields(run, {f"numerics.{name}": value for name, value in self.numerics.as_json().items()})
         self.job = ScorerJob(
             uri=run.uri,
+            run_id=run.record["run_id"],
             spec=plan.spec,
             source=plan.source,
             reading=Reading(
@@ -174,9 +176,13 @@ class _Job:
             if receipts:
                 self.reporter.note(f"collect: {len(receipts)} of {len(sizes)} shards are committed already")
             missing = [shard for shard in range(len(sizes)) if shard not in receipts]
-            begun, before = time.monotonic(), sum(r.examples for r in receipts.values())
+            begun, before, retried = time.monotonic(), sum(r.examples for r in receipts.values()), 0
+            count("rows_quarantined", len(self.plan.bad_rows), self.job.run_id)
             for receipt in pool.map(missing, lambda actor, shard: actor.score.remote(shard, fingerprint)):
                 receipts[receipt.shard] = receipt
+                count("shards_done", 1, self.job.run_id)
+                count("shards_retried", pool.retried - retried, self.job.run_id)
+                retried = pool.retried
                 finished = sum(r.examples for r in receipts.values())
                 rate = (finished - before) / (time.monotonic() - begun)
                 self.reporter.advance(finished, f"{len(receipts)} of {len(sizes)} shards, {rate:.1f} examples/s")

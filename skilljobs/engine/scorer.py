@@ -137,6 +137,7 @@ class Scorer:
             bit_exact=exact,
             peak_memory_bytes=peak_memory(),
             files={examples_name(shard): sha256(part)} | {name: sha256(data) for name, data in files.items()},
+            bytes_written=sum(memoryview(data).nbytes for data in files.values()),
         )
         ids, of_choices = [example.example_id for example in examples], self.job.reading.of_choices
         self.folder.write(scores_name(shard), scores_bytes(ids, scores, of_choices, receipt))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from skilljobs.engine.capacity import Cluster, Placement
 from skilljobs.engine.session import ray_session
+from skilljobs.engine.telemetry import count
 from skilljobs.reporter import Reporter
 from skilljobs.store.run import RunFiles
 
@@ -27,6 +28,7 @@ def stage(run: RunFiles, reporter: Reporter, name: str, total: int | None = None
     with timed(reporter, name, total) as timing:
         yield timing.done
     run.finish_stage(name, timing.seconds)
+    count("stage_seconds", timing.seconds, run.record["run_id"], stage=name)
 
 
 @dataclass

@@ -198,7 +198,15 @@ class TextWriter:
         numerics = resolve_numerics(self.spec, source, gpus, place.cluster.machine_for(gpus))
         layout = lay_out(place.cluster, numerics, place.placement.replicas, len(items))
         nothing = Reading(Layout((), (), {}), (), (), None)
-        job = ScorerJob(self.folder.uri, self.spec, source, nothing, numerics, self.task.answer_end)
+        job = ScorerJob(
+            self.folder.uri,
+            self.folder.uri.rpartition("/")[2],
+            self.spec,
+            source,
+            nothing,
+            numerics,
+            self.task.answer_end,
+        )
         pool = ScorerPool(lambda name: start_scorer(name, job, layout), layout.count, lambda _: None)
         try:
             yield from pool.map(items, call)

@@ -45,6 +45,8 @@ class Receipt:
     peak_memory_bytes: int
     files: dict[str, str]
     """The shard's other files and their SHA-256."""
+    bytes_written: int = 0
+    """Of sums and moments."""
 
 
 def sums_name(shard: int) -> str:

@@ -35,7 +35,7 @@ class Subject:
         plan = plan_job(spec)
         numerics = resolve_numerics(plan.spec, plan.source, 0, this_machine())
         reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
-        job = ScorerJob("", plan.spec, plan.source, reading, numerics, plan.task.answer_end)
+        job = ScorerJob("", "", plan.spec, plan.source, reading, numerics, plan.task.answer_end)
         lm = FrozenLM(load_model(plan.source, numerics.dtype, "cpu"), load_tokenizer(plan.source))
         prompt = random_prompt(lm.embedding, lm.config.vocab_size, plan.spec.prompt_length, plan.spec.seed).vectors
         collector = Collector(lm, prompt.to(lm.dtype), job)

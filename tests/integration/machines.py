@@ -18,7 +18,8 @@ class Machines:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        port, self.metrics_port = free_port(), free_port()
+        port, head_metrics = free_port(), free_port()
+        self.metrics_ports = [head_metrics]
         self.dashboard = f"http://127.0.0.1:{port}"
         self._cluster = Cluster(
             initialize_head=True,
@@ -27,8 +28,8 @@ class Machines:
                 "num_cpus": 0,
                 "include_dashboard": True,
                 "dashboard_port": port,
-                "metrics_export_port": self.metrics_port,
-                "object_store_memory": MEMORY,
+                "metrics_export_port": head_metrics,
+                **_of_its_own(),
             },
         )
         self.address: str = self._cluster.address
@@ -39,13 +40,28 @@ class Machines:
         return False
 
     def add(self) -> Any:
-        return self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+        port = free_port()
+        self.metrics_ports.append(port)
+        return self._cluster.add_node(num_cpus=1, metrics_export_port=port, **_of_its_own())
+
+    def metrics(self) -> str:
+        """What Prometheus would get of all machines."""
+        pages = []
+        for port in self.metrics_ports:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                pages.append(answer.read().decode())
+        return "\n".join(pages)
 
     def remove(self, machine: Any, gently: bool) -> None:
         self._cluster.remove_node(machine, allow_graceful=gently)
 
     def close(self) -> None:
         self._cluster.shutdown()
+
+
+def _of_its_own() -> dict[str, int]:
+    """What machines on one host would otherwise take from each other."""
+    return {"object_store_memory": MEMORY, "dashboard_agent_listen_port": free_port()}
 
 
 def free_port() -> int:
