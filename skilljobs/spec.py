@@ -72,6 +72,8 @@ class JobSpec:
     batch_tokens: int | None = None
     shard_size: int | None = None
     """Examples a shard."""
+    until_ci: float | None = None
+    """Collect no more once the interval of the tenth neuron of every metric is narrower; None: collect all."""
     max_sums_gb: float = 4.0
     """Largest size of a shard's sums, in 10^9 bytes before compression."""
     seed: int = 0
@@ -92,6 +94,10 @@ class JobSpec:
             )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise InputError(f"--learning-rate is {self.learning_rate}; it must be above 0")
+        if self.until_ci is not None and not 0 < self.until_ci < 2:
+            raise InputError(f"--until-ci is {self.until_ci}; the width of an interval of r is between 0 and 2")
+        if self.until_ci is not None and self.prompts > 1:
+            raise InputError("--until-ci decides for one soft prompt, and --prompts makes several: choose one of them")
         if not 0 <= self.max_bad_rows <= 1:
             raise InputError(f"--max-bad-rows is {self.max_bad_rows}; it is a fraction between 0 and 1")
         for name, known in (("tokens", ("mean", "each", "last")), ("tune_loss", ("target", "choices"))):

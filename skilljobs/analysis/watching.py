@@ -9,11 +9,10 @@ import polars as pl
 from skilljobs.errors import InputError
 from skilljobs.stats.correlate import correlation_columns
 from skilljobs.stats.layout import ALL
-from skilljobs.stats.totals import LayerSums, LayerTotals, Moments
 from skilljobs.store.correlations import correlation_table
 from skilljobs.store.reader import RunReader
-from skilljobs.store.reference import REFERENCE_NAME, read_layer_reference
-from skilljobs.store.totals import read_layer, read_moments
+from skilljobs.store.reference import REFERENCE_NAME
+from skilljobs.store.running import RunningTotals
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ class Watcher:
         self.run = run.prompts()[-1]
         self.metrics, self.k = metrics, k
         self._read: set[int] = set()
-        self._sums: list[LayerSums] = []
-        self._moments: Moments | None = None
+        self._totals: RunningTotals | None = None
 
     @property
     def started(self) -> bool:
@@ -59,18 +57,11 @@ class Watcher:
         return SoFar(len(self._read), len(shards), done, sum(shards), self._top() if self._read else None)
 
     def _add(self, shards: Sequence[int]) -> None:
-        layout, folder = self.run.layout(), self.run.folder
+        if self._totals is None:
+            layers = len(self.run.record["model"]["neurons_per_layer"])
+            self._totals = RunningTotals(self.run.folder, self.run.layout(), layers)
         for shard in shards:
-            moments = read_moments(folder, [shard])
-            assert moments is not None
-            self._moments = moments if self._moments is None else self._moments + moments
-            for layer in range(len(self.run.record["model"]["neurons_per_layer"])):
-                sums = read_layer(folder, [shard], layer, layout)
-                assert sums is not None
-                if layer == len(self._sums):
-                    self._sums.append(sums)
-                else:
-                    self._sums[layer] = self._sums[layer] + sums
+            self._totals.add(shard)
             self._read.add(shard)
 
     def _top(self) -> pl.DataFrame:
@@ -79,14 +70,14 @@ class Watcher:
         for metric in self.metrics:
             if metric not in known:
                 raise InputError(f"the run has no metric {metric!r}; it has {', '.join(known)}")
-        assert self._moments is not None
+        assert self._totals is not None
+        layers = list(self._totals.layers())
+        tokens = self.run.record["spec"]["prompt_length"] if self.run.record["spec"]["tokens"] == "each" else None
         frames = []
         for metric in self.metrics or known:
             tables = []
-            for layer, sums in enumerate(self._sums):
-                reference = read_layer_reference(self.run.folder, layer)
-                centred = LayerTotals(layout, sums, self._moments, reference.ravel()).centred(metric, ALL)
-                tokens = len(reference) if self.run.record["spec"]["tokens"] == "each" else None
+            for layer, totals in enumerate(layers):
+                centred = totals.centred(metric, ALL)
                 columns = correlation_columns(centred, [None, None])
                 chosen = np.argsort(-np.nan_to_num(np.abs(columns["r"]), nan=-1.0), kind="stable")[: self.k]
                 table = correlation_table(columns, layer, tokens, metric, ALL, centred.n)

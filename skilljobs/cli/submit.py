@@ -38,6 +38,12 @@ from skilljobs.spec import JobSpec
 @click.option("--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]")
 @click.option("--gpus-per-replica", type=click.IntRange(min=0), metavar="N", help="[default: 1 where there are GPUs]")
 @click.option(
+    "--until-ci",
+    type=float,
+    metavar="W",
+    help="Collect no more once the 95% interval of the tenth neuron of every metric is narrower than W.",
+)
+@click.option(
     "--max-sums-gb",
     type=float,
     default=JobSpec.max_sums_gb,

@@ -1,14 +1,13 @@
 """What is refused before anything starts: sums too large, a soft prompt that does not fit, texts too long."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from skilljobs.engine.prompt_source import prompt_bytes
 from skilljobs.errors import InputError
 from skilljobs.lm.safetensors_header import read_header
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.stats.layout import Layout
-from skilljobs.store.run import PROMPT_NAME
 from skilljobs.tasks.base import Example
 
 
@@ -33,17 +32,11 @@ def check_prompt_source(spec: JobSpec, source: ModelSource) -> int:
         return spec.prompt_length
     if spec.soft_prompt == NO_PROMPT:
         return 0
-    path = Path(spec.soft_prompt).expanduser()
-    file = path / PROMPT_NAME if path.is_dir() else path
-    if path.is_dir() and (path / "prompts").is_dir():
-        raise InputError(f"--soft-prompt {spec.soft_prompt} has several soft prompts: name one, {path}/prompts/0")
-    if not file.is_file():
-        raise InputError(f"--soft-prompt {spec.soft_prompt}: there is no such run or file")
-    data = file.read_bytes()
+    data = prompt_bytes(spec.soft_prompt)
     try:
         shapes = [entry["shape"] for name, entry in read_header(data).items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"--soft-prompt {spec.soft_prompt}: {file} is not a safetensors file") from None
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: it is not a safetensors file") from None
     width = source.config.get("hidden_size", source.config.get("n_embd"))
     if len(shapes) != 1 or len(shapes[0]) != 2 or (width and shapes[0][1] != width):
         raise InputError(

@@ -1,11 +1,12 @@
-"""What this machine has, and whether a model and its sums fit on it. Starts nothing."""
+"""What this machine or those of a cluster have, and whether a model and its sums fit. Starts no Ray."""
 
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from skilljobs.engine.checks import sums_bytes
 from skilljobs.engine.numerics import available_cpus, resolve_numerics, this_machine, weights_bytes
@@ -13,6 +14,9 @@ from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.errors import InputError
 from skilljobs.lm.source import find_model
 from skilljobs.spec import JobSpec
+
+if TYPE_CHECKING:
+    from skilljobs.engine.machines import Answer
 
 PACKAGES = ("skilljobs", "ray", "torch", "transformers", "accelerate", "pyarrow", "polars", "numpy")
 HUB_SECONDS = 3.0
@@ -29,26 +33,95 @@ class Finding:
     about: str
     text: str
     advice: str = ""
+    host: str = ""
+    """Of a cluster: the machine that it is about; empty where it is about all of them."""
 
 
 def examine(model: str | None) -> Iterator[Finding]:
-    """What there is and what is wrong with it, one finding after another."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 1e9
+    """What this machine has and what is wrong with it, one finding after another."""
+    yield from _installed()
+    yield from _hardware()
+    if model is not None:
+        yield from _model(model)
+
+
+def examine_cluster(address: str, model: str | None) -> Iterator[Finding]:
+    """The same of every machine of a cluster that this process can connect to, and whether they are alike.
+
+    Raises:
+        InputError: there is no cluster at `address`.
+    """
+    from skilljobs.engine.machines import ask_every_machine
+    from skilljobs.engine.session import ray_session
+
+    with ray_session(address) as cluster:
+        places = len(cluster.machines)
+        text = f"{places} for scorers, {cluster.cpus} CPUs and {cluster.gpus} GPUs"
+        advice = "" if places else "start machines, or let the autoscaler: --replicas N --gpus-per-replica M"
+        yield Finding("ok" if places else "warning", "machines", text, advice)
+        yield _versions(ask_every_machine(_packages))
+        yield from _of_each(ask_every_machine(_hardware_listed))
+        if model is not None:
+            yield from _of_each(ask_every_machine(partial(_model_listed, model), scorers_only=True))
+
+
+def _of_each(answers: "list[Answer[list[Finding]]]") -> Iterator[Finding]:
+    for answer in answers:
+        if answer.value is None:
+            yield Finding("error", "machine", answer.error, host=answer.host)
+        else:
+            yield from (replace(finding, host=answer.host) for finding in answer.value)
+
+
+def _versions(answers: "list[Answer[dict[str, str | None]]]") -> Finding:
+    found = [(answer.host, answer.value) for answer in answers if answer.value is not None]
+    for package in (*PACKAGES, "python"):
+        versions = {host: of_host[package] for host, of_host in found}
+        if len(set(versions.values())) > 1:
+            shown = ", ".join(f"{version} on {host}" for host, version in versions.items())
+            return Finding("error", "versions", f"{package} is {shown}", "install all from the same constraints.txt")
+    shown = ", ".join(f"{package} {version}" for package, version in found[0][1].items()) if found else ""
+    return Finding("ok", "versions", f"the same on all machines: {shown}")
+
+
+def _hardware_listed() -> list[Finding]:
+    return list(_hardware())
+
+
+def _model_listed(model: str) -> list[Finding]:
+    return list(_model(model))
+
+
+def _packages() -> dict[str, str | None]:
+    return {name: _version(name) for name in PACKAGES} | {"python": sys.version.split()[0]}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _installed() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{sys.version.split()[0]} on {sys.platform}")
     for package in PACKAGES:
-        try:
-            yield Finding("ok", package, version(package))
-        except PackageNotFoundError:
+        found = _version(package)
+        if found is None:
             yield Finding("error", package, "not installed", f"pip install -c constraints.txt {package}")
+        else:
+            yield Finding("ok", package, found)
+
+
+def _hardware() -> Iterator[Finding]:
+    memory = this_machine().memory / 1e9
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 1e9
     yield Finding("ok", "cores", str(available_cpus()))
     low = free < LEAST_FREE_GB
     yield Finding("warning" if low else "ok", "memory", f"{memory:.1f} GB, {free:.1f} GB of it unused")
     gpus = _gpus()
     yield Finding("ok", "gpus", ", ".join(gpus) if gpus else "none: models run on CPUs, in float32")
     yield _hub()
-    if model is not None:
-        yield from _model(model, memory, len(gpus))
 
 
 def _gpus() -> list[str]:
@@ -72,7 +145,8 @@ def _hub() -> Finding:
     return Finding("ok", "hub", "reached")
 
 
-def _model(name: str, memory_gb: float, gpus: int) -> Iterator[Finding]:
+def _model(name: str) -> Iterator[Finding]:
+    gpus, memory_gb = len(_gpus()), this_machine().memory / 1e9
     try:
         source = find_model(name)
     except InputError as error:

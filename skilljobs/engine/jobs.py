@@ -4,7 +4,7 @@ import re
 import shlex
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ _NOT_YET = "No available agent"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 EXIT_STOPPED = 143
 _SAYS = "skilljobs: "
+_RAY_SAYS = re.compile(r"^(Running entrypoint for job .*|[-\d]+ [:,\d]+\s.* job_manager\.py:.*)\n", re.MULTILINE)
+"""Ray's own lines in a job's log."""
 
 
 def is_dashboard(address: str | None) -> bool:
@@ -81,13 +83,14 @@ class ClusterJobs:
         if running:
             return running[0]
         name = re.sub(r"[^A-Za-z0-9_-]", "-", run_id)
-        job_id, deadline = f"skilljobs-{name}-{uuid.uuid4().hex[:6]}", time.monotonic() + START_SECONDS
+        return self._start(command, f"skilljobs-{name}-{uuid.uuid4().hex[:6]}", {RUN_ID: run_id, URI: uri})
+
+    def _start(self, command: str, job_id: str, metadata: dict[str, str]) -> ClusterJob:
+        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 self._asked(
-                    lambda: self._client.submit_job(
-                        entrypoint=command, submission_id=job_id, metadata={RUN_ID: run_id, URI: uri}
-                    )
+                    lambda: self._client.submit_job(entrypoint=command, submission_id=job_id, metadata=metadata)
                 )
             except InputError as error:
                 if _NOT_YET not in str(error) or time.monotonic() > deadline:
@@ -95,6 +98,22 @@ class ClusterJobs:
                 time.sleep(EVERY_SECONDS)
             else:
                 return self.get(job_id)
+
+    def run_aside(self, command: str, options: Mapping[str, object], show: Callable[[str], None]) -> int:
+        """Run another of skilljobs' commands on the head, where the cluster and its storage are seen.
+
+        `show` gets what it prints. If this is interrupted, the command is ended. Returns its exit code.
+        """
+        job_id = f"skilljobs-{command.partition(' ')[0]}-{uuid.uuid4().hex[:6]}"
+        job = self._start(submit_command(f"skilljobs {command}", options), job_id, {})
+        try:
+            for text in self.follow(job_id):
+                show(text)
+        except BaseException:
+            self.stop(job)
+            raise
+        job = self.get(job_id)
+        return 1 if job.outcome is None else job.outcome
 
     def get(self, job_id: str) -> ClusterJob:
         return _job(self._asked(lambda: self._client.get_job_info(job_id)))
@@ -120,7 +139,7 @@ class ClusterJobs:
 
     def log(self, job_id: str) -> str:
         """All that the job has printed so far."""
-        return str(self._asked(lambda: self._client.get_job_logs(job_id)))
+        return _RAY_SAYS.sub("", str(self._asked(lambda: self._client.get_job_logs(job_id))))
 
     def follow(self, job_id: str) -> Iterator[str]:
         """What the job prints, as it comes, until it ends. A dashboard that is away for a while is waited for.
@@ -133,6 +152,7 @@ class ClusterJobs:
             try:
                 ended = self.get(job_id).ended
                 log = self.log(job_id)
+                log = log if ended else log[: log.rfind("\n") + 1]  # whole lines
                 last_answer = time.monotonic()
             except InputError:
                 if time.monotonic() - last_answer > RETRY_SECONDS:

@@ -27,14 +27,14 @@ class Answer(Generic[T]):
     error: str = ""
 
 
-def ask_every_machine(function: Callable[[], T]) -> list[Answer[T]]:
-    """Call `function`, which must be importable there, on every machine, also on those without CPUs for scorers."""
+def ask_every_machine(function: Callable[[], T], *, scorers_only: bool = False) -> list[Answer[T]]:
+    """Call `function`, which must be importable there, on every machine, or on those that have CPUs for scorers."""
     asked = []
     for node in ray.nodes():
-        if node["Alive"]:
+        if node["Alive"] and (node["Resources"].get("CPU") or not scorers_only):
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             reference = _call.options(name="look_around", scheduling_strategy=strategy).remote(function)
-            asked.append((node["NodeManagerHostname"], reference))
+            asked.append((f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", reference))
     answers: list[Answer[T]] = []
     for host, reference in asked:
         try:

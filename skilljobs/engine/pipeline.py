@@ -1,36 +1,32 @@
 """A job: prepare, tune, reference, collect, reduce, trace. A stage that is done is skipped."""
 
-import time
 from functools import cached_property, partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from skilljobs.engine.actor import start_scorer
 from skilljobs.engine.capacity import Cluster, Placement, lay_out
+from skilljobs.engine.collecting import collect, kept, lacks_shards
 from skilljobs.engine.job import Reading, ScorerJob
 from skilljobs.engine.machines import refuse_unseen
 from skilljobs.engine.numerics import resolve_numerics
-from skilljobs.engine.plan import JobPlan, external_values
+from skilljobs.engine.plan import JobPlan
 from skilljobs.engine.pool import ScorerPool
+from skilljobs.engine.prompt_source import prompt_bytes
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
 from skilljobs.engine.session import look_at_cluster
 from skilljobs.engine.stages import connected, stage
-from skilljobs.engine.telemetry import count
 from skilljobs.engine.tracing import trace_top
 from skilljobs.engine.visibility import Landmarks
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
-from skilljobs.stats.layout import NULL_SKEWED
-from skilljobs.stats.null import skewness
-from skilljobs.store.files import Folder
 from skilljobs.store.reference import REFERENCE_NAME
 from skilljobs.store.run import PROMPT_NAME, TUNING_STATE_NAME, RunFiles
 from skilljobs.store.schema import sums_schema
-from skilljobs.store.shards import Receipt, committed_receipt, read_scores, sha256
+from skilljobs.store.shards import sha256
 
 
 def run_job(plan: JobPlan, run: RunFiles, reporter: Reporter, placement: Placement) -> None:
@@ -62,7 +58,7 @@ class _Job:
     def __init__(
         self, plan: JobPlan, run: RunFiles, reporter: Reporter, cluster: Cluster, placement: Placement
     ) -> None:
-        self.plan, self.run_files, self.reporter, self.cluster = plan, run, reporter, cluster
+        self.plan, self.run_files, self.reporter, self.cluster = kept(plan, run), run, reporter, cluster
         stored = stored_numerics(run)
         if stored is not None and placement.gpus_per_replica not in (None, stored.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {stored.gpus}")
@@ -90,7 +86,7 @@ class _Job:
         if self.job.landmarks:
             refuse_unseen(self.job.landmarks)
         try:
-            if not run.stage_done("collect") or (not run.stage_done("reduce") and self._uncommitted()):
+            if not run.stage_done("collect") or (not run.stage_done("reduce") and lacks_shards(self.plan, run)):
                 if not run.stage_done("tune"):
                     self._tune(self._pool)
                     run.folder.delete(TUNING_STATE_NAME)
@@ -98,7 +94,7 @@ class _Job:
                 if not run.stage_done("reference"):
                     self._reference(self._pool)
                 add_fields(run, {"reference_digest": sha256(run.folder.read(REFERENCE_NAME))})
-                self._collect(self._pool)
+                self.plan = collect(self.plan, run, self._pool, self.reporter)
             if not run.stage_done("reduce"):
                 self._reduce()
             if not run.stage_done("trace"):
@@ -150,7 +146,7 @@ class _Job:
         spec = self.plan.spec
         tuned = spec.soft_prompt is None
         with stage(self.run_files, self.reporter, "tune", spec.tune_steps if tuned else None) as done:
-            reused = _reused_prompt(spec.soft_prompt)
+            reused = None if spec.soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT) else prompt_bytes(spec.soft_prompt)
             accuracy: dict[str, Any] = {}
 
             def progress(item: dict[str, Any]) -> None:
@@ -168,49 +164,6 @@ class _Job:
             pool.run_on_one(lambda actor: [actor.make_references.remote()], lambda _: None)
             done("of every neuron and metric, from the first batch")
 
-    def _collect(self, pool: ScorerPool) -> None:
-        fingerprint = self.run_files.record["fingerprint"]["digest"]
-        sizes = [len(shard) for shard in self.plan.shards]
-        with stage(self.run_files, self.reporter, "collect", sum(sizes)) as done:
-            receipts = self._committed()
-            if receipts:
-                self.reporter.note(f"collect: {len(receipts)} of {len(sizes)} shards are committed already")
-            missing = [shard for shard in range(len(sizes)) if shard not in receipts]
-            begun, before, retried = time.monotonic(), sum(r.examples for r in receipts.values()), 0
-            count("rows_quarantined", len(self.plan.bad_rows), self.job.run_id)
-            for receipt in pool.map(missing, lambda actor, shard: actor.score.remote(shard, fingerprint)):
-                receipts[receipt.shard] = receipt
-                count("shards_done", 1, self.job.run_id)
-                count("shards_retried", pool.retried - retried, self.job.run_id)
-                retried = pool.retried
-                finished = sum(r.examples for r in receipts.values())
-                rate = (finished - before) / (time.monotonic() - begun)
-                self.reporter.advance(finished, f"{len(receipts)} of {len(sizes)} shards, {rate:.1f} examples/s")
-            self._conclude(receipts)
-            done(f"{sum(sizes)} examples in {len(sizes)} shards, {pool.retried} retried")
-
-    def _committed(self) -> dict[int, Receipt]:
-        fingerprint = self.run_files.record["fingerprint"]["digest"]
-        found = (committed_receipt(self.run_files.folder, n, fingerprint) for n in range(len(self.plan.shards)))
-        return {receipt.shard: receipt for receipt in found if receipt}
-
-    def _uncommitted(self) -> bool:
-        return len(self._committed()) < len(self.plan.shards)
-
-    def _conclude(self, receipts: dict[int, Receipt]) -> None:
-        record = self.run_files.record
-        record["bit_exact"] = all(receipt.bit_exact for receipt in receipts.values())
-        record["tokens"] = sum(receipt.tokens for receipt in receipts.values())
-        choices = sum(receipt.choices for receipt in receipts.values())
-        record["accuracy"]["test"] = sum(receipt.right for receipt in receipts.values()) / choices if choices else None
-        derived = [metric.name for metric in self.plan.layout.metrics if metric.kind == "model"]
-        values = external_values(self.plan.external, self.plan.test)
-        values |= read_scores(self.run_files.folder, len(self.plan.shards), derived)
-        if self.plan.null_values is not None:
-            values[NULL_SKEWED] = self.plan.null_values
-        record["skewness"] = {name: round(skewness(column), 3) for name, column in values.items()}
-        record["peak_memory_mb"] = round(max(receipt.peak_memory_bytes for receipt in receipts.values()) / 2**20)
-
     def _reduce(self) -> None:
         layers = len(self.run_files.record["model"]["neurons_per_layer"])
         job = ReduceJob(self.run_files.uri, self.plan.layout, self.plan.halves, self.plan.kept_tokens, layers)
@@ -221,16 +174,6 @@ class _Job:
     def _trace(self, pool: ScorerPool) -> None:
         with stage(self.run_files, self.reporter, "trace") as done:
             done(trace_top(self.plan, self.run_files, pool, self.reporter))
-
-
-def _reused_prompt(soft_prompt: str | None) -> bytes | None:
-    """The safetensors bytes of a run's prompt or a file."""
-    if soft_prompt in (None, RANDOM_PROMPT, NO_PROMPT):
-        return None
-    path = Path(soft_prompt).expanduser()
-    if path.is_dir():
-        return Folder(soft_prompt).read(PROMPT_NAME)
-    return path.read_bytes()
 
 
 def _shown(accuracy: float | None) -> str:

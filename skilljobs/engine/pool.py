@@ -115,7 +115,7 @@ class ScorerPool:
                 return
 
     def map(self, items: Sequence[int], call: Callable[[ActorHandle, int], ray.ObjectRef]) -> Iterator[Any]:
-        """Results of `call` for every item, as they come.
+        """Results of `call` for every item, as they come. Where it is left before its end, `put_down` is to be called.
 
         Raises:
             JobFailed: an item failed `MOST_ATTEMPTS` times, or too many actors died.
@@ -150,6 +150,14 @@ class ScorerPool:
                 member.queue.remove(given)
                 ledger.left -= 1
                 yield result
+
+    def put_down(self) -> None:
+        """Wait for what the actors have in hand, and forget it: for a `map` that is left before its end."""
+        in_hand = [reference for member in self.members for _, reference in member.queue]
+        if in_hand:
+            ray.wait(in_hand, num_returns=len(in_hand))
+        for member in self.members:
+            member.queue.clear()
 
     def _awaited(self, member: Member) -> list[ray.ObjectRef]:
         """What to wait for: an actor may end its items in any order."""

@@ -32,12 +32,15 @@ class Landmarks:
 
     def unseen(self) -> str | None:
         """What this machine does not see, in a sentence; None if it sees all."""
-        found = _created(self.uri)
-        if found != self.created:
-            what = "does not see" if found is None else "sees another run in"
+        try:
+            created, reason = json.loads(Folder(self.uri).read(RECORD))["created"], ""
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            created, reason = None, f" ({str(error).strip().partition(chr(10))[0]})"
+        if created != self.created:
+            what = "sees another run in" if created else "does not see"
             return (
                 f"the machine {platform.node()} {what} the run's directory {self.uri}:"
-                " --out must be storage that all machines see under the same name"
+                f" --out must be storage that all machines see under the same name{reason}"
             )
         try:
             files = located(self.source).sizes
@@ -60,10 +63,3 @@ def located(source: ModelSource) -> ModelSource:
         InputError: it is not to be had here.
     """
     return source if source.path.is_dir() else find_model(source.name)
-
-
-def _created(uri: str) -> str | None:
-    try:
-        return str(json.loads(Folder(uri).read(RECORD))["created"])
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        return None

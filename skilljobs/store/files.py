@@ -17,7 +17,9 @@ class Folder:
 
     def __init__(self, uri: str) -> None:
         if "://" in uri:
-            self.filesystem, self.root = fs.FileSystem.from_uri(uri)
+            # without the option an object store would be asked for a multipart upload for every small file
+            options = "?allow_delayed_open=true" if uri.startswith("s3://") else ""
+            self.filesystem, self.root = fs.FileSystem.from_uri(uri + options)
         else:
             self.filesystem, self.root = fs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
         self.uri = uri if "://" in uri else self.root

@@ -7,6 +7,7 @@ import polars as pl
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.store.files import Folder
+from skilljobs.store.reference import METRICS_NAME
 from skilljobs.store.run import (
     ACTIVATIONS_NAME,
     BEST_NAME,
@@ -26,6 +27,7 @@ class RunReader:
 
     def __init__(self, uri: str) -> None:
         self._files = RunFiles(uri)
+        self._tables: dict[str, pl.DataFrame] = {}
 
     @property
     def record(self) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class RunReader:
     def reload(self) -> None:
         """Read the record again: a run that goes on changes it."""
         self._files.load()
+        self._tables.clear()
 
     def progress(self) -> dict[str, Any] | None:
         """What the run's job last told of itself; None where it has told nothing."""
@@ -73,7 +76,7 @@ class RunReader:
 
     def strongest(self) -> pl.LazyFrame:
         """The 1,000 largest |r| of each metric and population."""
-        return self._scan(TOP_NAME)
+        return self._kept(TOP_NAME)
 
     def best(self) -> pl.LazyFrame:
         """With `--tokens each`: of each neuron its best token, p corrected for having been chosen (times tokens)."""
@@ -89,7 +92,7 @@ class RunReader:
 
     def metrics(self) -> pl.LazyFrame:
         """Name, kind, whether nullable, and reference of each metric."""
-        return self._scan("metrics.parquet")
+        return self._kept(METRICS_NAME)
 
     def prompts(self) -> "list[RunReader]":
         """The run of each soft prompt that was begun: this one itself, unless it was submitted with several."""
@@ -125,6 +128,12 @@ class RunReader:
     def committed_shards(self) -> int:
         """Shards that are committed, over all soft prompts."""
         return sum(RunFiles(uri).committed_count() for uri in self._prompt_uris())
+
+    def _kept(self, name: str) -> pl.LazyFrame:
+        """A table that is asked often and is read once: on object storage each reading takes many requests."""
+        if name not in self._tables:
+            self._tables[name] = self._scan(name).collect()
+        return self._tables[name].lazy()
 
     def _scan(self, pattern: str) -> pl.LazyFrame:
         return pl.scan_parquet(f"{self.uri}/{pattern}")

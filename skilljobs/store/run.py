@@ -89,7 +89,7 @@ class RunFiles:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do but the report."""
-        return self.stage_done("trace" if self.record["spec"]["prompts"] == 1 else "reduce")
+        return all(map(self.stage_done, STAGES if self.record["spec"]["prompts"] == 1 else ("reduce",)))
 
     def committed_numbers(self) -> list[int]:
         """The shards that have a scores file, ascending."""

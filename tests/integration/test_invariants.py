@@ -119,6 +119,7 @@ def test_same_bits_for_any_replicas_any_order_and_any_resume(tmp_path: Path, wid
     kept = Path(resumed.uri, scores_name(2)).stat().st_mtime_ns
     forget_stages(resumed, "collect", "reduce")
     again = submit(tmp_path / "two", replicas=2, **spec)
+    assert Path(resumed.uri, scores_name(0)).exists()
     assert files_of(again, "correlations/*.parquet") == expected
     assert Path(resumed.uri, scores_name(2)).stat().st_mtime_ns == kept, "a committed shard was scored again"
 

@@ -1,0 +1,77 @@
+"""Stopping when the correlations are known well enough. Decided on whole prefixes of the order of shards alone, so that
+the same job stops at the same shard whoever works on it. Imports no Ray."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from skilljobs.stats.correlate import correlation_columns
+from skilljobs.stats.layout import ALL
+from skilljobs.stats.totals import LayerTotals
+from skilljobs.store.reader import RunReader
+from skilljobs.store.running import RunningTotals
+
+RANK = 10
+"""Of each metric the neuron whose interval decides."""
+GROWTH = 1.05
+"""Of the prefix between two decisions: with a thousand shards, looking after each one would cost more than it saves."""
+
+
+def prefixes(shards: int) -> Iterator[int]:
+    """The numbers of shards at which it is decided, ascending, short of all of them."""
+    prefix = 2  # a shard of either half
+    while prefix < shards:
+        yield prefix
+        prefix = max(prefix + 1, int(prefix * GROWTH))
+
+
+class StoppingRule:
+    """Whether a prefix of a run's shards is enough: of every metric, over all examples, the 95 % interval of the
+    tenth strongest neuron is narrower than `width`. Metrics that no neuron has an r with play no part.
+
+    Holds the sums of one shard in memory.
+    """
+
+    def __init__(self, run: RunReader, width: float) -> None:
+        layout, shards = run.layout(), len(run.record["shards"])
+        self._metrics = [metric.name for metric in layout.metrics if metric.kind != "null"]
+        self._totals = RunningTotals(run.folder, layout, len(run.record["model"]["neurons_per_layer"]))
+        self._width = width
+        self._prefixes = list(prefixes(shards))
+        self._committed: set[int] = set()
+        self._read = 0
+
+    def committed(self, shard: int) -> int | None:
+        """Take note of a committed shard. Returns the prefix that is enough, once there is one."""
+        self._committed.add(shard)
+        while self._prefixes and self._committed.issuperset(range(self._prefixes[0])):
+            prefix = self._prefixes.pop(0)
+            for number in range(self._read, prefix):
+                self._totals.add(number)
+            self._read = prefix
+            widest = self.widest()
+            if widest is not None and widest < self._width:
+                return prefix
+        return None
+
+    def widest(self) -> float | None:
+        """The widest of the intervals that decide; None where no metric has any."""
+        layers = list(self._totals.layers())
+        widths = [width for metric in self._metrics if (width := _width_at_rank(layers, metric)) is not None]
+        return max(widths, default=None)
+
+
+def _width_at_rank(layers: list[LayerTotals], metric: str) -> float | None:
+    """The width of the interval of the neuron at `RANK`, or of the weakest where there are fewer."""
+    strengths, widths = [], []
+    for totals in layers:
+        columns = correlation_columns(totals.centred(metric, ALL), [None, None])
+        strength = np.nan_to_num(np.abs(columns["r"]), nan=-1.0)
+        first = np.argsort(-strength, kind="stable")[:RANK]
+        strengths.append(strength[first])
+        widths.append((columns["ci_high"] - columns["ci_low"])[first])
+    strength, width = np.concatenate(strengths), np.concatenate(widths)
+    order = np.argsort(-strength, kind="stable")[:RANK]
+    order = order[strength[order] >= 0]
+    # an interval that is not defined for want of rows is as wide as any can be
+    return float(np.nan_to_num(width[order[-1]], nan=2.0)) if len(order) else None
