@@ -17,6 +17,13 @@ def use_token_at_hand() -> None:
         os.environ[MODE] = "token"
 
 
+def where_token_is() -> str:
+    """What to add to the address of a dashboard that will ask for a token which Ray has made itself."""
+    made = os.environ.get(MODE) == "token" and not os.environ.get("RAY_AUTH_TOKEN")
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
+    return f", its token is in {path}" if made else ""
+
+
 @contextmanager
 def without_ray_address() -> Iterator[None]:
     """Without the variables that go before any address that Ray's own functions are given."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from skilljobs.engine.authentication import where_token_is
 from skilljobs.engine.capacity import Cluster, Placement
 from skilljobs.engine.session import ray_session
 from skilljobs.engine.telemetry import count
@@ -18,7 +19,7 @@ def connected(run: RunFiles, reporter: Reporter, placement: Placement) -> Iterat
     with ExitStack() as stack:
         with stage(run, reporter, "ray") as done:
             cluster = stack.enter_context(ray_session(placement.address, placement.debug))
-            done(f"dashboard at {cluster.dashboard}" if cluster.dashboard else "already connected")
+            done(f"dashboard at {cluster.dashboard}{where_token_is()}" if cluster.dashboard else "already connected")
         yield cluster
 
 

@@ -1,12 +1,15 @@
 """Machines that come and go, and commands that are sent to their cluster."""
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 MEMORY = 100 * 1024 * 1024
@@ -35,9 +38,14 @@ class Machines:
         self.address: str = self._cluster.address
 
     def answers(self) -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"{self.dashboard}/api/version", timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
+        """Whether the dashboard is up; that it wants a token is an answer too."""
+        try:
+            urllib.request.urlopen(f"{self.dashboard}/api/version", timeout=5).close()
+        except urllib.error.HTTPError as error:
+            return error.code == 401
+        except OSError:
+            return False
+        return True
 
     def add(self) -> Any:
         port = free_port()
@@ -51,6 +59,15 @@ class Machines:
             with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                 pages.append(answer.read().decode())
         return "\n".join(pages)
+
+    @contextmanager
+    def blind(self, hidden: Path) -> Iterator[None]:
+        """A machine that does not see what is in a folder."""
+        start = f"ray start --address={self.address} --num-cpus=1 --object-store-memory={MEMORY} --disable-usage-stats"
+        script = f"mount -t tmpfs none {shlex.quote(str(hidden))} && exec {start} --block"
+        with subprocess.Popen(["unshare", "-m", "bash", "-c", script], stdout=subprocess.DEVNULL) as machine:
+            yield
+            machine.terminate()
 
     def remove(self, machine: Any, gently: bool) -> None:
         self._cluster.remove_node(machine, allow_graceful=gently)
@@ -70,11 +87,12 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def run_command(words: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """`skilljobs` with `words`, in a process of its own."""
+def run_command(words: Sequence[str], **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """`skilljobs` with `words`, in a process of its own. Variables that are None are not there."""
+    variables = {**os.environ, **environment}
     return subprocess.run(
         [sys.executable, "-c", "from skilljobs.cli.main import main; main()", *words],
-        env={**os.environ, **environment},
+        env={name: value for name, value in variables.items() if value is not None},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

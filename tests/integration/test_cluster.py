@@ -1,5 +1,6 @@
 """Jobs on a real cluster, whose machines really come and go."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +139,24 @@ def test_machines_that_come_and_go_change_no_bit(machines: Machines, tmp_path: P
     for layer in ("layer-000.parquet", "layer-001.parquet"):
         expected, found = (tmp_path / name / "mine" / "correlations" / layer for name in ("quiet", "disturbed"))
         assert found.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-m", "true"]).returncode != 0, reason="needs a mount namespace")
+def test_a_machine_that_does_not_see_the_run_is_named_before_anything_starts(
+    machines: Machines, tmp_path: Path
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    with machines.blind(hidden):
+        done = None
+        deadline = time.monotonic() + PATIENCE
+        while done is None or "no machine" in done.stderr or "0 and 0" in done.stderr:  # until it has joined
+            assert time.monotonic() < deadline
+            done = run_command(["submit", "--task", "arithmetic", "--out", str(hidden), "--address", machines.address])
+    assert done.returncode == 2
+    assert "does not see the run's directory" in done.stderr
+    assert "--out must be storage that all machines see" in done.stderr
+    assert "load:" not in done.stderr
 
 
 def test_without_machines_a_job_says_how_to_wait_for_them(machines: Machines, tmp_path: Path) -> None:

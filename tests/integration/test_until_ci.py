@@ -18,7 +18,7 @@ def test_prefixes_grow_with_the_run() -> None:
     assert list(prefixes(6)) == [2, 3, 4, 5]
     of_many = list(prefixes(1024))
     assert of_many[-1] < 1024
-    assert len(of_many) < 100
+    assert len(of_many) < 120
     assert of_many == sorted(set(of_many))
 
 
@@ -41,10 +41,9 @@ def test_a_run_stops_at_the_same_shard_whoever_works_on_it(tmp_path: Path, small
             out=str(tmp_path / name), replicas=replicas, reporter=SilentReporter(), report=False, **spec, **more
         )  # type: ignore[arg-type]
 
-    whole = submit("whole", 2)
     stopped = submit("stopped", 2, until_ci=0.3)
     shards = stopped.record["shards"]
-    assert 2 <= len(shards) < len(whole.record["shards"])
+    assert 2 <= len(shards) < len(stopped.record["fingerprint"]["fields"]["shard_sizes"])
     assert stopped.record["stopped_at"] == len(shards)
     assert stopped.committed_numbers() == list(range(len(shards)))
     assert stopped.examples().collect().height == stopped.scores().collect().height == sum(shards)
@@ -62,6 +61,4 @@ def test_a_run_stops_at_the_same_shard_whoever_works_on_it(tmp_path: Path, small
     for layer in range(2):
         name = f"correlations/layer-{layer:03d}.parquet"
         assert Path(alone.uri, name).read_bytes() == Path(stopped.uri, name).read_bytes()
-    never = submit("never", 2, until_ci=0.001)
-    assert never.record["shards"] == whole.record["shards"]
     assert submit("stopped", 2, until_ci=0.3).record["shards"] == shards, "complete already"
