@@ -20,7 +20,7 @@ COMMANDS = {
     "neuron": ("skilljobs.cli.neuron", "Show all that a run knows of one neuron."),
     "plot": ("skilljobs.cli.report", "Draw the figures of a run."),
     "report": ("skilljobs.cli.report", "Write a run's report, one HTML page."),
-    "doctor": ("skilljobs.cli.doctor", "Look at this machine, and whether a model fits."),
+    "doctor": ("skilljobs.cli.doctor", "Look at this machine or a cluster; does a model fit?"),
     "compare": ("skilljobs.cli.compare", "Compare two runs, metrics of a run, or its prompts."),
 }
 
