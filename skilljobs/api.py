@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from skilljobs.analysis.ranking import top
-from skilljobs.errors import InputError
+from skilljobs.errors import InputError, JobFailed
 from skilljobs.interrupts import Detached
 from skilljobs.lm.source import TINY
 from skilljobs.reporter import LineReporter, Reporter
@@ -43,7 +43,7 @@ def submit(
     Args:
         out: folder or URI that runs are kept in. On a cluster all machines must see it under that name.
         run_id: name of the run; default: task, model and a hash of the spec.
-        replicas, gpus_per_replica: how many scorers, and the GPUs of each; they do not change the numbers.
+        replicas, gpus_per_replica: how many scorers, and the GPUs of each. How many there are changes no number.
         address: of a Ray cluster; default: RAY_ADDRESS, or this machine. `http://HEAD:8265` starts the job there;
             `HEAD:6379` or `auto` is for a process on one of the cluster's machines, which then drives the job itself.
         no_wait: with an HTTP address: return as soon as the job is accepted.
@@ -88,10 +88,15 @@ def submit(
 
 def cluster_address(address: str | None) -> str | None:
     """The Ray cluster that is meant: what is said, else RAY_ADDRESS; None: none, or one that is started here."""
+    from skilljobs.engine.authentication import use_token_at_hand
+
     address = address or os.environ.get("RAY_ADDRESS")
     if address is not None and address.startswith("ray://"):
         raise InputError(f"--address {address}: Ray Client is not for this; use the dashboard's, http://HEAD:8265")
-    return None if address in (None, "", "local") else address
+    if address in (None, "", "local"):
+        return None
+    use_token_at_hand()  # before Ray is imported
+    return address
 
 
 def _submit_to_cluster(
@@ -105,23 +110,26 @@ def _submit_to_cluster(
 ) -> "Run":
     from skilljobs.engine.jobs import ClusterJobs, submit_command
 
-    run = Run(f"{out.rstrip('/')}/{run_id}")
+    uri = f"{out.rstrip('/')}/{run_id}"
     jobs = ClusterJobs(address)
     command = submit_command(job.command, {"--out": out, "--run-id": run_id, **options})
-    submitted = jobs.submit(command, run_id, run.uri)
+    submitted = jobs.submit(command, run_id, uri)
     reporter.note(f"job {submitted.id} at {jobs.address}, {submitted.status.lower()}")
     if no_wait:
-        return run
+        return Run(uri)
+    how = (
+        f"`skilljobs logs -f {run_id} --address {jobs.address}` follows it,"
+        f" `skilljobs stop {run_id} --address {jobs.address}` stops it"
+    )
     try:
         for text in jobs.follow(submitted.id):
             reporter.note(text.rstrip("\n"))
     except KeyboardInterrupt as interrupt:
-        raise Detached(
-            f"the job goes on: `skilljobs logs -f {run_id} --address {jobs.address}` follows it,"
-            f" `skilljobs stop {run_id} --address {jobs.address}` stops it"
-        ) from interrupt
+        raise Detached(f"the job goes on: {how}") from interrupt
+    except InputError as error:
+        raise JobFailed(f"{error}; the job {submitted.id} may go on: {how}") from error
     jobs.conclude(submitted.id)
-    return run
+    return Run(uri)
 
 
 def _run_here(
@@ -140,9 +148,9 @@ def _run_here(
             writer = TextWriter(job, uri)
             if not writer.done:
                 plan_job(job, writer.draft_rows())  # what is wrong with the rest shows before anything is written
-                with Journal(writer.folder, reporter) as journal:
-                    cluster = stack.enter_context(ray_session(placement.address, placement.debug))
-                    seconds = writer.write(Workplace(cluster, placement), journal)
+                reporter = stack.enter_context(Journal(writer.folder, reporter))
+                cluster = stack.enter_context(ray_session(placement.address, placement.debug))
+                seconds = writer.write(Workplace(cluster, placement), reporter)
             texts = writer.finished_rows()
         plan = plan_job(job, texts)
         files = open_record(uri, run_id, plan)
@@ -152,15 +160,16 @@ def _run_here(
             reporter.note(f"{files.uri} is complete already")
         if files.complete and (not report or files.stage_done("report")):
             return files
-        with Journal(files.folder, reporter) as journal:
-            if not files.complete:
-                if plan.spec.prompts > 1:
-                    from skilljobs.engine.prompts import run_prompts as run_job
-                else:
-                    from skilljobs.engine.pipeline import run_job
-                run_job(plan, files, journal, placement)
-            if report and not files.stage_done("report"):
-                _report(files, journal, placement.debug)
+        if not isinstance(reporter, Journal):
+            reporter = stack.enter_context(Journal(files.folder, reporter))
+        if not files.complete:
+            if plan.spec.prompts > 1:
+                from skilljobs.engine.prompts import run_prompts as run_job
+            else:
+                from skilljobs.engine.pipeline import run_job
+            run_job(plan, files, reporter, placement)
+        if report and not files.stage_done("report"):
+            _report(files, reporter, placement.debug)
     return files
 
 

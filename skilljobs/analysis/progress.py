@@ -35,9 +35,16 @@ def progress_of(run: RunReader) -> Progress | None:
     return Progress(state, _text(told, state, ago), ago)
 
 
-def log_of(run: RunReader) -> str:
-    """The lines that the run's jobs have told, with their times; the last 2,000."""
-    return run.folder.read(LOG_NAME).decode() if run.folder.exists(LOG_NAME) else ""
+def log_of(run: RunReader, after: int = 0) -> tuple[list[str], int]:
+    """The lines that the run's jobs have told behind the first `after`, and how many they told in all.
+
+    The last 2,000 are kept.
+    """
+    if not run.folder.exists(LOG_NAME):
+        return [], 0
+    dropped = (run.progress() or {}).get("lines_dropped", 0)
+    lines = run.folder.read(LOG_NAME).decode().splitlines()
+    return lines[max(0, after - dropped) :], dropped + len(lines)
 
 
 def ask_to_stop(run: RunReader) -> None:

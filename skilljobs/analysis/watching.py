@@ -11,7 +11,7 @@ from skilljobs.stats.correlate import correlation_columns
 from skilljobs.stats.layout import ALL
 from skilljobs.store.correlations import correlation_table
 from skilljobs.store.reader import RunReader
-from skilljobs.store.reference import REFERENCE_NAME
+from skilljobs.store.reference import REFERENCE_NAME, read_layer_reference
 from skilljobs.store.running import RunningTotals
 
 
@@ -51,8 +51,10 @@ class Watcher:
         """Read what has been committed since the last look."""
         self.run.reload()
         shards = self.run.record["shards"]
+        if self._read and max(self._read) >= len(shards):  # collecting has stopped before them: they are gone
+            self._read, self._totals = set(), None
         if self.started:
-            self._add([n for n in self.run.committed_numbers() if n not in self._read])
+            self._add([n for n in self.run.committed_numbers() if n not in self._read and n < len(shards)])
         done = sum(shards[number] for number in self._read)
         return SoFar(len(self._read), len(shards), done, sum(shards), self._top() if self._read else None)
 
@@ -61,7 +63,10 @@ class Watcher:
             layers = len(self.run.record["model"]["neurons_per_layer"])
             self._totals = RunningTotals(self.run.folder, self.run.layout(), layers)
         for shard in shards:
-            self._totals.add(shard)
+            try:
+                self._totals.add(shard)
+            except FileNotFoundError:
+                return  # collecting has just stopped before it
             self._read.add(shard)
 
     def _top(self) -> pl.DataFrame:
@@ -72,7 +77,8 @@ class Watcher:
                 raise InputError(f"the run has no metric {metric!r}; it has {', '.join(known)}")
         assert self._totals is not None
         layers = list(self._totals.layers())
-        tokens = self.run.record["spec"]["prompt_length"] if self.run.record["spec"]["tokens"] == "each" else None
+        each = self.run.record["spec"]["tokens"] == "each"
+        tokens = len(read_layer_reference(self.run.folder, 0)) if each else None
         frames = []
         for metric in self.metrics or known:
             tables = []

@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from skilljobs.engine.jobs import ClusterJobs
+    from skilljobs.store.reader import RunReader
 
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 60.0
@@ -29,6 +30,20 @@ def cluster_jobs(address: str) -> "ClusterJobs":
     if not is_dashboard(address):
         raise InputError(f"--address {address}: jobs are seen at the dashboard's address, like http://HEAD:8265")
     return ClusterJobs(address)
+
+
+def begun_run(uri: str) -> "RunReader":
+    """The run in a directory where a job has told something of itself, even if it has no record yet.
+
+    Raises:
+        InputError: there is none.
+    """
+    from skilljobs.store.reader import RunReader
+
+    run = RunReader(uri)
+    if run.progress() is None:
+        run.reload()
+    return run
 
 
 @click.command()
@@ -53,15 +68,13 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
             click.echo(text, nl=False)
         return
     from skilljobs.analysis.progress import log_of, progress_of
-    from skilljobs.api import open_run
 
-    opened, shown = open_run(run), 0
+    opened, shown = begun_run(run), 0
     while True:
         progress = progress_of(opened)
-        lines = log_of(opened).splitlines()
-        for line in lines[shown:]:
+        lines, shown = log_of(opened, shown)
+        for line in lines:
             click.echo(line)
-        shown = len(lines)
         if not follow or progress is None or not progress.lives:
             return
         time.sleep(LOOK_SECONDS)
@@ -88,9 +101,8 @@ def stop(run: str, address: str | None, debug: bool) -> None:
         click.echo(f"{job.id}: {jobs.stop(job).status.lower()}")
         return
     from skilljobs.analysis.progress import ask_to_stop, asked_to_stop, progress_of, take_back
-    from skilljobs.api import open_run
 
-    opened = open_run(run)
+    opened = begun_run(run)
     progress = progress_of(opened)
     if progress is None or not progress.lives:
         raise InputError(f"no job works on {opened.uri}" + (f": {progress.text}" if progress else ""))

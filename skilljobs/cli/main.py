@@ -72,8 +72,9 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         from skilljobs.interrupts import Terminated
 
-        _say(str(error) or "interrupted: committed shards are kept, and the same command goes on with them")
-        return 143 if isinstance(error.__cause__ or error, Terminated) else 130
+        interrupt = error.__cause__ or error  # click wraps it
+        _say(str(interrupt) or "interrupted: committed shards are kept, and the same command goes on with them")
+        return 143 if isinstance(interrupt, Terminated) else 130
     except InputError as error:
         return _failed(error, 2, debug)
     except JobFailed as error:

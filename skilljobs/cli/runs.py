@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from skilljobs.cli.jobs import address_option, cluster_jobs
+from skilljobs.cli.jobs import address_option, begun_run, cluster_jobs
 
 LAST_LINES = 10
 
@@ -40,11 +40,14 @@ def runs(out: str, address: str | None, debug: bool) -> None:
             begun = datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds")
             click.echo(f"{begun}  {job.uri}  {job.status.lower()}  {job.id}")
         return
+    from skilljobs.analysis.progress import progress_of
+    from skilljobs.store.reader import RunReader
     from skilljobs.store.run import list_runs
 
     for record in list_runs(out):
         waiting = next_stage(record)
-        state = f"stopped before {waiting}" if waiting else "done"
+        progress = progress_of(RunReader(record["uri"]))
+        state = "done" if not waiting else "running" if progress and progress.lives else f"stopped before {waiting}"
         click.echo(f"{record['created']}  {record['uri']}  {state}")
 
 
@@ -67,9 +70,12 @@ def status(run: str, address: str | None, debug: bool) -> None:
             click.echo(f"  | {line}")
         return
     from skilljobs.analysis.progress import progress_of
-    from skilljobs.api import open_run
 
-    opened = open_run(run)
+    opened = begun_run(run)
+    progress = progress_of(opened)
+    if progress is not None and not opened.exists:
+        click.echo(f"{opened.uri}\n  {progress.text}")
+        return
     record = opened.record
     click.echo(f"{record['run_id']}: {record['examples']['test']} test examples, model {record['model']['name']}")
     prompts = record["spec"]["prompts"]
@@ -78,7 +84,6 @@ def status(run: str, address: str | None, debug: bool) -> None:
             print_stages(f"prompt {number}: ", prompt.record)
     print_stages("", record)
     click.echo(f"  {opened.committed_shards()} of {prompts * len(record['shards'])} shards committed")
-    progress = progress_of(opened)
     if progress is not None:
         click.echo(f"  {progress.text}")
 

@@ -27,6 +27,8 @@ def print_summary(run: RunReader) -> None:
     console.print(
         f"time: {sum(seconds.values()):.0f} s (" + ", ".join(f"{name} {s:.1f}" for name, s in seconds.items()) + ")"
     )
+    if "stopped_at" in record:
+        console.print(f"stopped after {record['stopped_at']} shards (--until-ci {record['spec']['until_ci']:g})")
     if record["quarantined"]:
         console.print(f"left out: {len(record['quarantined'])} bad rows, listed in run.json")
     metrics = run.metrics().collect()["metric"].to_list()

@@ -34,12 +34,14 @@ def watch(
         command = " ".join(["watch", shlex.quote(jobs.find(run).uri), *(f"--metric {shlex.quote(m)}" for m in metric)])
         words = {"-k": k, "--every": every, "--once": once, "--debug": debug}
         sys.exit(jobs.run_aside(command, words, lambda text: click.echo(text, nl=False)))
+    from skilljobs.analysis.progress import progress_of
     from skilljobs.analysis.watching import Watcher
     from skilljobs.api import open_run
     from skilljobs.cli.tables import so_far_table, table_console
 
     console = table_console()
-    watcher = Watcher(open_run(run), metric, k)
+    opened = open_run(run)
+    watcher = Watcher(opened, metric, k)
     shown = -1
     while True:
         found = watcher.look()
@@ -51,5 +53,9 @@ def watch(
             else:
                 console.print(so_far_table(found.top, about))
         if once or found.shards == found.of_shards:
+            return
+        progress = progress_of(opened)
+        if progress is not None and not progress.lives:
+            console.print(progress.text)
             return
         time.sleep(every)

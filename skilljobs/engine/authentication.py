@@ -1,6 +1,7 @@
-"""What of the environment decides how a Ray cluster is reached. Imports no Ray, which reads some of it on import."""
+"""What of the environment decides how a Ray cluster is reached. Ray reads some of it when it is imported."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ def use_token_at_hand() -> None:
     default = Path.home() / ".ray" / "auth_token"
     if MODE not in os.environ and (os.environ.get("RAY_AUTH_TOKEN") or path or default.is_file()):
         os.environ[MODE] = "token"
+        if "ray" in sys.modules:  # which has read the mode by now
+            from ray._raylet import Config  # type: ignore[attr-defined]
+
+            Config.initialize("")
 
 
 def where_token_is() -> str:

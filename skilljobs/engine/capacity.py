@@ -8,7 +8,7 @@ from skilljobs.errors import InputError
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a job runs and how many scorers it wants; nothing of it changes the numbers."""
+    """Where a job runs and how many scorers it wants. Of this only the GPUs of a replica can change the numbers."""
 
     address: str | None = None
     """Of a Ray cluster that this process is to drive; None: one that is started here."""

@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
+from skilljobs.engine.authentication import use_token_at_hand
 from skilljobs.engine.checks import sums_bytes
 from skilljobs.engine.numerics import available_cpus, resolve_numerics, this_machine, weights_bytes
 from skilljobs.engine.plan import JobPlan, plan_job
@@ -51,6 +52,7 @@ def examine_cluster(address: str, model: str | None) -> Iterator[Finding]:
     Raises:
         InputError: there is no cluster at `address`.
     """
+    use_token_at_hand()  # before Ray is imported
     from skilljobs.engine.machines import ask_every_machine
     from skilljobs.engine.session import ray_session
 

@@ -40,5 +40,7 @@ class ScorerJob:
     numerics: Numerics
     answer_end: str | None
     """What ends an answer; None: the tokenizer's end of sequence."""
+    elsewhere: bool = False
+    """Whether scorers may be on other machines than the driver."""
     landmarks: Landmarks | None = None
     """By which a scorer's machine is known to see run and model; None: that is not asked."""

@@ -23,6 +23,8 @@ STOP_SECONDS = 60.0
 START_SECONDS = 60.0
 """How long a cluster that has just been started may take until it accepts jobs."""
 _NOT_YET = "No available agent"
+_RUNTIME = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(int(STOP_SECONDS / 2))}}
+"""Ray would kill a job three seconds after it is told to stop, which is too soon for it to say so in its run."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 EXIT_STOPPED = 143
 _SAYS = "skilljobs: "
@@ -49,6 +51,7 @@ class ClusterJob:
     """Seconds since 1970."""
     exit_code: int | None
     message: str
+    command: str
 
     @property
     def ended(self) -> bool:
@@ -78,10 +81,16 @@ class ClusterJobs:
             self._client: JobSubmissionClient = self._asked(lambda: JobSubmissionClient(self.address))
 
     def submit(self, command: str, run_id: str, uri: str) -> ClusterJob:
-        """Start `command` on the head, unless a job works on that run already: then that one."""
-        running = [job for job in self.all() if job.uri == uri and not job.ended]
-        if running:
-            return running[0]
+        """Start `command` on the head, unless a job does that already: then it is that one.
+
+        Raises:
+            InputError: a job works on that run with another command.
+        """
+        for job in self.all():
+            if job.uri == uri and not job.ended:
+                if job.command != command:
+                    raise InputError(f"the job {job.id} works on {uri} already, with another command: {job.command}")
+                return job
         name = re.sub(r"[^A-Za-z0-9_-]", "-", run_id)
         return self._start(command, f"skilljobs-{name}-{uuid.uuid4().hex[:6]}", {RUN_ID: run_id, URI: uri})
 
@@ -90,7 +99,9 @@ class ClusterJobs:
         while True:
             try:
                 self._asked(
-                    lambda: self._client.submit_job(entrypoint=command, submission_id=job_id, metadata=metadata)
+                    lambda: self._client.submit_job(
+                        entrypoint=command, submission_id=job_id, metadata=metadata, runtime_env=_RUNTIME
+                    )
                 )
             except InputError as error:
                 if _NOT_YET not in str(error) or time.monotonic() > deadline:
@@ -232,4 +243,5 @@ def _job(found: "JobDetails") -> ClusterJob:
         begun=(found.start_time or 0) / 1000,
         exit_code=found.driver_exit_code,
         message=(found.message or "").strip().partition("\n")[0],
+        command=found.entrypoint,
     )

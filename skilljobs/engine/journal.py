@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from skilljobs.errors import InputError, JobFailed
-from skilljobs.interrupts import stops_on_sigterm
+from skilljobs.interrupts import Terminated, stops_on_sigterm
 from skilljobs.reporter import Reporter, StageClock
 from skilljobs.store.files import Folder
 from skilljobs.store.run import LOG_NAME, PROGRESS_NAME, STOP_NAME
@@ -38,15 +38,19 @@ class Journal:
             "done": None,
             "total": None,
             "detail": "",
+            "lines_dropped": 0,
         }
         self._lines: list[str] = []
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._written, self._changed = 0.0, True
+        self._owner, self._told_to_stop = threading.current_thread(), False
         self._thread = threading.Thread(target=self._live, name="journal", daemon=True)
 
     def __enter__(self) -> "Journal":
         if self._folder.exists(LOG_NAME):
             self._lines = self._folder.read(LOG_NAME).decode().splitlines()
+            before = json.loads(self._folder.read(PROGRESS_NAME)) if self._folder.exists(PROGRESS_NAME) else {}
+            self._progress["lines_dropped"] = before.get("lines_dropped", 0)
         self._folder.delete(STOP_NAME)
         self._write()
         self._thread.start()
@@ -66,18 +70,23 @@ class Journal:
         if reason:
             self._add(f"{state}: {reason}")
         self._progress |= {"state": state, "detail": reason or self._progress["detail"]}
-        self._write()
+        try:
+            self._write()
+        except OSError as failure:  # the job's own end is what counts
+            self._shown.note(f"the run's progress could not be written: {failure}")
 
     def note(self, text: str) -> None:
         self._shown.note(text)
         self._add(text)
 
     def begin(self, stage: str, total: int | None) -> None:
+        self._heed()
         self._shown.begin(stage, total)
         self._clock = StageClock(stage, total)
         self._say(stage=stage, done=0, total=total, detail="")
 
     def advance(self, done: int, detail: str) -> None:
+        self._heed()
         self._shown.advance(done, detail)
         self._clock.advance(done)
         left = self._clock.left
@@ -98,6 +107,7 @@ class Journal:
     def _add(self, text: str) -> None:
         with self._lock:
             self._lines += [f"{_now()}  {line}" for line in text.splitlines()]
+            self._progress["lines_dropped"] += max(0, len(self._lines) - MOST_LINES)
             del self._lines[:-MOST_LINES]
             self._changed = True
 
@@ -106,8 +116,7 @@ class Journal:
             try:
                 if self._folder.exists(STOP_NAME):
                     self._folder.delete(STOP_NAME)
-                    _interrupt()
-                    return
+                    self._interrupt()
                 if time.monotonic() - self._written > (WRITE_SECONDS if self._changed else 4 * WRITE_SECONDS):
                     self._write()
             except OSError:  # storage that is away for a moment must not end a job; the shards' own writes decide that
@@ -118,15 +127,21 @@ class Journal:
             self._progress["at"] = _now()
             progress, log = json.dumps(self._progress, indent=2) + "\n", "\n".join([*self._lines, ""])
             self._changed, self._written = False, time.monotonic()
-        self._folder.write(PROGRESS_NAME, progress.encode())
         self._folder.write(LOG_NAME, log.encode())
+        self._folder.write(PROGRESS_NAME, progress.encode())
 
+    def _interrupt(self) -> None:
+        if self._owner is not threading.main_thread():
+            self._told_to_stop = True
+        elif stops_on_sigterm():
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            interrupt_main()
 
-def _interrupt() -> None:
-    if stops_on_sigterm():
-        os.kill(os.getpid(), signal.SIGTERM)
-    else:
-        interrupt_main()
+    def _heed(self) -> None:
+        """A thread other than the main one cannot be interrupted: it stops when it next tells something."""
+        if self._told_to_stop and threading.current_thread() is self._owner:
+            raise Terminated
 
 
 def _now() -> str:

@@ -34,16 +34,19 @@ def ask_every_machine(function: Callable[[], T], *, scorers_only: bool = False) 
         if node["Alive"] and (node["Resources"].get("CPU") or not scorers_only):
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             reference = _call.options(name="look_around", scheduling_strategy=strategy).remote(function)
-            asked.append((f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", reference))
-    answers: list[Answer[T]] = []
-    for host, reference in asked:
-        try:
-            answers.append(Answer(host, ray.get(reference, timeout=SECONDS)))
-        except GetTimeoutError:
-            answers.append(Answer(host, None, f"the machine {host} did not answer within {SECONDS:.0f} s"))
-        except RayError as error:
-            answers.append(Answer(host, None, f"the machine {host} cannot run skilljobs: {one_line(error)}"))
-    return answers
+            asked.append((f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", node["NodeID"], reference))
+    ray.wait([reference for *_, reference in asked], num_returns=len(asked), timeout=SECONDS)
+    there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    return [_answer(host, reference) for host, node, reference in asked if node in there]
+
+
+def _answer(host: str, reference: ray.ObjectRef) -> Answer[T]:
+    try:
+        return Answer(host, ray.get(reference, timeout=0))
+    except GetTimeoutError:
+        return Answer(host, None, f"the machine {host} did not answer within {SECONDS:.0f} s")
+    except RayError as error:
+        return Answer(host, None, f"the machine {host} cannot run skilljobs: {one_line(error)}")
 
 
 def refuse_unseen(landmarks: Landmarks) -> None:

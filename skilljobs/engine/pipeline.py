@@ -78,6 +78,7 @@ class _Job:
             ),
             numerics=self.numerics,
             answer_end=plan.task.answer_end,
+            elsewhere=cluster.grows,
             landmarks=Landmarks.of(run.uri, run.record, plan.source) if cluster.grows else None,
         )
 
@@ -107,6 +108,9 @@ class _Job:
     def _pool(self) -> ScorerPool:
         """The scorers, with the model loaded: started when the first stage needs them."""
         here = {name: version(name) for name in ("skilljobs", "torch", "transformers")}
+        device = self.run_files.record["fingerprint"]["fields"].get("numerics.device_model")
+        if device is not None:
+            here["device"] = device
         pool = ScorerPool(
             lambda name: start_scorer(name, self.job, self.layout),
             self.layout.count,
@@ -121,8 +125,14 @@ class _Job:
             raise
         return pool
 
+    @property
+    def _nodes(self) -> set[str]:
+        """The machines whose scorers were found to fit; empty where none has been started."""
+        members = self._pool.members if "_pool" in vars(self) else []
+        return {member.node for member in members if member.node is not None}
+
     def _room(self) -> int:
-        return self.layout.room_in(look_at_cluster(grows=True))
+        return self.layout.room_in(look_at_cluster())
 
     def _load(self, pool: ScorerPool) -> None:
         with stage(self.run_files, self.reporter, "load") as done:
@@ -168,7 +178,7 @@ class _Job:
         layers = len(self.run_files.record["model"]["neurons_per_layer"])
         job = ReduceJob(self.run_files.uri, self.plan.layout, self.plan.halves, self.plan.kept_tokens, layers)
         with stage(self.run_files, self.reporter, "reduce", layers) as done:
-            reduce_all(job, partial(reduce_layer, job), self.cluster.cpus, self.reporter)
+            reduce_all(job, partial(reduce_layer, job), self.reporter, self._nodes)
             done(f"{layers} layers")
 
     def _trace(self, pool: ScorerPool) -> None:

@@ -23,6 +23,7 @@ from skilljobs.errors import InputError, JobFailed
 
 QUEUE_DEPTH = 2
 MOST_DEATHS_PER_ACTOR = 4
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 """Between looks for machines that came."""
 
@@ -44,8 +45,9 @@ class ScorerPool:
     """`start(name)` makes an actor; its `load` method is called once and its result kept in `description`.
 
     What that says under `alike` (name and value) must be as in `alike`, and as the first actor says beyond it; an actor
-    that differs, or that says what it does not see under `unseen`, is refused and not replaced, since another would
-    land on the same machine. `room` says how many actors there is room for: more are started when it grows.
+    that differs, or that says what it does not see under `unseen`, is refused: it gets nothing to do and keeps its
+    place, since another would land on the same machine. `room` says how many actors there is room for: more are
+    started when it grows.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class ScorerPool:
         self._note = on_note
         self._room = room
         self._looked = time.monotonic()
-        self._refused = 0
+        self._refused: list[Member] = []
         self._started = 0
         self._deaths = 0
         self._most_deaths = MOST_ATTEMPTS + MOST_DEATHS_PER_ACTOR * size
@@ -76,9 +78,9 @@ class ScorerPool:
         return Member(name, actor, actor.load.remote())
 
     def close(self) -> None:
-        for member in self.members:
+        for member in (*self.members, *self._refused):
             ray.kill(member.actor)
-        self.members = []
+        self.members, self._refused = [], []
 
     def first_loaded(self) -> Member:
         """Wait for any actor to have loaded.
@@ -91,8 +93,11 @@ class ScorerPool:
             for member in self.members:
                 if member.loaded:
                     return member
-            ready, _ = ray.wait([member.loading for member in self.members], num_returns=1)
-            self._take_loaded(next(member for member in self.members if member.loading == ready[0]))
+            ready, _ = ray.wait([member.loading for member in self.members], num_returns=1, timeout=PATIENCE_SECONDS)
+            if ready:
+                self._take_loaded(next(member for member in self.members if member.loading == ready[0]))
+            else:
+                self._note("no scorer is ready yet: the model is being loaded, or no machine has room for a scorer")
 
     def run_on_one(self, call: Callable[[ActorHandle], Any], on_item: Callable[[Any], None]) -> None:
         """Run a generator method on one actor, on another if that dies; `on_item` gets what it yields."""
@@ -197,7 +202,8 @@ class ScorerPool:
         if self._room is None or time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        more = min(self._room() - self._refused, left) - len(self.members)
+        refused = sum(_is_there(member.node) for member in self._refused)
+        more = min(self._room() - refused, left) - len(self.members)
         for _ in range(more):
             self.members.append(self._new_member())
             self._note(f"{self.members[-1].name} is added: there is room for it now")
@@ -207,15 +213,16 @@ class ScorerPool:
         shown = description.get("unseen")
         if not shown:
             found: dict[str, str] = description.get("alike", {})
-            different = [name for name in found if self._alike.setdefault(name, found[name]) != found[name]]
+            different = [name for name in found if self._alike.get(name, found[name]) != found[name]]
             if not different:
+                self._alike |= found
                 return True
             shown = ", ".join(f"{name} {found[name]} there, {self._alike[name]} here" for name in different)
         reason = f"{member.name} on {description.get('host')} is refused: {shown}"
         self._note(reason)
-        ray.kill(member.actor)
         self.members.remove(member)
-        self._refused += 1
+        member.node = description.get("node")
+        self._refused.append(member)  # alive, so that no other is put in its place
         if not self.members:
             raise JobFailed(f"no scorer is left: {reason}")
         return False

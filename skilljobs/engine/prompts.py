@@ -23,7 +23,7 @@ def run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, placement: Pla
     Raises:
         InputError, JobFailed: as `run_job`.
     """
-    with connected(run, reporter, placement) as cluster:
+    with connected(run, reporter, placement):
         prompts: list[RunFiles] = []
         for number, spec in enumerate(plan.spec.of_each_prompt()):
             reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.seed_of_prompt}")
@@ -31,6 +31,8 @@ def run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, placement: Pla
             files = open_record(prompt_uri(run.uri, number), f"{run.record['run_id']}/{number}", of_prompt)
             if prompts:
                 files.record["numerics"] = files.record["numerics"] or prompts[0].record["numerics"]
+                fields = prompts[0].record["fingerprint"]["fields"]  # so that all are read on one kind of device
+                add_fields(files, {name: fields[name] for name in fields if name.startswith("numerics.")})
             if not files.stage_done("trace"):
                 run_job(of_prompt, files, reporter, placement)
             fields = files.record["fingerprint"]["fields"]
@@ -38,10 +40,10 @@ def run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, placement: Pla
             prompts.append(files)
         digests = [files.record["fingerprint"]["digest"] for files in prompts]
         add_fields(run, {"prompts_fingerprints": digests})
-        _aggregate(plan, run, prompts, cluster.cpus, reporter)
+        _aggregate(plan, run, prompts, reporter)
 
 
-def _aggregate(plan: JobPlan, run: RunFiles, prompts: list[RunFiles], at_once: int, reporter: Reporter) -> None:
+def _aggregate(plan: JobPlan, run: RunFiles, prompts: list[RunFiles], reporter: Reporter) -> None:
     first = prompts[0].record
     run.record |= {name: first[name] for name in ("numerics", "model", "skewness")}
     run.record["versions"] |= first["versions"]
@@ -54,7 +56,7 @@ def _aggregate(plan: JobPlan, run: RunFiles, prompts: list[RunFiles], at_once: i
     job = ReduceJob(run.uri, plan.layout, plan.halves, plan.kept_tokens, layers)
     with stage(run, reporter, "reduce", layers) as done:
         try:
-            reduce_all(job, partial(aggregate_layer, job, [files.uri for files in prompts]), at_once, reporter)
+            reduce_all(job, partial(aggregate_layer, job, [files.uri for files in prompts]), reporter)
         except JobFailed as error:
             raise JobFailed(f"{error}; the same command resumes") from error
         done(f"{layers} layers over {len(prompts)} prompts")

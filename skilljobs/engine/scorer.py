@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.memory import in_parts
-from skilljobs.engine.visibility import located
 from skilljobs.lm.batch import plan_batches, tokenize
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt, read_prompt_bytes
 from skilljobs.lm.scores import answer_scores
+from skilljobs.lm.source import find_again
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
 from skilljobs.stats.answers import AnswerScores
@@ -67,7 +67,7 @@ class Scorer:
     def lm(self) -> FrozenLM:
         numerics = self.job.numerics
         torch.set_num_threads(numerics.threads)
-        source = located(self.job.source)
+        source = find_again(self.job.source) if self.job.elsewhere else self.job.source
         model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
         return FrozenLM(model, load_tokenizer(source))
 

@@ -18,6 +18,8 @@ from skilljobs.interrupts import raise_on_sigterm
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Only receipts travel through the object store."""
+_grows: bool | None = None
+"""Of the session that was begun here: whether machines may come and go. None: there is none."""
 
 
 @contextmanager
@@ -25,44 +27,55 @@ def ray_session(address: str | None = None, debug: bool = False) -> Iterator[Clu
     """The Ray that is connected already, the cluster at `address`, or one that is started here and stopped at the end.
 
     Raises:
-        InputError: there is no cluster at `address`, or it does not take this process.
+        InputError: there is no cluster at `address`, it does not take this process, or another one is connected.
     """
+    global _grows
     begun = not ray.is_initialized()
     dashboard = None
+    if not begun and _grows is None and address not in (None, "auto"):
+        connected = ray.get_runtime_context().gcs_address
+        if address != connected:
+            raise InputError(f"--address {address}: this process is connected to another Ray, at {connected}")
     if begun:
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         logs: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
         if address:
-            dashboard = _connect(address, logs)
+            dashboard, _grows = _connect(address, logs), True
         else:
-            dashboard = ray.init(
-                address="local",
-                num_cpus=available_cpus(),
-                include_dashboard=True,
-                object_store_memory=OBJECT_STORE_BYTES,
-                **logs,
-            ).dashboard_url
+            dashboard, _grows = _start(logs), False
         raise_on_sigterm()
     try:
-        yield look_at_cluster(grows=bool(address) or not begun, dashboard=f"http://{dashboard}" if dashboard else None)
+        yield look_at_cluster(f"http://{dashboard}" if dashboard else None)
     finally:
         if begun:
             ray.shutdown()
+            _grows = None
 
 
-def look_at_cluster(grows: bool, dashboard: str | None = None) -> Cluster:
+def look_at_cluster(dashboard: str | None = None) -> Cluster:
     """What the connected Ray has now."""
+    grows = _grows is not False
     there = [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
     if not grows:
         there = [replace(this_machine(), gpus=machine.gpus) for machine in there]
     return Cluster(tuple(machine for machine in there if machine.cpus or machine.gpus), grows, dashboard)
 
 
-def _connect(address: str, logs: dict[str, Any]) -> str:
+def _start(logs: dict[str, Any]) -> str | None:
+    return ray.init(  # type: ignore[no-any-return]
+        address="local",
+        num_cpus=available_cpus(),
+        include_dashboard=True,
+        object_store_memory=OBJECT_STORE_BYTES,
+        **logs,
+    ).dashboard_url
+
+
+def _connect(address: str, logs: dict[str, Any]) -> str | None:
     use_token_at_hand()
     try:
-        return str(ray.init(address=address, **logs).dashboard_url)
+        return ray.init(address=address, **logs).dashboard_url  # type: ignore[no-any-return]
     except AuthenticationError as error:
         raise InputError(f"the Ray cluster at {address} wants a token: {TOKEN_ADVICE}") from error
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -13,7 +13,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tokens": ("Tokens that the model read for them, without padding", ()),
     "bytes_written": ("Bytes of committed shards", ()),
     "scoring_seconds": ("Seconds that scorers computed, added up over scorers", ()),
-    "stage_seconds": ("Seconds of finished stages", ("stage",)),
+    "stage_seconds": ("Seconds of finished stages while Ray was up", ("stage",)),
     "shards_done": ("Shards that were committed", ()),
     "shards_retried": ("Shards that were given out again", ()),
     "rows_quarantined": ("Rows of the data set that were left out", ()),

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.lm.source import ModelSource, find_again
 from skilljobs.store.files import Folder
 from skilljobs.store.run import RECORD
 
@@ -23,12 +23,11 @@ class Landmarks:
     created: str
     """When the run was begun, as its record says."""
     source: ModelSource
-    model_files: Mapping[str, int]
-    """Names and sizes in bytes."""
+    model_digest: str
 
     @classmethod
     def of(cls, uri: str, record: Mapping[str, Any], source: ModelSource) -> "Landmarks":
-        return cls(uri, record["created"], source, source.sizes)
+        return cls(uri, record["created"], source, source.sampled_digest)
 
     def unseen(self) -> str | None:
         """What this machine does not see, in a sentence; None if it sees all."""
@@ -42,24 +41,14 @@ class Landmarks:
                 f"the machine {platform.node()} {what} the run's directory {self.uri}:"
                 f" --out must be storage that all machines see under the same name{reason}"
             )
+        return self._unseen_model() if self.source.revision is None else None
+
+    def _unseen_model(self) -> str | None:
+        """Of a model on the hub nothing is asked: scorers fetch the same commit, with all the time that takes."""
         try:
-            files = located(self.source).sizes
+            digest = find_again(self.source).sampled_digest
         except InputError as error:
             return f"the machine {platform.node()} does not see --model {self.source.name}: {error}"
-        for name, size in self.model_files.items():
-            if files.get(name) != size:
-                there = f"{files[name]} bytes" if name in files else "not there"
-                return (
-                    f"the machine {platform.node()} sees another --model {self.source.name}:"
-                    f" {name} is {there}, where the job was begun {size} bytes"
-                )
+        if digest != self.model_digest:
+            return f"the machine {platform.node()} sees another --model {self.source.name}: its files differ"
         return None
-
-
-def located(source: ModelSource) -> ModelSource:
-    """The model on this machine: where it was found elsewhere, or found anew (hub models have a cache a machine).
-
-    Raises:
-        InputError: it is not to be had here.
-    """
-    return source if source.path.is_dir() else find_model(source.name)

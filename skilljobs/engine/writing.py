@@ -197,15 +197,15 @@ class TextWriter:
         gpus = place.cluster.gpus_of_replica(place.placement.gpus_per_replica)
         numerics = resolve_numerics(self.spec, source, gpus, place.cluster.machine_for(gpus))
         layout = lay_out(place.cluster, numerics, place.placement.replicas, len(items))
-        nothing = Reading(Layout((), (), {}), (), (), None)
         job = ScorerJob(
-            self.folder.uri,
-            self.folder.uri.rpartition("/")[2],
-            self.spec,
-            source,
-            nothing,
-            numerics,
-            self.task.answer_end,
+            uri=self.folder.uri,
+            run_id=self.folder.uri.rpartition("/")[2],
+            spec=self.spec,
+            source=source,
+            reading=Reading(Layout((), (), {}), (), (), None),
+            numerics=numerics,
+            answer_end=self.task.answer_end,
+            elsewhere=place.cluster.grows,
         )
         pool = ScorerPool(lambda name: start_scorer(name, job, layout), layout.count, lambda _: None)
         try:

@@ -1,12 +1,12 @@
 """Where a model's files are, told from its name without importing torch or transformers."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from skilljobs.errors import InputError
-from skilljobs.hashing import digest_of_files
+from skilljobs.hashing import digest_of_files, sampled_digest
 
 TINY = "tiny"
 TINY_DIRECTORY = Path(__file__).parent / "tiny" / "weights"
@@ -20,6 +20,8 @@ class ModelSource:
     name: str
     path: Path
     config: dict[str, Any]
+    revision: str | None = None
+    """Of a hub model: the commit that was fetched."""
 
     @property
     def digest(self) -> str:
@@ -27,9 +29,9 @@ class ModelSource:
         return digest_of_files({file for pattern in _PATTERNS for file in self.path.glob(pattern)})
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each of the model's files, by name."""
-        return {file.name: file.stat().st_size for pattern in _PATTERNS for file in sorted(self.path.glob(pattern))}
+    def sampled_digest(self) -> str:
+        """Of parts of every file, spread over it, and of their sizes: tells models apart without reading them whole."""
+        return sampled_digest({file for pattern in _PATTERNS for file in self.path.glob(pattern)})
 
     @property
     def context(self) -> int | None:
@@ -53,9 +55,10 @@ def find_model(name: str) -> ModelSource:
     Raises:
         InputError: there is no such model, or it is not a causal language model in transformers format.
     """
-    path = TINY_DIRECTORY if name == TINY else Path(name).expanduser()
+    path, revision = TINY_DIRECTORY if name == TINY else Path(name).expanduser(), None
     if not path.is_dir():
         path = _fetch(name)
+        revision = path.name
     config_file = path / "config.json"
     if not config_file.is_file():
         raise InputError(f"the model {name} has no config.json in {path}: not a directory in transformers format")
@@ -73,10 +76,21 @@ def find_model(name: str) -> ModelSource:
         )
     if not any(path.glob("*.safetensors")):
         raise InputError(f"the model {name} has no weights (*.safetensors) in {path}")
-    return ModelSource(name, path, config)
+    return ModelSource(name, path, config, revision)
 
 
-def _fetch(name: str) -> Path:
+def find_again(source: ModelSource) -> ModelSource:
+    """A model that was found on another machine, on this one: of the hub the same commit, fetched if need be.
+
+    Raises:
+        InputError: it is not to be had here.
+    """
+    if source.revision is None:
+        return find_model(source.name)
+    return replace(source, path=_fetch(source.name, source.revision))
+
+
+def _fetch(name: str, revision: str | None = None) -> Path:
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local or not name.strip():
         raise InputError(f"there is no model directory {name!r}")
@@ -89,7 +103,7 @@ def _fetch(name: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_PATTERNS)))
     except GatedRepoError as error:
         raise InputError(
             f"the model {name} is gated: accept its licence on the Hugging Face hub, and log in (`hf auth login`)"

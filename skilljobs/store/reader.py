@@ -1,5 +1,7 @@
 """A run's tables as Polars frames."""
 
+import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -26,8 +28,13 @@ class RunReader:
     """A run's tables, as Polars frames. The columns are described in the README."""
 
     def __init__(self, uri: str) -> None:
-        self._files = RunFiles(uri)
+        self._given = uri
         self._tables: dict[str, pl.DataFrame] = {}
+
+    @cached_property
+    def _files(self) -> RunFiles:
+        """Opened when first asked for: a run on a cluster need not be seen from here."""
+        return RunFiles(self._given)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -40,7 +47,12 @@ class RunReader:
 
     @property
     def uri(self) -> str:
-        return self._files.uri
+        return self._given if "://" in self._given else os.path.abspath(os.path.expanduser(self._given))
+
+    @property
+    def exists(self) -> bool:
+        """Whether the run has a record yet."""
+        return self._files.exists
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"

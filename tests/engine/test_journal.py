@@ -1,5 +1,6 @@
 """What a job tells of itself in its run's directory, and that it stops when it is told to there."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -41,10 +42,10 @@ def test_progress_and_log_are_there_while_it_works_and_after(tmp_path: Path) -> 
         journal.end("40 examples", 1.5)
     told = progress_of(run)
     assert (told and told.state) == "done"
-    assert log_of(run).splitlines()[-1].endswith("collect: 40 examples (1.5 s)")
+    assert log_of(run)[0][-1].endswith("collect: 40 examples (1.5 s)")
     with Journal(Folder(str(tmp_path)), SilentReporter()) as journal:
         journal.note("again")
-    assert len(log_of(run).splitlines()) == 2, "a job that goes on goes on with the log"
+    assert log_of(run)[1] == 2, "a job that goes on goes on with the log"
 
 
 def test_a_failure_is_told_with_its_reason(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_failure_is_told_with_its_reason(tmp_path: Path) -> None:
     told = progress_of(RunReader(str(tmp_path)))
     assert told is not None
     assert (told.state, told.text.endswith("shard 3 failed")) == ("failed", True)
-    assert "failed: shard 3 failed" in log_of(RunReader(str(tmp_path)))
+    assert log_of(RunReader(str(tmp_path)))[0][-1].endswith("failed: shard 3 failed")
 
 
 def test_a_word_to_stop_interrupts_and_an_old_one_does_not(tmp_path: Path) -> None:
@@ -75,6 +76,40 @@ def test_a_word_to_stop_interrupts_and_an_old_one_does_not(tmp_path: Path) -> No
     told = progress_of(run)
     assert (told and told.state) == "stopped"
     assert not asked_to_stop(run)
+
+
+def test_a_long_log_is_followed_beyond_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_LINES", 5)
+    run, shown, seen = RunReader(str(tmp_path)), 0, list[str]()
+    for turn in range(2):
+        with Journal(Folder(str(tmp_path)), SilentReporter()) as journal:
+            for number in range(4):
+                journal.note(f"{turn} {number}")
+        lines, shown = log_of(run, shown)
+        seen += [line.partition("  ")[2] for line in lines]
+    assert seen == [f"{turn} {number}" for turn in range(2) for number in range(4)]
+    assert (len(log_of(run)[0]), shown) == (5, 8)
+
+
+def test_a_job_in_another_thread_stops_when_it_next_tells_something(tmp_path: Path) -> None:
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with Journal(Folder(str(tmp_path)), SilentReporter()) as journal:
+                journal.begin("collect", None)
+                ask_to_stop(RunReader(str(tmp_path)))
+                deadline = time.monotonic() + 10
+                while time.monotonic() < deadline:
+                    journal.advance(1, "")
+                    time.sleep(0.02)
+        except KeyboardInterrupt as interrupt:
+            caught.append(interrupt)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert caught
 
 
 def test_a_job_that_has_long_been_silent_has_died(tmp_path: Path) -> None:

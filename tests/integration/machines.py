@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 MEMORY = 100 * 1024 * 1024
 
 
@@ -66,11 +68,22 @@ class Machines:
         start = f"ray start --address={self.address} --num-cpus=1 --object-store-memory={MEMORY} --disable-usage-stats"
         script = f"mount -t tmpfs none {shlex.quote(str(hidden))} && exec {start} --block"
         with subprocess.Popen(["unshare", "-m", "bash", "-c", script], stdout=subprocess.DEVNULL) as machine:
-            yield
-            machine.terminate()
+            try:
+                yield
+            finally:
+                machine.terminate()
 
     def remove(self, machine: Any, gently: bool) -> None:
         self._cluster.remove_node(machine, allow_graceful=gently)
+
+    def scorers_of(self, machine: Any) -> list[psutil.Process]:
+        """The scorers' processes on a machine."""
+        found = []
+        for process in psutil.Process(machine.all_processes["raylet"][0].process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if "ray::ScorerActor" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
     def close(self) -> None:
         self._cluster.shutdown()

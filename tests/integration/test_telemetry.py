@@ -1,13 +1,10 @@
 """What the board in cluster/grafana asks for is what a job's machines export."""
 
 import json
-import os
 import re
-import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from skilljobs.engine.jobs import ClusterJobs
@@ -52,8 +49,7 @@ def test_a_running_job_exports_all_that_the_board_asks_for(
     while not list((tmp_path / "watched" / "shards").glob("scores-*.parquet")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    scorers = [process for process in psutil.process_iter() if "ray::ScorerActor" in " ".join(process.cmdline()[:1])]
-    os.kill(scorers[0].pid, signal.SIGKILL)
+    machines.scorers_of(machine)[0].kill()
     wanted = {name for query in queries() for name in names_in(query)}
     found: set[str] = set()
     while not wanted <= found:
