@@ -21,6 +21,7 @@ from skilljobs.store.schema import BEST, CORRELATIONS, parquet_bytes, parquet_st
 from skilljobs.store.totals import Halves, read_totals
 
 Array = NDArray[np.float64]
+UNRANKED = "unranked"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def pairs(layout: Layout) -> list[tuple[str, str]]:
 
 def unranked_name(layer: int) -> str:
     """Where a layer's correlations wait for their q."""
-    return f"unranked/layer-{layer:03d}.parquet"
+    return f"{UNRANKED}/layer-{layer:03d}.parquet"
 
 
 def reduce_layer(job: ReduceJob, layer: int) -> None:
@@ -87,8 +88,7 @@ def rank(job: ReduceJob) -> None:
         folder.write(BEST_NAME, parquet_bytes(bests, BEST))
     for file in files:
         file.close()
-    for layer in range(job.layers):
-        folder.delete(unranked_name(layer))
+    folder.delete_folder(UNRANKED)
 
 
 def _with_q(tables: Sequence[pa.Table]) -> list[pa.Table]:

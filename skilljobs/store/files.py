@@ -96,3 +96,8 @@ class Folder:
     def delete(self, name: str) -> None:
         if self.exists(name):
             self.filesystem.delete_file(self.path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Delete the folder and all that is in it; nothing happens if there is none."""
+        if self.filesystem.get_file_info(self.path(name)).type == fs.FileType.Directory:
+            self.filesystem.delete_dir(self.path(name))
