@@ -20,7 +20,7 @@ from skilljobs.store.reader import RunReader
 from skilljobs.store.run import RunFiles
 
 if TYPE_CHECKING:
-    from skilljobs.engine.capacity import Placement
+    from skilljobs.engine.cluster.capacity import Placement
 
 OUT = "runs"
 
@@ -55,8 +55,8 @@ def submit(
         InputError: bad usage or input; nothing was started.
         JobFailed: the job could not be finished; what was committed is kept, and the same call resumes.
     """
-    from skilljobs.engine.capacity import Placement
-    from skilljobs.engine.jobs import is_dashboard
+    from skilljobs.engine.cluster.capacity import Placement
+    from skilljobs.engine.cluster.jobs import is_dashboard
     from skilljobs.engine.plan import with_model
     from skilljobs.engine.record import default_run_id
 
@@ -88,7 +88,7 @@ def submit(
 
 def cluster_address(address: str | None) -> str | None:
     """The Ray cluster that is meant: what is said, else RAY_ADDRESS; None: none, or one that is started here."""
-    from skilljobs.engine.authentication import use_token_at_hand
+    from skilljobs.engine.cluster.authentication import use_token_at_hand
 
     address = address or os.environ.get("RAY_ADDRESS")
     if address is not None and address.startswith("ray://"):
@@ -108,7 +108,7 @@ def _submit_to_cluster(
     no_wait: bool,
     reporter: Reporter,
 ) -> "Run":
-    from skilljobs.engine.jobs import ClusterJobs, submit_command
+    from skilljobs.engine.cluster.jobs import ClusterJobs, submit_command
 
     uri = f"{out.rstrip('/')}/{run_id}"
     jobs = ClusterJobs(address)
@@ -142,7 +142,7 @@ def _run_here(
     with ExitStack() as stack:
         texts, seconds = None, dict[str, float]()
         if job.generate or job.grader is not None:
-            from skilljobs.engine.session import ray_session
+            from skilljobs.engine.cluster.session import ray_session
             from skilljobs.engine.writing import TextWriter, Workplace
 
             writer = TextWriter(job, uri)

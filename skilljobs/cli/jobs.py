@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from skilljobs.engine.jobs import ClusterJobs
+    from skilljobs.engine.cluster.jobs import ClusterJobs
     from skilljobs.store.reader import RunReader
 
 LOOK_SECONDS = 1.0
@@ -24,7 +24,7 @@ def cluster_jobs(address: str) -> "ClusterJobs":
     Raises:
         InputError: it is not the address of a dashboard.
     """
-    from skilljobs.engine.jobs import ClusterJobs, is_dashboard
+    from skilljobs.engine.cluster.jobs import ClusterJobs, is_dashboard
     from skilljobs.errors import InputError
 
     if not is_dashboard(address):

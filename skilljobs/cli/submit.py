@@ -118,7 +118,7 @@ def submit(
             **spec,
         )
     from skilljobs.cli.summary import print_summary
-    from skilljobs.engine.jobs import is_dashboard
+    from skilljobs.engine.cluster.jobs import is_dashboard
 
     if not is_dashboard(cluster_address(address)):  # else the job printed it, and this machine need not see the run
         print_summary(run)

@@ -8,9 +8,9 @@ import ray
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
-from skilljobs.engine.capacity import Replicas
+from skilljobs.engine.cluster.capacity import Replicas
+from skilljobs.engine.cluster.telemetry import count
 from skilljobs.engine.job import ScorerJob
-from skilljobs.engine.telemetry import count
 from skilljobs.store.shards import Receipt
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example

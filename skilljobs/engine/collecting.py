@@ -3,11 +3,11 @@
 import time
 from dataclasses import replace
 
+from skilljobs.engine.cluster.telemetry import count
 from skilljobs.engine.plan import JobPlan, external_values
 from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.stages import stage
 from skilljobs.engine.stopping import StoppingRule
-from skilljobs.engine.telemetry import count
 from skilljobs.reporter import Reporter
 from skilljobs.stats.layout import NULL_SKEWED
 from skilljobs.stats.null import skewness

@@ -8,16 +8,17 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
-from skilljobs.engine.authentication import use_token_at_hand
 from skilljobs.engine.checks import sums_bytes
-from skilljobs.engine.numerics import available_cpus, resolve_numerics, this_machine, weights_bytes
+from skilljobs.engine.cluster.authentication import use_token_at_hand
+from skilljobs.engine.cluster.capacity import available_cpus, this_machine
+from skilljobs.engine.numerics import resolve_numerics, weights_bytes
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.errors import InputError
 from skilljobs.lm.source import find_model
 from skilljobs.spec import JobSpec
 
 if TYPE_CHECKING:
-    from skilljobs.engine.machines import Answer
+    from skilljobs.engine.cluster.machines import Answer
 
 PACKAGES = ("skilljobs", "ray", "torch", "transformers", "accelerate", "pyarrow", "polars", "numpy")
 HUB_SECONDS = 3.0
@@ -53,8 +54,8 @@ def examine_cluster(address: str, model: str | None) -> Iterator[Finding]:
         InputError: there is no cluster at `address`.
     """
     use_token_at_hand()  # before Ray is imported
-    from skilljobs.engine.machines import ask_every_machine
-    from skilljobs.engine.session import ray_session
+    from skilljobs.engine.cluster.machines import ask_every_machine
+    from skilljobs.engine.cluster.session import ray_session
 
     with ray_session(address) as cluster:
         places = len(cluster.machines)

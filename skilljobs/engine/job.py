@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from skilljobs.engine.cluster.visibility import Landmarks
 from skilljobs.engine.numerics import Numerics
-from skilljobs.engine.visibility import Landmarks
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout

@@ -1,22 +1,13 @@
 """What decides the last bits of the numbers: worked out once, when a job is first submitted, then stored."""
 
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from skilljobs.engine.cluster.capacity import Machine, Replicas
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a machine has for scorers; memory in bytes."""
-
-    cpus: int
-    gpus: int
-    memory: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +23,11 @@ class Numerics:
     """CPU threads of a replica."""
     attention: str
     batch_tokens: int
+
+    @property
+    def replica(self) -> Replicas:
+        """What one replica holds."""
+        return Replicas(1, 1 if self.gpus else self.threads, self.gpus)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,13 +63,3 @@ def weights_bytes(source: ModelSource, dtype: str) -> float:
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
     held, kept = (2 if name in ("bfloat16", "float16") else 4 for name in (dtype, stored))
     return sum(file.stat().st_size for file in source.path.glob("*.safetensors")) * held / kept
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def this_machine(gpus: int = 0) -> Machine:
-    """This machine; its GPUs are said, since counting them takes torch."""
-    return Machine(available_cpus(), gpus, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -5,10 +5,12 @@ from importlib.metadata import version
 from typing import Any
 
 from skilljobs.engine.actor import start_scorer
-from skilljobs.engine.capacity import Cluster, Placement, lay_out
+from skilljobs.engine.cluster.capacity import Cluster, Placement, lay_out
+from skilljobs.engine.cluster.machines import refuse_unseen
+from skilljobs.engine.cluster.session import look_at_cluster
+from skilljobs.engine.cluster.visibility import Landmarks
 from skilljobs.engine.collecting import collect, kept, lacks_shards
 from skilljobs.engine.job import Reading, ScorerJob
-from skilljobs.engine.machines import refuse_unseen
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan
 from skilljobs.engine.pool import ScorerPool
@@ -16,10 +18,8 @@ from skilljobs.engine.prompt_source import prompt_bytes
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
-from skilljobs.engine.session import look_at_cluster
 from skilljobs.engine.stages import connected, stage
 from skilljobs.engine.tracing import trace_top
-from skilljobs.engine.visibility import Landmarks
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
@@ -65,7 +65,7 @@ class _Job:
         gpus = cluster.gpus_of_replica(placement.gpus_per_replica)
         self.numerics = stored or resolve_numerics(plan.spec, plan.source, gpus, cluster.machine_for(gpus))
         self.wanted = placement.replicas
-        self.layout = lay_out(cluster, self.numerics, self.wanted, len(plan.shards))
+        self.layout = lay_out(cluster, self.numerics.replica, self.wanted, len(plan.shards))
         run.record["numerics"] = self.numerics.as_json()
         add_fields(run, {f"numerics.{name}": value for name, value in self.numerics.as_json().items()})
         self.job = ScorerJob(

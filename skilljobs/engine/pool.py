@@ -18,6 +18,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
+from skilljobs.engine.cluster.ray_errors import one_line, own_error
 from skilljobs.engine.ledger import MOST_ATTEMPTS, MOST_MACHINES_LOST, Ledger
 from skilljobs.errors import InputError, JobFailed
 
@@ -115,7 +116,7 @@ class ScorerPool:
                 if attempts == MOST_ATTEMPTS or losses == MOST_MACHINES_LOST:
                     raise JobFailed(f"{attempts + losses} scorers died at it, the last: {one_line(error)}") from error
             except RayTaskError as error:
-                raise _own_error(error) from error
+                raise own_error(error) from error
             else:
                 return
 
@@ -147,8 +148,8 @@ class ScorerPool:
                 told(in_hand, one_line(error))
             except RayTaskError as error:
                 member.queue.remove(given)
-                if isinstance(_own_error(error), InputError):
-                    raise _own_error(error) from error
+                if isinstance(own_error(error), InputError):
+                    raise own_error(error) from error
                 self.retried += 1
                 ledger.failed(item, one_line(error))
             else:
@@ -195,7 +196,7 @@ class ScorerPool:
         except RayActorError as error:
             self._bury(member, error)
         except RayTaskError as error:
-            raise _own_error(error) from error
+            raise own_error(error) from error
 
     def _grow(self, left: int) -> None:
         """Start more actors where machines came, as long as there are items for them."""
@@ -245,19 +246,3 @@ class ScorerPool:
 
 def _is_there(node: str | None) -> bool:
     return node is None or any(found["NodeID"] == node and found["Alive"] for found in ray.nodes())
-
-
-def _own_error(error: RayTaskError) -> Exception:
-    """The exception that the task itself raised."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, InputError | JobFailed):
-        return cause
-    return JobFailed(one_line(error))
-
-
-def one_line(error: Exception) -> str:
-    """One line of an error."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    line = "" if not lines else lines[-1] if isinstance(error, RayTaskError) else lines[0]
-    return f"{type(cause).__name__}: {line}"

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from skilljobs.engine.aggregate import aggregate_layer
-from skilljobs.engine.capacity import Placement
+from skilljobs.engine.cluster.capacity import Placement
 from skilljobs.engine.pipeline import run_job
 from skilljobs.engine.plan import JobPlan
 from skilljobs.engine.record import add_fields, open_record

@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from skilljobs.engine.pool import one_line
+from skilljobs.engine.cluster.ray_errors import one_line
 from skilljobs.engine.reducer import ReduceJob, rank
 from skilljobs.errors import JobFailed
 from skilljobs.reporter import Reporter

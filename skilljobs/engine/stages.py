@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from skilljobs.engine.authentication import where_token_is
-from skilljobs.engine.capacity import Cluster, Placement
-from skilljobs.engine.session import ray_session
-from skilljobs.engine.telemetry import count
+from skilljobs.engine.cluster.authentication import where_token_is
+from skilljobs.engine.cluster.capacity import Cluster, Placement
+from skilljobs.engine.cluster.session import ray_session
+from skilljobs.engine.cluster.telemetry import count
 from skilljobs.reporter import Reporter
 from skilljobs.store.run import RunFiles
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet as pq
 
-from skilljobs.engine.numerics import available_cpus
+from skilljobs.engine.cluster.capacity import available_cpus
 from skilljobs.engine.scorer import Scorer
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes

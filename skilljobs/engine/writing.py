@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skilljobs.engine.actor import start_scorer
-from skilljobs.engine.capacity import Cluster, Placement, lay_out
+from skilljobs.engine.cluster.capacity import Cluster, Placement, lay_out
 from skilljobs.engine.data_options import task_options
 from skilljobs.engine.grading import Grade, find_grade_function, length_point, points_of, questions_about
 from skilljobs.engine.job import Reading, ScorerJob
@@ -196,7 +196,7 @@ class TextWriter:
             return
         gpus = place.cluster.gpus_of_replica(place.placement.gpus_per_replica)
         numerics = resolve_numerics(self.spec, source, gpus, place.cluster.machine_for(gpus))
-        layout = lay_out(place.cluster, numerics, place.placement.replicas, len(items))
+        layout = lay_out(place.cluster, numerics.replica, place.placement.replicas, len(items))
         job = ScorerJob(
             uri=self.folder.uri,
             run_id=self.folder.uri.rpartition("/")[2],

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skilljobs.engine.cluster.capacity import this_machine
 from skilljobs.engine.collect import Collector
 from skilljobs.engine.job import Reading, ScorerJob
-from skilljobs.engine.numerics import resolve_numerics, this_machine
+from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.load import load_model, load_tokenizer

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+COMMAND = [sys.executable, "-c", "from skilljobs.cli.main import main; main()"]
 MEMORY = 100 * 1024 * 1024
 
 
@@ -104,7 +105,7 @@ def run_command(words: Sequence[str], **environment: str | None) -> subprocess.C
     """`skilljobs` with `words`, in a process of its own. Variables that are None are not there."""
     variables = {**os.environ, **environment}
     return subprocess.run(
-        [sys.executable, "-c", "from skilljobs.cli.main import main; main()", *words],
+        [*COMMAND, *words],
         env={name: value for name, value in variables.items() if value is not None},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,5 +1,6 @@
 """Jobs on a real cluster, whose machines really come and go."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +10,10 @@ import pytest
 from ray.util.state import list_actors
 
 import skilljobs
-from skilljobs.engine.jobs import ClusterJobs
+from skilljobs.engine.cluster.jobs import ClusterJobs
 from skilljobs.errors import InputError
 from skilljobs.reporter import SilentReporter
-from tests.integration.machines import Machines, run_command
+from tests.integration.machines import COMMAND, Machines, run_command
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -85,7 +86,14 @@ def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines
     for stop in (["stop", "mine", "--address", machines.dashboard], ["stop", uri]):
         accepted = run_command(submit)
         assert (accepted.returncode, accepted.stdout) == (0, f"{uri}\n"), accepted.stderr
-        assert run_command(submit).stderr.startswith("job "), "the job that works already is joined"
+        follower = subprocess.Popen([*COMMAND, *submit[:-1]], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        other = run_command([*submit, "--seed", "1"])
+        assert (other.returncode, "with another command" in other.stderr) == (2, True)
+        assert follower.stderr is not None
+        assert any(line.startswith("load:") for line in follower.stderr), "the job that works already is joined"
+        follower.send_signal(signal.SIGINT)
+        assert "the job goes on: `skilljobs logs -f mine" in follower.communicate(timeout=30)[1]
+        assert follower.returncode == 130
         assert len([job for job in ClusterJobs(machines.dashboard).all() if not job.ended]) == 1
         wait_for(lambda: ": tune" in run_command(["status", uri]).stdout)
         waiting = list_actors(address=machines.dashboard, filters=[("state", "=", "PENDING_CREATION")])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skilljobs.engine.jobs import ClusterJobs
-from skilljobs.engine.telemetry import COUNTERS, exported_name
+from skilljobs.engine.cluster.jobs import ClusterJobs
+from skilljobs.engine.cluster.telemetry import COUNTERS, exported_name
 from tests.integration.machines import Machines, run_command
 from tests.tables import random_rows, write_jsonl
 

@@ -10,9 +10,8 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError
 
-from skilljobs.engine.authentication import TOKEN_ADVICE, use_token_at_hand
-from skilljobs.engine.capacity import Cluster
-from skilljobs.engine.numerics import Machine, available_cpus, this_machine
+from skilljobs.engine.cluster.authentication import TOKEN_ADVICE, use_token_at_hand
+from skilljobs.engine.cluster.capacity import Cluster, Machine, available_cpus, this_machine
 from skilljobs.errors import InputError
 from skilljobs.interrupts import raise_on_sigterm
 

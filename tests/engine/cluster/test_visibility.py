@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skilljobs.engine.visibility import Landmarks
+from skilljobs.engine.cluster.visibility import Landmarks
 from skilljobs.lm.source import find_model
 
 

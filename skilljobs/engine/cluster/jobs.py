@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skilljobs.engine.authentication import TOKEN_ADVICE, use_token_at_hand, without_ray_address
+from skilljobs.engine.cluster.authentication import TOKEN_ADVICE, use_token_at_hand, without_ray_address
 from skilljobs.errors import InputError, JobFailed
 
 if TYPE_CHECKING:

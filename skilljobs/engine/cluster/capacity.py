@@ -1,9 +1,18 @@
 """How many scorers a cluster holds. Imports no Ray."""
 
+import os
 from dataclasses import dataclass
 
-from skilljobs.engine.numerics import Machine, Numerics
 from skilljobs.errors import InputError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine has for scorers; memory in bytes."""
+
+    cpus: int
+    gpus: int
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,8 @@ class Replicas:
         )
 
 
-def lay_out(cluster: Cluster, numerics: Numerics, wanted: int | None, shards: int) -> Replicas:
-    """As many replicas as the cluster holds, the shards need, or `wanted` says.
+def lay_out(cluster: Cluster, one: Replicas, wanted: int | None, shards: int) -> Replicas:
+    """As many replicas, each like `one`, as the cluster holds, the shards need, or `wanted` says.
 
     What is wanted of a cluster that may grow is asked for even where it does not fit yet: scorers that wait are what
     tells an autoscaler to bring machines.
@@ -75,7 +84,6 @@ def lay_out(cluster: Cluster, numerics: Numerics, wanted: int | None, shards: in
     Raises:
         InputError: not one replica, or not as many as wanted, can be placed.
     """
-    one = Replicas(1, 1 if numerics.gpus else numerics.threads, numerics.gpus)
     room = one.room_in(cluster)
     if wanted is None or not cluster.grows:
         if room == 0:
@@ -93,3 +101,13 @@ def lay_out(cluster: Cluster, numerics: Numerics, wanted: int | None, shards: in
                 f" ({cluster.cpus} CPUs and {cluster.gpus} GPUs; a replica takes {one.cpus} and {one.gpus})"
             )
     return Replicas(max(1, min(wanted or room, shards)), one.cpus, one.gpus)
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def this_machine(gpus: int = 0) -> Machine:
+    """This machine; its GPUs are said, since counting them takes torch."""
+    return Machine(available_cpus(), gpus, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

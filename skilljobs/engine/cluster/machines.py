@@ -8,8 +8,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from skilljobs.engine.pool import one_line
-from skilljobs.engine.visibility import Landmarks
+from skilljobs.engine.cluster.ray_errors import one_line
+from skilljobs.engine.cluster.visibility import Landmarks
 from skilljobs.errors import InputError
 
 SECONDS = 60.0
