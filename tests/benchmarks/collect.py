@@ -171,8 +171,8 @@ def measure(subject: Subject, shard: int) -> tuple[dict[str, float], dict[str, A
 @click.command()
 @click.option("--model", default=TINY, show_default=True, metavar="DIR")
 @click.option("--data", metavar="FILE", help="Real BIG-bench arithmetic; without it the task makes its own.")
-@click.option("--limit", type=int, default=384, show_default=True, metavar="N", help="Examples.")
-@click.option("--shard", type=int, default=192, show_default=True, metavar="N", help="Examples a shard.")
+@click.option("--limit", type=int, default=240, show_default=True, metavar="N", help="Examples.")
+@click.option("--shard", type=int, default=240, show_default=True, metavar="N", help="Examples a shard.")
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory too, in processes of their own.")
 @click.option("--json", "json_file", type=click.Path(), help="Write the figures there.")
 def main(model: str, data: str | None, limit: int, shard: int, memory: bool, json_file: str | None) -> None:
