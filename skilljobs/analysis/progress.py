@@ -1,11 +1,10 @@
 """How a job goes, as it tells itself in its run's directory."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from skilljobs.store.reader import RunReader
-from skilljobs.store.run import LOG_NAME, STOP_NAME
+from skilljobs.store.run import LOG_NAME, STOP_NAME, seconds_since
 
 SILENT_SECONDS = 60.0
 """A job writes its progress every 20 s at least: what has been silent for longer has died."""
@@ -30,7 +29,7 @@ def progress_of(run: RunReader) -> Progress | None:
     told = run.progress()
     if told is None:
         return None
-    ago = (datetime.now(UTC) - datetime.fromisoformat(told["at"])).total_seconds()
+    ago = seconds_since(told["at"])
     state = "silent" if told["state"] == "running" and ago > SILENT_SECONDS else told["state"]
     return Progress(state, _text(told, state, ago), ago)
 

@@ -15,9 +15,11 @@ from skilljobs.errors import InputError, JobFailed
 from skilljobs.interrupts import Terminated, stops_on_sigterm
 from skilljobs.reporter import Reporter, StageClock
 from skilljobs.store.files import Folder
-from skilljobs.store.run import LOG_NAME, PROGRESS_NAME, STOP_NAME
+from skilljobs.store.run import LOG_NAME, PROGRESS_NAME, STOP_NAME, RunFiles, seconds_since
 
 LOOK_SECONDS, WRITE_SECONDS = 1.0, 5.0
+HEARD_SECONDS = 6 * WRITE_SECONDS
+"""A job that was heard of so short a while ago may well live."""
 MOST_LINES = 2000
 
 
@@ -47,10 +49,12 @@ class Journal:
         self._thread = threading.Thread(target=self._live, name="journal", daemon=True)
 
     def __enter__(self) -> "Journal":
+        before = RunFiles(self._folder.uri).progress() or {}
         if self._folder.exists(LOG_NAME):
             self._lines = self._folder.read(LOG_NAME).decode().splitlines()
-            before = json.loads(self._folder.read(PROGRESS_NAME)) if self._folder.exists(PROGRESS_NAME) else {}
             self._progress["lines_dropped"] = before.get("lines_dropped", 0)
+        if before.get("state") == "running" and seconds_since(before["at"]) < HEARD_SECONDS:
+            self._shown.note(f"maybe a job works on this run already: process {before['pid']} on {before['host']}")
         self._folder.delete(STOP_NAME)
         self._write()
         self._thread.start()

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from skilljobs.errors import InputError
@@ -105,6 +106,11 @@ class RunFiles:
         before = self.record["stages"].get(stage, {}).get("seconds", 0.0)
         self.record["stages"][stage] = {"state": "done", "seconds": round(before + seconds, 3)}
         self.save()
+
+
+def seconds_since(told_at: str) -> float:
+    """Seconds since a job told something, by its own clock and ours."""
+    return (datetime.now(UTC) - datetime.fromisoformat(told_at)).total_seconds()
 
 
 def fingerprint_digest(fields: dict[str, Any]) -> str:

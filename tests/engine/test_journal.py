@@ -1,5 +1,6 @@
 """What a job tells of itself in its run's directory, and that it stops when it is told to there."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -110,6 +111,19 @@ def test_a_job_in_another_thread_stops_when_it_next_tells_something(tmp_path: Pa
     thread.start()
     thread.join()
     assert caught
+
+
+def test_a_second_job_is_told_of_the_first(tmp_path: Path) -> None:
+    notes: list[str] = []
+    second = SilentReporter()
+    second.note = notes.append  # type: ignore[method-assign]
+    with Journal(Folder(str(tmp_path)), SilentReporter()), Journal(Folder(str(tmp_path)), second):
+        pass
+    assert len(notes) == 1
+    assert f"maybe a job works on this run already: process {os.getpid()}" in notes[0]
+    with Journal(Folder(str(tmp_path)), second):
+        pass
+    assert len(notes) == 1
 
 
 def test_a_job_that_has_long_been_silent_has_died(tmp_path: Path) -> None:
