@@ -108,11 +108,11 @@ def _submit_to_cluster(
     no_wait: bool,
     reporter: Reporter,
 ) -> "Run":
-    from skilljobs.engine.cluster.jobs import ClusterJobs, submit_command
+    from skilljobs.engine.cluster.jobs import ClusterJobs, command_line
 
     uri = f"{out.rstrip('/')}/{run_id}"
     jobs = ClusterJobs(address)
-    command = submit_command(job.command, {"--out": out, "--run-id": run_id, **options})
+    command = command_line(job.command, {"--out": out, "--run-id": run_id, **options})
     submitted = jobs.submit(command, run_id, uri)
     reporter.note(f"job {submitted.id} at {jobs.address}, {submitted.status.lower()}")
     if no_wait:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from skilljobs.errors import InputError
-from skilljobs.stats.correlate import correlation_columns
+from skilljobs.stats.correlate import correlation_columns, strongest_first
 from skilljobs.stats.layout import ALL
 from skilljobs.store.correlations import correlation_table
 from skilljobs.store.reader import RunReader
@@ -85,9 +84,7 @@ class Watcher:
             for layer, totals in enumerate(layers):
                 centred = totals.centred(metric, ALL)
                 columns = correlation_columns(centred, [None, None])
-                chosen = np.argsort(-np.nan_to_num(np.abs(columns["r"]), nan=-1.0), kind="stable")[: self.k]
                 table = correlation_table(columns, layer, tokens, metric, ALL, centred.n)
-                tables.append(pl.DataFrame(table.take(chosen)))
-            found = pl.concat(tables).filter(pl.col("r").is_not_null())
-            frames.append(found.sort(pl.col("r").abs(), descending=True, maintain_order=True).head(self.k))
+                tables.append(pl.DataFrame(table.take(strongest_first(columns["r"], self.k))))
+            frames.append(pl.concat(tables).sort(pl.col("r").abs(), descending=True, maintain_order=True).head(self.k))
         return pl.concat(frames)

@@ -31,7 +31,7 @@ def watch(
     """
     if address is not None:
         jobs = cluster_jobs(address)
-        command = " ".join(["watch", shlex.quote(jobs.find(run).uri), *(f"--metric {shlex.quote(m)}" for m in metric)])
+        command = shlex.join(["watch", jobs.find(run).uri, *(word for name in metric for word in ("--metric", name))])
         words = {"-k": k, "--every": every, "--once": once, "--debug": debug}
         sys.exit(jobs.run_aside(command, words, lambda text: click.echo(text, nl=False)))
     from skilljobs.analysis.progress import progress_of

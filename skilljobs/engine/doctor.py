@@ -2,10 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 from skilljobs.engine.checks import sums_bytes
@@ -13,6 +12,7 @@ from skilljobs.engine.cluster.authentication import use_token_at_hand
 from skilljobs.engine.cluster.capacity import available_cpus, this_machine
 from skilljobs.engine.numerics import resolve_numerics, weights_bytes
 from skilljobs.engine.plan import JobPlan, plan_job
+from skilljobs.engine.versions import installed_version
 from skilljobs.errors import InputError
 from skilljobs.lm.source import find_model
 from skilljobs.spec import JobSpec
@@ -63,9 +63,9 @@ def examine_cluster(address: str, model: str | None) -> Iterator[Finding]:
         advice = "" if places else "start machines, or let the autoscaler: --replicas N --gpus-per-replica M"
         yield Finding("ok" if places else "warning", "machines", text, advice)
         yield _versions(ask_every_machine(_packages))
-        yield from _of_each(ask_every_machine(_hardware_listed))
+        yield from _of_each(ask_every_machine(partial(_listed, _hardware)))
         if model is not None:
-            yield from _of_each(ask_every_machine(partial(_model_listed, model), scorers_only=True))
+            yield from _of_each(ask_every_machine(partial(_listed, _model, model), scorers_only=True))
 
 
 def _of_each(answers: "list[Answer[list[Finding]]]") -> Iterator[Finding]:
@@ -87,29 +87,18 @@ def _versions(answers: "list[Answer[dict[str, str | None]]]") -> Finding:
     return Finding("ok", "versions", f"the same on all machines: {shown}")
 
 
-def _hardware_listed() -> list[Finding]:
-    return list(_hardware())
-
-
-def _model_listed(model: str) -> list[Finding]:
-    return list(_model(model))
+def _listed(findings: Callable[..., Iterator[Finding]], *about: str) -> list[Finding]:
+    return list(findings(*about))
 
 
 def _packages() -> dict[str, str | None]:
-    return {name: _version(name) for name in PACKAGES} | {"python": sys.version.split()[0]}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return {name: installed_version(name) for name in PACKAGES} | {"python": sys.version.split()[0]}
 
 
 def _installed() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{sys.version.split()[0]} on {sys.platform}")
     for package in PACKAGES:
-        found = _version(package)
+        found = installed_version(package)
         if found is None:
             yield Finding("error", package, "not installed", f"pip install -c constraints.txt {package}")
         else:

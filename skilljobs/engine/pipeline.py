@@ -1,7 +1,6 @@
 """A job: prepare, tune, reference, collect, reduce, trace. A stage that is done is skipped."""
 
 from functools import cached_property, partial
-from importlib.metadata import version
 from typing import Any
 
 from skilljobs.engine.actor import start_scorer
@@ -20,6 +19,7 @@ from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
 from skilljobs.engine.stages import connected, stage
 from skilljobs.engine.tracing import trace_top
+from skilljobs.engine.versions import decisive_versions
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.reporter import Reporter
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
@@ -107,7 +107,7 @@ class _Job:
     @cached_property
     def _pool(self) -> ScorerPool:
         """The scorers, with the model loaded: started when the first stage needs them."""
-        here = {name: version(name) for name in ("skilljobs", "torch", "transformers")}
+        here = decisive_versions()
         device = self.run_files.record["fingerprint"]["fields"].get("numerics.device_model")
         if device is not None:
             here["device"] = device

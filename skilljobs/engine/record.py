@@ -1,7 +1,6 @@
 """The record of a run: made when the job is first submitted, checked when it is submitted again."""
 
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pyarrow as pa
 
 from skilljobs.engine.numerics import Numerics
 from skilljobs.engine.plan import JobPlan
+from skilljobs.engine.versions import installed_version
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.store.examples import example_bytes, example_schema
@@ -42,7 +42,7 @@ def open_record(uri: str, run_id: str, plan: JobPlan) -> RunFiles:
         "spec": plan.spec.as_json(),
         "numerics": None,
         "fingerprint": {"digest": fingerprint_digest(fields), "fields": fields},
-        "versions": {name: _version(name) for name in ("skilljobs", "ray", "pyarrow", "numpy")},
+        "versions": {name: installed_version(name) for name in ("skilljobs", "ray", "pyarrow", "numpy")},
         "stages": {},
         "accuracy": {"before": None, "after": None, "test": None},
         "examples": {"train": len(plan.train), "validation": len(plan.validation), "test": len(plan.test)},
@@ -106,10 +106,3 @@ def write_examples(run: RunFiles, plan: JobPlan) -> None:
     for shard, examples in enumerate(plan.shards):
         run.folder.write(examples_name(shard), example_bytes(examples, schema))
     run.folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

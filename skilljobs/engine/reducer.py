@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
-from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate
+from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerTotals
 from skilljobs.store.correlations import correlation_table
@@ -113,10 +113,7 @@ def _best(table: pa.Table, tokens: int) -> pa.Table:
 
 def _largest(table: pa.Table, count: int) -> pa.Table:
     """The rows of largest |r|, descending; ties in order of layer, token and neuron; undefined r left out."""
-    strength = np.abs(_floats(table["r"]))
-    strength[np.isnan(strength)] = -1.0
-    order = np.argsort(-strength, kind="stable")[:count]
-    return table.take(pa.array(order[strength[order] >= 0]))
+    return table.take(pa.array(strongest_first(_floats(table["r"]), count)))
 
 
 def _floats(column: pa.ChunkedArray) -> Array:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
-from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from skilljobs.engine.collect import Collector, tokens_read
 from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.memory import in_parts
+from skilljobs.engine.versions import decisive_versions
 from skilljobs.lm.batch import plan_batches, tokenize
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model, load_tokenizer
@@ -80,13 +80,13 @@ class Scorer:
         if unseen:
             return {"host": platform.node(), "unseen": unseen}
         on_gpu = self.lm.device.type == "cuda"
-        versions = {name: version(name) for name in ("torch", "transformers")}
+        alike = decisive_versions()
         device = torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model()
         return {
             "host": platform.node(),
-            "alike": versions | {"skilljobs": version("skilljobs"), "device": device},
+            "alike": alike | {"device": device},
             "device_model": device,
-            "versions": versions,
+            "versions": {name: alike[name] for name in ("torch", "transformers")},
             "reads_trees": self.lm.takes_trees(1),
             "neurons_per_layer": self.lm.neurons_per_layer,
             "parameters": self.lm.model.num_parameters(),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from skilljobs.stats.correlate import correlation_columns
+from skilljobs.stats.correlate import correlation_columns, strongest_first
 from skilljobs.stats.layout import ALL
 from skilljobs.stats.totals import LayerTotals
 from skilljobs.store.reader import RunReader
@@ -63,15 +63,12 @@ class StoppingRule:
 
 def _width_at_rank(layers: list[LayerTotals], metric: str) -> float | None:
     """The width of the interval of the neuron at `RANK`, or of the weakest where there are fewer."""
-    strengths, widths = [], []
+    rs, widths = [], []
     for totals in layers:
         columns = correlation_columns(totals.centred(metric, ALL), [None, None])
-        strength = np.nan_to_num(np.abs(columns["r"]), nan=-1.0)
-        first = np.argsort(-strength, kind="stable")[:RANK]
-        strengths.append(strength[first])
+        first = strongest_first(columns["r"], RANK)
+        rs.append(columns["r"][first])
         widths.append((columns["ci_high"] - columns["ci_low"])[first])
-    strength, width = np.concatenate(strengths), np.concatenate(widths)
-    order = np.argsort(-strength, kind="stable")[:RANK]
-    order = order[strength[order] >= 0]
+    order = strongest_first(np.concatenate(rs), RANK)
     # an interval that is not defined for want of rows is as wide as any can be
-    return float(np.nan_to_num(width[order[-1]], nan=2.0)) if len(order) else None
+    return float(np.nan_to_num(np.concatenate(widths)[order[-1]], nan=2.0)) if len(order) else None

@@ -26,12 +26,17 @@ class ModelSource:
     @property
     def digest(self) -> str:
         """SHA-256 of weights, configuration and tokenizer."""
-        return digest_of_files({file for pattern in _PATTERNS for file in self.path.glob(pattern)})
+        return digest_of_files(self._files)
 
     @property
     def sampled_digest(self) -> str:
         """Of parts of every file, spread over it, and of their sizes: tells models apart without reading them whole."""
-        return sampled_digest({file for pattern in _PATTERNS for file in self.path.glob(pattern)})
+        return sampled_digest(self._files)
+
+    @property
+    def _files(self) -> set[Path]:
+        """Weights, configuration and tokenizer."""
+        return {file for pattern in _PATTERNS for file in self.path.glob(pattern)}
 
     @property
     def context(self) -> int | None:

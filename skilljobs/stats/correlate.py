@@ -86,6 +86,13 @@ class Centred:
         return np.asarray(np.clip(r, -1.0, 1.0))
 
 
+def strongest_first(r: Array, count: int) -> NDArray[np.intp]:
+    """The places of the `count` largest |r|, descending, equal ones in their order; undefined r (NaN) is left out."""
+    strength = np.nan_to_num(np.abs(r), nan=-1.0)
+    order = np.argsort(-strength, kind="stable")[:count]
+    return order[strength[order] >= 0]
+
+
 def _centred_square(raw: Array | np.float64, of_mean: Array | np.float64) -> Array:
     """Sum of squares about the mean, exactly 0 where it cannot be told from rounding."""
     centred = raw - of_mean

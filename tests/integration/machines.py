@@ -5,9 +5,10 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 
 COMMAND = [sys.executable, "-c", "from skilljobs.cli.main import main; main()"]
+PATIENCE = 120
 MEMORY = 100 * 1024 * 1024
 
 
@@ -93,6 +95,14 @@ class Machines:
 def _of_its_own() -> dict[str, int]:
     """What machines on one host would otherwise take from each other."""
     return {"object_store_memory": MEMORY, "dashboard_agent_listen_port": free_port()}
+
+
+def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Until it is true; it fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def free_port() -> int:

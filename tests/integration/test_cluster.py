@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,10 @@ import skilljobs
 from skilljobs.engine.cluster.jobs import ClusterJobs
 from skilljobs.errors import InputError
 from skilljobs.reporter import SilentReporter
-from tests.integration.machines import COMMAND, Machines, run_command
+from tests.integration.machines import COMMAND, PATIENCE, Machines, run_command, wait_for
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
-PATIENCE = 120
 
 
 @pytest.fixture
@@ -25,13 +24,6 @@ def machine(machines: Machines) -> Iterator[object]:
     made = machines.add()
     yield made
     machines.remove(made, gently=True)
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.usefixtures("machine")

@@ -9,11 +9,10 @@ import pytest
 
 from skilljobs.engine.cluster.jobs import ClusterJobs
 from skilljobs.engine.cluster.telemetry import COUNTERS, exported_name
-from tests.integration.machines import Machines, run_command
+from tests.integration.machines import PATIENCE, Machines, run_command, wait_for
 from tests.tables import random_rows, write_jsonl
 
 BOARD = json.loads((Path(__file__).parents[2] / "cluster/grafana/skilljobs.json").read_text())
-PATIENCE = 120
 
 
 def queries() -> list[str]:
@@ -46,9 +45,7 @@ def test_a_running_job_exports_all_that_the_board_asks_for(
     address = ["--address", machines.dashboard]
     assert run_command(["submit", *words, "--out", str(tmp_path), *address, "--no-wait"]).returncode == 0
     deadline = time.monotonic() + PATIENCE
-    while not list((tmp_path / "watched" / "shards").glob("scores-*.parquet")):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_for(lambda: list((tmp_path / "watched" / "shards").glob("scores-*.parquet")))
     machines.scorers_of(machine)[0].kill()
     wanted = {name for query in queries() for name in names_in(query)}
     found: set[str] = set()

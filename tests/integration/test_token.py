@@ -13,11 +13,10 @@ from tests.integration.machines import run_command
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 TOKEN = "0123456789abcdef0123456789abcdef"
 HEAD = """
-import sys, time
-from tests.integration.machines import Machines
+import sys
+from tests.integration.machines import Machines, wait_for
 made = Machines()
-while not made.answers():
-    time.sleep(0.2)
+wait_for(made.answers)
 print(made.dashboard, flush=True)
 sys.stdin.read()
 made.close()

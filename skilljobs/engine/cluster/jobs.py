@@ -116,7 +116,7 @@ class ClusterJobs:
         `show` gets what it prints. If this is interrupted, the command is ended. Returns its exit code.
         """
         job_id = f"skilljobs-{command.partition(' ')[0]}-{uuid.uuid4().hex[:6]}"
-        job = self._start(submit_command(f"skilljobs {command}", options), job_id, {})
+        job = self._start(command_line(f"skilljobs {command}", options), job_id, {})
         try:
             for text in self.follow(job_id):
                 show(text)
@@ -222,9 +222,9 @@ class ClusterJobs:
             raise InputError(f"the Ray dashboard at {self.address} refused: {str(error).splitlines()[0]}") from error
 
 
-def submit_command(spec_command: str, options: Mapping[str, object]) -> str:
-    """The shell command that runs a job on the head. Options of value None or False are left out, True has none."""
-    words = [spec_command]
+def command_line(command: str, options: Mapping[str, object]) -> str:
+    """A shell command with more options. Those of value None or False are left out, True has no value."""
+    words = [command]
     for name, value in options.items():
         if value is True:
             words.append(name)
