@@ -1,6 +1,7 @@
 """From sums to correlations: r, interval, p and q.
 
 Pearson's r; with a 0/1 metric it is the point-biserial correlation. p and the interval assume independent rows.
+SciPy is imported where it is called: scorers know this module and call none of it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,8 +10,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
-from scipy.stats import false_discovery_control
 
 Array = NDArray[np.float64]
 
@@ -119,6 +118,8 @@ def interval(r: Array, degrees_of_freedom: int) -> tuple[Array, Array]:
 
 def p_value(r: Array, degrees_of_freedom: int) -> Array:
     """Two-sided p of r = 0, by Student's t; NaN where r is, or with no degree of freedom."""
+    from scipy.special import stdtr
+
     if degrees_of_freedom < 1:
         return np.full_like(r, np.nan)
     with np.errstate(divide="ignore"):
@@ -159,6 +160,8 @@ def best_tokens(r: Array, p: Array) -> tuple[NDArray[np.int64], Array]:
 
 def false_discovery_rate(p: Array) -> Array:
     """Benjamini-Hochberg q of each p (1995); NaN stays NaN and is not counted as a test."""
+    from scipy.stats import false_discovery_control
+
     q = np.full_like(p, np.nan)
     tested = ~np.isnan(p)
     if tested.any():

@@ -96,9 +96,10 @@ def product_seconds(rows: int, shape: torch.Size) -> float:
 def peak_memory_mb(ways: Sequence[tuple[str, int]], model: str, data: str | None) -> list[float]:
     """Peak memory of processes of their own that load the model and collect so many examples in one way each.
 
-    Of a small model two at a time.
+    They are forked from one that has imported everything and computed nothing. Of a small model two at a time.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.benchmarks.rivals", "tests.benchmarks.subject"])
     arguments = [(name, model, data, limit, torch.get_num_threads()) for name, limit in ways]
     with context.Pool(2 if model == TINY else 1, maxtasksperchild=1) as pool:
         return list(pool.starmap(_peak_memory, arguments, chunksize=1))
