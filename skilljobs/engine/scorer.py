@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skilljobs.engine.collect import Collector, tokens_read
+from skilljobs.engine.collect import Collector
 from skilljobs.engine.job import ScorerJob
-from skilljobs.engine.memory import in_parts
 from skilljobs.engine.versions import decisive_versions
 from skilljobs.lm.batch import plan_batches, tokenize
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model, load_tokenizer
+from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt, read_prompt_bytes
 from skilljobs.lm.scores import answer_scores
@@ -59,7 +59,7 @@ class Scorer:
     def __init__(self, job: ScorerJob) -> None:
         self.job = job
         self.folder = Folder(job.uri)
-        self._computing, self._tokenizing = Lock(), Lock()
+        self._computing, self._preparing = Lock(), Lock()
         self._collector: Collector | None = None
         self._references: tuple[list[torch.Tensor], torch.Tensor] | None = None
 
@@ -96,28 +96,30 @@ class Scorer:
         """Write the references of neurons and metrics, from the first batch of shard 0."""
         examples = examples_from(self.folder.read(examples_name(0)))
         tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
-        neurons, metrics = self.collector.references(examples, tokenized)
+        neurons, metrics = self.collector.references(self.collector.prepare(examples, tokenized))
         self.folder.write(METRICS_NAME, metrics_bytes(self.job.reading.layout, metrics))
         self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.job.spec.tokens == "each"))
 
     def score(self, shard: int, fingerprint: str) -> Receipt:
         """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
 
-        May be called for two shards at once: one is read, tokenized and written while the other computes.
+        May be called for two shards at once: one is read, prepared and written while the other computes.
         """
         layout = self.job.reading.layout
         part = self.folder.read(examples_name(shard))
         examples = examples_from(part)
-        with self._tokenizing:
+        with self._preparing:
             tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
+            prepared = self.collector.prepare(examples, tokenized)
         with self._computing:
             begun = time.monotonic()
             neurons, metrics = self.references
             accumulator = SumsAccumulator(layout, neurons, metrics)
-            scores, exact = self.collector.collect(examples, tokenized, accumulator)
-            sums = accumulator.result()
+            scores, exact = self.collector.collect(prepared, accumulator)
+            fetched = accumulator.fetch()
             del accumulator  # on a GPU the next shard needs its room
             seconds = time.monotonic() - begun
+        sums = fetched()
         each = self.job.spec.tokens == "each"
         files = {
             sums_name(shard): sums_bytes(sums, layout, neurons[0].shape[0], each),
@@ -132,7 +134,7 @@ class Scorer:
             examples=len(examples),
             choices=sum(score.correct is not None for score in scores),
             right=sum(bool(score.correct) for score in scores),
-            tokens=tokens_read(tokenized, len(self.collector.prompt)),
+            tokens=prepared.tokens + len(examples) * len(self.collector.prompt),
             seconds=seconds,
             bit_exact=exact,
             peak_memory_bytes=peak_memory(),
@@ -146,7 +148,7 @@ class Scorer:
     def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
         """The activations of `neurons` over the examples of a shard: examples x neurons."""
         examples = examples_from(self.folder.read(examples_name(shard)))
-        with self._tokenizing:
+        with self._preparing:
             tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
         with self._computing:
             return self.collector.trace(tokenized, neurons)

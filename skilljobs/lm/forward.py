@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
+import numpy as np
 import torch
 
 from skilljobs.lm.batch import TokenizedExample
@@ -11,16 +14,25 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.prefix import Prefix
+from skilljobs.transfer import HostCopy
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """`activations`: a float64 tensor a layer, batch x tokens x neurons. `log_probabilities`: for each example one
-    float64 tensor, the summed log-probability of each continuation; `token_counts` the tokens summed over."""
+    """`activations`: a float64 tensor a layer, batch x tokens x neurons. `token_counts`: for each example the tokens of
+    each continuation; `of_tokens` their log-probabilities one after another, on their way to the host."""
 
     activations: list[torch.Tensor]
-    log_probabilities: list[torch.Tensor]
+    of_tokens: HostCopy
     token_counts: list[list[int]]
+
+    @cached_property
+    def log_probabilities(self) -> list[torch.Tensor]:
+        """For each example the summed log-probability of each continuation, float64; waits until the model is done."""
+        (of_tokens,) = self.of_tokens.wait()
+        ends = list(accumulate(count for of_example in self.token_counts for count in of_example))
+        sums = torch.from_numpy(np.add.reduceat(of_tokens.double().numpy(), [0, *ends[:-1]]))
+        return list(sums.split(list(map(len, self.token_counts))))
 
 
 @torch.inference_mode()
@@ -31,7 +43,7 @@ def score_batch(
     tokens: TokenMode | None,
     prefix: Prefix | None = None,
 ) -> ScoredBatch:
-    """Read the neurons at the prompt positions and score every continuation of `batch`.
+    """Read the neurons at the prompt positions and score every continuation of `batch`. A GPU is not waited for.
 
     `prompt` is P x d_model on the model's device, in its dtype. With `tokens` None no neuron is read. `prefix` is what
     all texts begin with, read before.
@@ -43,12 +55,9 @@ def score_batch(
     front = ids.shape[1] + len(prompt)
     read = slice(front - max(1, len(prompt)), front)
     with neurons_read(lm.projections if tokens else [], read, tokens or "mean") as activations:
-        scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache).double()
-    counts = [[len(tokens) for tokens in example.continuations] for example in batch]
-    lengths = [count for of_example in counts for count in of_example]
-    sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
+        scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache)
     return ScoredBatch(
-        activations=[layer.to(lm.device) for layer in activations],
-        log_probabilities=list(sums.split(list(map(len, counts)))),
-        token_counts=counts,
+        activations=[layer.to(lm.device, non_blocking=True) for layer in activations],
+        of_tokens=HostCopy([scores]),
+        token_counts=[[len(tokens) for tokens in example.continuations] for example in batch],
     )

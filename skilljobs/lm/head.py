@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from skilljobs.errors import InputError
+from skilljobs.transfer import to_device
 
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
 """Logits held at a time, hidden states x tokens of the vocabulary: 4 MiB fit a CPU's cache."""
@@ -79,8 +80,7 @@ class _LogProbabilities(torch.autograd.Function):
         order = targets.argsort()
         starts = torch.arange(0, vocabulary + block, block)
         bounds = torch.searchsorted(targets[order], starts).tolist()
-        order, rows = order.to(device), rows.to(device)
-        targets = targets.to(device)
+        order, rows, targets = (to_device(indices, device) for indices in (order, rows, targets))
         largest = torch.full((len(hidden),), -torch.inf, device=device)
         total = torch.zeros(len(hidden), dtype=torch.float64, device=device)
         picked = torch.empty(len(targets), device=device)

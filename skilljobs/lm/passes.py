@@ -13,6 +13,7 @@ from skilljobs.lm.batch import TokenizedExample, longest
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import right_padded, text_positions
 from skilljobs.lm.tree import TreeBatch
+from skilljobs.transfer import to_device
 
 Predicting = tuple[torch.Tensor, torch.Tensor]
 
@@ -56,7 +57,7 @@ def _tree_pass(
     positions = torch.cat([text_positions(front), of_trees], 1)[:, cached:]
     hidden = lm.run_attending(embeddings, trees.attended(front)[:, cached:], positions, cache)
     in_front = front.shape[1] - cached - 1
-    return hidden[:, in_front:].flatten(0, 1)[trees.predicting.to(hidden.device)], trees.rows
+    return hidden[:, in_front:].flatten(0, 1)[trees.predicting], trees.rows
 
 
 def _branch_pass(
@@ -76,15 +77,18 @@ def _branch_pass(
     flat = [tokens for example in batch for tokens in example.continuations]
     example = [number for number, of_example in enumerate(batch) for _ in of_example.continuations]
     branches, real = right_padded([tokens[:-1] for tokens in flat], 0, lm.device)
-    rows, before = [], len(last)
-    for number, tokens in zip(example, flat, strict=True):
+    width = branches.shape[1]
+    rows: list[int] = []
+    places: list[int] = []
+    for branch, (number, tokens) in enumerate(zip(example, flat, strict=True)):
+        before = len(last) + len(places)
         rows += [number, *range(before, before + len(tokens) - 1)]
-        before += len(tokens) - 1
-    if branches.shape[1] == 0:
+        places += range(branch * width, branch * width + len(tokens) - 1)
+    if width == 0:
         return last, torch.tensor(rows)
-    of_branch = torch.tensor(example, device=lm.device)
+    of_branch = to_device(torch.tensor(example), lm.device)
     cache.batch_select_indices(of_branch)
     behind = front[of_branch]
-    positions = behind.sum(1, keepdim=True) + torch.arange(branches.shape[1], device=lm.device)
-    hidden = lm.run_body(lm.embed(branches), torch.cat([behind, real], 1), positions, cache)[real]
-    return torch.cat([last, hidden]), torch.tensor(rows)
+    positions = behind.sum(1, keepdim=True) + torch.arange(width, device=lm.device)
+    hidden = lm.run_body(lm.embed(branches), torch.cat([behind, real], 1), positions, cache).flatten(0, 1)
+    return torch.cat([last, hidden[to_device(torch.tensor(places), hidden.device)]]), torch.tensor(rows)

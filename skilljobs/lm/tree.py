@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from skilljobs.lm.padding import right_padded
+from skilljobs.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class TreeBatch:
                 of_example[node, node] = True
             rows += [len(predicting) + row for row in tree.rows]
             predicting += [number * (1 + width) + place for place in range(1 + len(tree.tokens))]
-        self.sees = torch.from_numpy(sees).to(device)
-        self.predicting = torch.tensor(predicting)
+        self.sees = to_device(torch.from_numpy(sees), device)
+        self.predicting = to_device(torch.tensor(predicting), device)
         self.rows = torch.tensor(rows)
 
     def attended(self, front: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,13 @@ With a neuron's activation `a` and reference `c`, a metric `y` and its reference
 A missing metric value is NaN. Knows nothing of models, files or Ray.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from skilljobs.stats.layout import Layout
+from skilljobs.transfer import HostCopy, to_device
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class SumsAccumulator:
         self.layout = layout
         self.references = [reference.flatten() for reference in references]
         self.device = references[0].device
-        self.metric_references = metric_references.to(self.device, torch.float64)
+        self.metric_references = to_device(metric_references.double(), self.device)
         populations, metrics, nullable = len(layout.populations), len(layout.metrics), len(layout.nullable)
         self.per_population = 1 + metrics + nullable
 
@@ -53,9 +54,9 @@ class SumsAccumulator:
         self.count = zeros(populations)
         self.moments = [zeros(populations, metrics, metrics) for _ in range(4)]
         summed = [layout.metrics_of(population) for population in layout.populations]
-        self.is_summed = torch.tensor(
-            [[place in of_population for place in range(metrics)] for of_population in summed], device=self.device
-        )
+        is_summed = torch.tensor([[place in of_population for place in range(metrics)] for of_population in summed])
+        self.is_summed = to_device(is_summed, self.device)
+        self.nullable = to_device(torch.tensor(layout.nullable, dtype=torch.long), self.device)
 
     def add(self, activations: Sequence[torch.Tensor], values: torch.Tensor, members: torch.Tensor) -> None:
         """Add a batch.
@@ -65,7 +66,7 @@ class SumsAccumulator:
             values: rows x M, float64, NaN where a row lacks a metric.
             members: rows x K, bool: which populations a row is in.
         """
-        design, presence = self._design(values.to(self.device), members.to(self.device))
+        design, presence = self._design(to_device(values, self.device), to_device(members, self.device))
         for layer, activation in enumerate(activations):
             centred = activation.flatten(1) - self.references[layer]
             self.linear[layer].addmm_(design.T, centred)
@@ -76,7 +77,7 @@ class SumsAccumulator:
         has = ~values.isnan()
         centred = torch.where(has, values - self.metric_references, 0.0)
         inside = members.double()
-        nullable = has[:, list(self.layout.nullable)].double()
+        nullable = has.index_select(1, self.nullable).double()
         ones = torch.ones(rows, 1, dtype=torch.float64, device=self.device)
         columns = torch.cat([ones, centred, nullable], 1)
         design = inside[:, :, None] * columns[:, None, :]
@@ -96,18 +97,29 @@ class SumsAccumulator:
             moment += (weighted * first).transpose(1, 2) @ second
 
     def result(self) -> Sums:
-        """The sums so far, on the CPU."""
-        populations = len(self.layout.populations)
-        count, total, square, product = (moment.cpu() for moment in self.moments)
-        return Sums(
-            linear=[sums.cpu().reshape(populations, self.per_population, -1) for sums in self.linear],
-            square=[sums.cpu().reshape(populations, 1 + len(self.layout.nullable), -1) for sums in self.square],
-            count=self.count.cpu().long(),
-            moment_count=count.long(),
-            moment_sum=total,
-            moment_square=square,
-            moment_product=product,
-        )
+        """The sums so far, on the host."""
+        return self.fetch()()
+
+    def fetch(self) -> Callable[[], Sums]:
+        """Sends the sums so far to the host. What it returns waits for them, and needs the accumulator no more."""
+        copy = HostCopy([*self.linear, *self.square, self.count, *self.moments])
+        layers, populations, per_square = len(self.linear), len(self.layout.populations), 1 + len(self.layout.nullable)
+        per_population = self.per_population
+
+        def wait() -> Sums:
+            there = copy.wait()
+            count, moment_count, total, square, product = there[2 * layers :]
+            return Sums(
+                linear=[sums.reshape(populations, per_population, -1) for sums in there[:layers]],
+                square=[sums.reshape(populations, per_square, -1) for sums in there[layers : 2 * layers]],
+                count=count.long(),
+                moment_count=moment_count.long(),
+                moment_sum=total,
+                moment_square=square,
+                moment_product=product,
+            )
+
+        return wait
 
 
 def activation_reference(activations: torch.Tensor) -> torch.Tensor:

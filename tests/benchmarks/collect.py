@@ -110,7 +110,7 @@ def _peak_memory(name: str, model: str, data: str | None, limit: int, threads: i
     subject = Subject.make(model_spec(model, data, limit))
     collector = subject.collector
     if name == OURS:
-        collector.collect(subject.examples, subject.tokenized, subject.accumulator())
+        subject.collect(subject.accumulator())
     else:
         forward = rivals.RIVALS[name](subject.plan.source) if name in rivals.RIVALS else plain(subject)
         naive.collect(forward, collector.lm.embedding, collector.prompt, subject.tokenized)
@@ -133,7 +133,7 @@ def measure(subject: Subject, shard: int) -> tuple[dict[str, float], dict[str, A
 
     def ours(part: slice) -> None:
         accumulator = subject.accumulator()
-        collector.collect(subject.examples[part], subject.tokenized[part], accumulator)
+        subject.collect(accumulator, part)
         sums.append(accumulator.result())
 
     def other(name: str) -> Callable[[slice], None]:

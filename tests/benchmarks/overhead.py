@@ -2,7 +2,9 @@
 
 from functools import partial
 
+from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import score_batch
+from skilljobs.tasks.base import Example
 from tests.benchmarks.subject import Subject, model_spec
 from tests.benchmarks.timing import take_turns
 
@@ -20,15 +22,21 @@ def overhead(model: str, limit: int, rounds: int) -> float:
     collector = subject.collector
     accumulator = subject.accumulator()
     seconds = {"forward": 0.0, "with statistics": 0.0}
-    for batch in collector.batches(subject.tokenized):
-        examples, tokenized = ([rows[index] for index in batch] for rows in (subject.examples, subject.tokenized))
-        rounds_of_batch = take_turns(
-            {
-                "forward": partial(score_batch, collector.lm, collector.prompt, tokenized, None),
-                "with statistics": partial(collector.collect, examples, tokenized, accumulator),
-            },
-            rounds,
-        )
+
+    def forward(tokenized: list[TokenizedExample]) -> None:
+        assert score_batch(collector.lm, collector.prompt, tokenized, None).log_probabilities
+
+    def with_statistics(examples: list[Example], tokenized: list[TokenizedExample]) -> None:
+        collector.collect(collector.prepare(examples, tokenized), accumulator)
+
+    for batch in collector.prepare(subject.examples, subject.tokenized).batches:
+        examples = [subject.examples[place] for place in batch]
+        tokenized = [subject.tokenized[place] for place in batch]
+        ways = {
+            "forward": partial(forward, tokenized),
+            "with statistics": partial(with_statistics, examples, tokenized),
+        }
+        rounds_of_batch = take_turns(ways, rounds)
         for name, values in rounds_of_batch.items():
             seconds[name] += min(values)
     once = take_turns({"once": lambda: subject.accumulator().result()}, rounds)

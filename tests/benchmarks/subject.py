@@ -41,7 +41,13 @@ class Subject:
         prompt = random_prompt(lm.embedding, lm.config.vocab_size, plan.spec.prompt_length, plan.spec.seed).vectors
         collector = Collector(lm, prompt.to(lm.dtype), job)
         tokenized = tokenize(lm.tokenizer, plan.test, plan.task.answer_end)
-        return cls(plan, collector, plan.test, tokenized, *collector.references(plan.test, tokenized))
+        references = collector.references(collector.prepare(plan.test, tokenized))
+        return cls(plan, collector, plan.test, tokenized, *references)
+
+    def collect(self, accumulator: SumsAccumulator, part: slice = slice(None)) -> None:
+        """Add a part of the examples, as a scorer adds a shard."""
+        shard = self.collector.prepare(self.examples[part], self.tokenized[part])
+        self.collector.collect(shard, accumulator)
 
     def accumulator(self) -> SumsAccumulator:
         neurons = [torch.from_numpy(of_layer) for of_layer in self.neuron_references]

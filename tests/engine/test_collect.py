@@ -16,7 +16,8 @@ from tests.benchmarks.subject import Subject, model_spec
 
 def test_a_batch_too_large_is_scored_in_halves_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject.make(model_spec(TINY, None, 12))
-    whole, exact = subject.collector.collect(subject.examples, subject.tokenized, subject.accumulator())
+    shard = subject.collector.prepare(subject.examples, subject.tokenized)
+    whole, exact = subject.collector.collect(shard, subject.accumulator())
     assert exact
 
     def small_memory(lm: Any, prompt: Any, batch: Sequence[TokenizedExample], *rest: Any) -> ScoredBatch:
@@ -26,11 +27,11 @@ def test_a_batch_too_large_is_scored_in_halves_and_that_is_told(monkeypatch: pyt
 
     monkeypatch.setattr(collect, "score_batch", small_memory)
     accumulator = subject.accumulator()
-    parts, exact = subject.collector.collect(subject.examples, subject.tokenized, accumulator)
+    parts, exact = subject.collector.collect(shard, accumulator)
     assert not exact
     assert int(accumulator.result().count[0]) == len(subject.examples)
     assert [score.confidence for score in parts] == pytest.approx([score.confidence for score in whole], abs=1e-5)
-    neurons, metrics = subject.collector.references(subject.examples, subject.tokenized)
+    neurons, metrics = subject.collector.references(shard)
     for found, expected in zip(neurons, subject.neuron_references, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert metrics == pytest.approx(subject.metric_references, abs=1e-5)
