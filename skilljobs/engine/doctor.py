@@ -1,6 +1,5 @@
 """What this machine or those of a cluster have, and whether a model and its sums fit. Starts no Ray."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from skilljobs.engine.checks import sums_bytes
 from skilljobs.engine.cluster.authentication import use_token_at_hand
-from skilljobs.engine.cluster.capacity import available_cpus, this_machine
+from skilljobs.engine.cluster.capacity import this_machine
 from skilljobs.engine.numerics import resolve_numerics, weights_bytes
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.engine.versions import installed_version
 from skilljobs.errors import InputError
 from skilljobs.lm.source import find_model
+from skilljobs.machine import available_cpus, free_memory, total_memory
 from skilljobs.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -106,11 +106,10 @@ def _installed() -> Iterator[Finding]:
 
 
 def _hardware() -> Iterator[Finding]:
-    memory = this_machine().memory / 1e9
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 1e9
+    memory, free = total_memory() / 1e9, free_memory() / 1e9
     yield Finding("ok", "cores", str(available_cpus()))
     low = free < LEAST_FREE_GB
-    yield Finding("warning" if low else "ok", "memory", f"{memory:.1f} GB, {free:.1f} GB of it unused")
+    yield Finding("warning" if low else "ok", "memory", f"{memory:.1f} GB, {free:.1f} GB of it free")
     gpus = _gpus()
     yield Finding("ok", "gpus", ", ".join(gpus) if gpus else "none: models run on CPUs, in float32")
     yield _hub()

@@ -19,17 +19,15 @@ from numpy.typing import NDArray
 from skilljobs.engine.collect import Collector
 from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.versions import decisive_versions
-from skilljobs.lm.batch import plan_batches, tokenize
-from skilljobs.lm.forward import score_batch
+from skilljobs.lm.batch import tokenize
+from skilljobs.lm.forward import score_batches
 from skilljobs.lm.load import load_model, load_tokenizer
-from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt, read_prompt_bytes
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.source import find_again
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
-from skilljobs.stats.answers import AnswerScores
 from skilljobs.stats.sums import SumsAccumulator
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
@@ -165,19 +163,14 @@ class Scorer:
     def judge(self, questions: Sequence[Example]) -> list[float]:
         """Of each multiple-choice question the probability of its first choice, with no soft prompt."""
         tokenized = tokenize(self.lm.tokenizer, questions, self.job.answer_end)
-        prompt = no_prompt(self.lm.width).vectors.to(self.lm.device, self.lm.dtype)
+        prompt = no_prompt(self.lm.width).vectors
         found = [0.0] * len(questions)
-
-        def run(part: list[int]) -> list[AnswerScores]:
-            members = [tokenized[index] for index in part]
-            return answer_scores(score_batch(self.lm, prompt, members, None), members)
-
         with self._computing:
-            for batch in plan_batches(tokenized, 0, self.job.numerics.batch_tokens):
-                for part, scores in in_parts(batch, run):
-                    for index, score in zip(part, scores, strict=True):
-                        assert score.choice_probabilities is not None
-                        found[index] = score.choice_probabilities[0]
+            for places, scored in score_batches(self.lm, prompt, tokenized, self.job.numerics.batch_tokens):
+                scores = answer_scores(scored, [tokenized[place] for place in places])
+                for place, score in zip(places, scores, strict=True):
+                    assert score.choice_probabilities is not None
+                    found[place] = score.choice_probabilities[0]
         return found
 
     @property

@@ -8,9 +8,9 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet as pq
 
-from skilljobs.engine.cluster.capacity import available_cpus
 from skilljobs.engine.scorer import Scorer
 from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.losses import accuracy
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
 from skilljobs.lm.tune import (
     VALIDATION_EXAMPLES,
@@ -18,9 +18,9 @@ from skilljobs.lm.tune import (
     TuneSettings,
     TuningPoint,
     TuningState,
-    accuracy,
     default_learning_rate,
 )
+from skilljobs.machine import available_cpus
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME

@@ -20,8 +20,8 @@ DOWN_PROJECTIONS = (
 )
 
 
-def down_projections(model: nn.Module) -> list[nn.Module]:
-    """The down projection of every layer, in order.
+def layers_with_projections(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
+    """Every layer with its down projection, in order.
 
     Raises:
         InputError: the architecture is not known, or a layer is a mixture of experts.
@@ -31,12 +31,17 @@ def down_projections(model: nn.Module) -> list[nn.Module]:
         if isinstance(stack, nn.ModuleList) and len(stack) == count:
             for name in DOWN_PROJECTIONS:
                 found = [_submodule(layer, name) for layer in stack]
-                projections = [module for module in found if module is not None]
-                if len(projections) == count:
-                    return projections
+                pairs = [(layer, module) for layer, module in zip(stack, found, strict=True) if module is not None]
+                if len(pairs) == count:
+                    return pairs
     raise InputError(
         f"{type(model).__name__}: no FFN down projection found in its layers under any of {', '.join(DOWN_PROJECTIONS)}"
     )
+
+
+def down_projections(model: nn.Module) -> list[nn.Module]:
+    """The down projection of every layer, in order; errors as above."""
+    return [projection for _, projection in layers_with_projections(model)]
 
 
 def _submodule(layer: nn.Module, name: str) -> nn.Module | None:

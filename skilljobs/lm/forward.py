@@ -1,6 +1,6 @@
 """Scoring a batch: text and prompt once, the continuations behind them, logits only where they are scored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -8,8 +8,9 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.ffn import TokenMode, neurons_read
+from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
 from skilljobs.lm.passes import continuation_log_probabilities
@@ -61,3 +62,15 @@ def score_batch(
         of_tokens=HostCopy([scores]),
         token_counts=[[len(tokens) for tokens in example.continuations] for example in batch],
     )
+
+
+def score_batches(
+    lm: FrozenLM, prompt: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
+) -> Iterator[tuple[list[int], ScoredBatch]]:
+    """Score every continuation of `examples`, batch by batch, and read no neuron; each batch with its places.
+
+    `prompt` is P x d_model. A batch that memory does not hold is scored in parts.
+    """
+    prompt = prompt.to(lm.device, lm.dtype)
+    for batch in plan_batches(examples, len(prompt), batch_tokens):
+        yield from in_parts(batch, lambda part: score_batch(lm, prompt, [examples[place] for place in part], None))

@@ -2,11 +2,12 @@
 
 import torch
 from torch import nn
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
-from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
+from skilljobs.lm.ffn import layers_with_projections, neuron_count, neurons_read
 from skilljobs.lm.head import LMHead
+from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.tree import TokenTree, TreeBatch
 
@@ -26,7 +27,7 @@ class FrozenLM:
         self.tokenizer = tokenizer
         self.body: nn.Module = model.base_model
         self.embedding: nn.Module = model.get_input_embeddings()
-        self.projections = down_projections(model)
+        self.layers, self.projections = map(list, zip(*layers_with_projections(model), strict=True))
         self.neurons_per_layer = [neuron_count(projection) for projection in self.projections]
         config = model.config.get_text_config()
         self.config = config
@@ -72,7 +73,7 @@ class FrozenLM:
         return hidden
 
     def run_attending(
-        self, embeddings: torch.Tensor, attended: torch.Tensor, positions: torch.Tensor, cache: DynamicCache | None
+        self, embeddings: torch.Tensor, attended: torch.Tensor, positions: torch.Tensor, cache: Cache | None
     ) -> torch.Tensor:
         """Last hidden states where `attended` says who sees whom: batch x new x (cached + new) of bool.
 
@@ -123,16 +124,16 @@ class FrozenLM:
             found = self.run_attending(embeddings, attended, positions, None).float()
             self.run_body(embeddings[:, :length], mask, positions[:, :length], cache)
             cached = self.run_attending(embeddings[:, length:], attended[:, length:], positions[:, length:], cache)
-        except torch.OutOfMemoryError:
-            raise
-        except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError):
+        except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError) as error:
+            if is_out_of_memory(error):
+                raise
             return False  # an architecture that takes no such mask says so in its own way
         for row, text in enumerate(texts):
             for continuation, nodes in zip(continuations, ([0, 1, 2], [0, 3, 4]), strict=True):
                 alone = torch.tensor([text + continuation[:-1]], device=self.device) % self.config.vocab_size
                 expected = self.body(alone, use_cache=False).last_hidden_state[0, -3:].float()
                 for states in (found[row, length:][nodes], cached[row][nodes].float()):
-                    error = (states - expected).norm() / expected.norm()
-                    if not error <= MASK_TOLERANCE.get(self.dtype, 1e-3):
+                    distance = (states - expected).norm() / expected.norm()
+                    if not distance <= MASK_TOLERANCE.get(self.dtype, 1e-3):
                         return False
         return True

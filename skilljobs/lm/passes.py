@@ -7,7 +7,7 @@ predicted from.
 from collections.abc import Sequence
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache
 
 from skilljobs.lm.batch import TokenizedExample, longest
 from skilljobs.lm.model import FrozenLM
@@ -24,7 +24,7 @@ def continuation_log_probabilities(
     mask: torch.Tensor,
     vectors: torch.Tensor,
     batch: Sequence[TokenizedExample],
-    cache: DynamicCache | None = None,
+    cache: Cache | None = None,
 ) -> torch.Tensor:
     """Log-probability of every token of every continuation of `batch`, one after another; differentiable in `vectors`.
 
@@ -47,7 +47,7 @@ def _tree_pass(
     mask: torch.Tensor,
     vectors: torch.Tensor,
     trees: TreeBatch,
-    cache: DynamicCache | None,
+    cache: Cache | None,
 ) -> Predicting:
     """What is new of the texts, the prompt and the trees in one forward."""
     cached = mask.shape[1] - ids.shape[1]
@@ -66,7 +66,7 @@ def _branch_pass(
     mask: torch.Tensor,
     vectors: torch.Tensor,
     batch: Sequence[TokenizedExample],
-    cache: DynamicCache | None,
+    cache: Cache | None,
 ) -> Predicting:
     """What is new of the texts and the prompt once, then each continuation behind the cache, expanded to them."""
     cached = mask.shape[1] - ids.shape[1]

@@ -1,6 +1,8 @@
 """Tuning a soft prompt with the model frozen (Lester et al. 2021), the prompt between the text and the answer.
 
-The text in front of the prompt does not depend on it, so it runs without gradients, once a batch.
+The text in front of the prompt does not depend on it, so it runs without gradients, once a batch. Where memory does
+not hold what a step keeps for its gradient, layers compute it again; where it does not hold that either, a batch goes
+in parts.
 """
 
 import math
@@ -11,13 +13,12 @@ from typing import Literal
 import torch
 from safetensors.torch import load, save
 
-from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.forward import score_batch
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.losses import accuracy, loss_terms, prompt_loss, validation_loss
+from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.padding import left_padded, text_positions
-from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.prompt import read_metadata
-from skilljobs.lm.scores import answer_scores
+from skilljobs.lm.recompute import bytes_kept
 
 BATCH = 16
 VALIDATE_EVERY = 25
@@ -29,6 +30,8 @@ LEAST_GAIN = 0.01
 BATCHES_SORTED = 8
 """Batches among which examples are sorted by length, to pad less."""
 WARMUP = 10
+SHARE_KEPT = 0.5
+"""Of the free memory: what a step may keep for its gradient before layers compute it again."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ class Tuner:
         self.train = train
         self.validation = validation[:VALIDATION_EXAMPLES]
         self.settings = settings
+        self.recompute = False
+        """Whether layers compute again what their gradients need."""
 
     def run(self) -> Iterator[TuningPoint]:
         """Tune until the steps are done or the validation loss stops falling; the best prompt is in `state.best`.
@@ -121,6 +126,8 @@ class Tuner:
         state = self.state
         if state.step == 0:
             yield replace(self._validate(), accuracy=self._accuracy())
+        if self.train:
+            self.recompute = self._kept() > SHARE_KEPT * free_memory(self.lm.device)
         losses: list[float] = []
         while state.step < self.settings.steps:
             if state.step - state.gain_step >= PATIENCE * VALIDATE_EVERY:
@@ -133,7 +140,7 @@ class Tuner:
         yield TuningPoint(state.best_step, "validation", state.best_loss, self._accuracy())
 
     def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
-        return prompt_loss(self.lm, vectors, batch, self.settings.loss)
+        return prompt_loss(self.lm, vectors, batch, self.settings.loss, self.recompute)
 
     def validation_loss(self) -> float:
         settings = self.settings
@@ -143,13 +150,39 @@ class Tuner:
         return accuracy(self.lm, self.state.best, self.validation, self.settings.batch_tokens)
 
     def _step(self) -> float:
-        state = self.state
-        vectors = state.vectors.to(self.lm.device).requires_grad_(True)
-        loss = self.loss(vectors, self._draw())
-        (gradient,) = torch.autograd.grad(loss, vectors)
-        state.step += 1
-        self._adam(gradient.float().cpu())
-        return loss.item()
+        batch = self._draw()
+        terms = loss_terms(batch, self.settings.loss)
+
+        def run(places: list[int]) -> tuple[float, torch.Tensor]:
+            part = [batch[place] for place in places]
+            share = loss_terms(part, self.settings.loss) / terms
+            loss, gradient = self._gradient(part)
+            return share * loss, share * gradient
+
+        parts = [found for _, found in in_parts(list(range(len(batch))), run)]
+        self.state.step += 1
+        self._adam(sum((gradient for _, gradient in parts), torch.zeros(())))
+        return math.fsum(loss for loss, _ in parts)
+
+    def _gradient(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
+        """Loss, and its gradient as float32 on the host."""
+        vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
+        try:
+            loss = self.loss(vectors, batch)
+            (gradient,) = torch.autograd.grad(loss, vectors)
+        except RuntimeError as error:
+            if self.recompute or not is_out_of_memory(error):
+                raise
+        else:
+            return loss.item(), gradient.float().cpu()
+        self.recompute = True
+        return self._gradient(batch)
+
+    def _kept(self) -> int:
+        """About the bytes that a step keeps for its gradient, from an example of the first batch."""
+        vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
+        batch = self._draw()
+        return len(batch) * bytes_kept(self.lm.model, lambda: self.loss(vectors, batch[-1:]))
 
     def _adam(self, gradient: torch.Tensor) -> None:
         """One step of Adam (Kingma & Ba 2015), with warm-up and cosine decay of the rate to a tenth."""
@@ -187,66 +220,3 @@ class Tuner:
         if loss < (1 - LEAST_GAIN) * state.gain_loss:
             state.gain_loss, state.gain_step = loss, state.step
         return TuningPoint(state.step, "validation", loss, None)
-
-
-def prompt_loss(
-    lm: FrozenLM, vectors: torch.Tensor, batch: Sequence[TokenizedExample], loss: Literal["target", "choices"]
-) -> torch.Tensor:
-    """Tuning loss of a batch, differentiable in `vectors` (P x d_model).
-
-    `target`: mean negative log-probability per token of the right answers and their end tokens. `choices`:
-    cross-entropy of the right choice under softmax of the summed log-probabilities.
-    """
-    if loss == "target":
-        batch = [example.with_right_answer_only() for example in batch]
-    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
-    cache = lm.new_cache()
-    with torch.no_grad():
-        lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
-    scores = continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, cache)
-    if loss == "target":
-        return -scores.mean()
-    lengths = [len(tokens) for example in batch for tokens in example.continuations]
-    sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
-    of_example = sums.split([len(example.continuations) for example in batch])
-    return -torch.stack(
-        [torch.log_softmax(s, 0)[example.answer] for s, example in zip(of_example, batch, strict=True)]
-    ).mean()
-
-
-def validation_loss(
-    lm: FrozenLM,
-    vectors: torch.Tensor,
-    examples: Sequence[TokenizedExample],
-    loss: Literal["target", "choices"],
-    batch_tokens: int,
-) -> float:
-    """The tuning loss over all of `examples`; for `target` only the right answers are run."""
-    vectors = vectors.to(lm.device, lm.dtype)
-    if loss == "target":
-        examples = [example.with_right_answer_only() for example in examples]
-    losses, weights = [], []
-    for batch in plan_batches(examples, len(vectors), batch_tokens):
-        members = [examples[index] for index in batch]
-        scored = score_batch(lm, vectors, members, None)
-        for example, sums, counts in zip(members, scored.log_probabilities, scored.token_counts, strict=True):
-            if loss == "target":
-                losses.append(-sums[0].item())
-                weights.append(counts[0])
-            else:
-                losses.append(-torch.log_softmax(sums, 0)[example.answer].item())
-                weights.append(1)
-    return math.fsum(losses) / sum(weights)
-
-
-def accuracy(
-    lm: FrozenLM, vectors: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
-) -> float | None:
-    """The fraction of the multiple-choice examples that are answered right; None without any."""
-    vectors = vectors.to(lm.device, lm.dtype)
-    examples = [example for example in examples if example.is_choice]
-    right = 0
-    for batch in plan_batches(examples, len(vectors), batch_tokens):
-        members = [examples[index] for index in batch]
-        right += sum(bool(score.correct) for score in answer_scores(score_batch(lm, vectors, members, None), members))
-    return right / len(examples) if examples else None

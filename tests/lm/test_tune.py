@@ -1,12 +1,21 @@
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
 import torch
 from transformers import AutoTokenizer
 
+from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model
+from skilljobs.lm.losses import prompt_loss, validation_loss
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt, read_prompt_bytes
+from skilljobs.lm.recompute import bytes_kept
 from skilljobs.lm.source import TINY_DIRECTORY, ModelSource
-from skilljobs.lm.tune import Tuner, TuneSettings, TuningState, default_learning_rate, prompt_loss, validation_loss
+from skilljobs.lm.tune import Tuner, TuneSettings, TuningState, default_learning_rate
 from tests.lm.test_forward import build, random_batch
 
 SETTINGS = TuneSettings(steps=50, learning_rate=0.05, loss="target", seed=0, batch_tokens=4000)
@@ -112,3 +121,86 @@ def test_an_epoch_draws_every_example_once() -> None:
     first = [id(example) for example in tuner._draw()]
     tuner.state.step = 19
     assert [id(example) for example in tuner._draw()] != first
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "gpt-neox"])
+def test_what_is_computed_again_gives_the_same_gradient_and_keeps_little(name: str) -> None:
+    lm = FrozenLM(build(name, window=64), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+    batch = random_batch(6)
+    vectors = torch.randn(4, 32, requires_grad=True)
+
+    def loss(recompute: bool) -> torch.Tensor:
+        return prompt_loss(lm, vectors, batch, "choices", recompute)
+
+    (kept,), (again,) = (torch.autograd.grad(loss(recompute), vectors) for recompute in (False, True))
+    assert torch.equal(again, kept)
+    assert bytes_kept(lm.model, lambda: loss(True)) < bytes_kept(lm.model, lambda: loss(False)) / 3
+    assert not any("forward" in vars(module) for module in lm.model.modules())
+
+
+def test_a_step_in_parts_is_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = small_lm()
+    start = random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors
+    states = []
+    for most in (16, 5):
+        state = TuningState.start(start)
+        tuner = Tuner(lm, state, random_batch(64), random_batch(8, 1), SETTINGS)
+        whole = tuner.loss
+
+        def loss(vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
+            if len(batch) > most:  # noqa: B023
+                raise torch.OutOfMemoryError("as if")
+            return whole(vectors, batch)  # noqa: B023
+
+        monkeypatch.setattr(tuner, "loss", loss)
+        for _ in range(3):
+            tuner._step()
+        assert tuner.recompute == (most < 16)
+        states.append(state)
+    torch.testing.assert_close(states[1].vectors, states[0].vectors, atol=1e-5, rtol=1e-5)
+
+
+IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+import torch
+from transformers import AutoTokenizer
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.load import load_model
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import random_prompt
+from skilljobs.lm.recompute import bytes_kept
+from skilljobs.lm.source import ModelSource
+from skilljobs.lm.tune import Tuner, TuneSettings, TuningState
+
+torch.set_num_threads(1)
+path = Path(sys.argv[1])
+lm = FrozenLM(load_model(ModelSource("wide", path, {}), "float32", "cpu"), AutoTokenizer.from_pretrained(path))
+rows = [TokenizedExample(list(range(3, 103)), [[n + 9, n + 7, n + 8, 5] * 8], 0, True) for n in range(16)]
+state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 16, 0).vectors)
+tuner = Tuner(lm, state, rows, rows, TuneSettings(1, 0.05, "target", 0, 512))
+tuner._gradient(rows[:1])
+taken = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))
+limit = int(taken.split()[1]) * 1024 + int(sys.argv[2]) * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+sizes = []
+loss = tuner.loss
+tuner.loss = lambda vectors, batch: sizes.append(len(batch)) or loss(vectors, batch)
+tuner._step()
+print(tuner.recompute, sizes, state.vectors.double().sum().item())
+"""
+
+
+def test_a_step_in_memory_that_does_not_hold_it(wide_llama: Path) -> None:
+    """A real limit: whole in much memory; computed again, and then in parts, in little."""
+    found = []
+    for megabytes in (4000, 60):
+        done = subprocess.run(
+            [sys.executable, "-c", IN_LITTLE_MEMORY, str(wide_llama), str(megabytes)],
+            capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        found.append(done.stdout.strip())
+    assert found[0].startswith("False [16]")
+    assert found[1].startswith("True [16, 16, 8")
+    sums = [float(line.rpartition(" ")[2]) for line in found]
+    assert sums[1] == pytest.approx(sums[0], abs=1e-3)

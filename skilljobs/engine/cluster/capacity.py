@@ -1,9 +1,9 @@
 """How many scorers a cluster holds. Imports no Ray."""
 
-import os
 from dataclasses import dataclass
 
 from skilljobs.errors import InputError
+from skilljobs.machine import available_cpus, total_memory
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,6 @@ def lay_out(cluster: Cluster, one: Replicas, wanted: int | None, shards: int) ->
     return Replicas(max(1, min(wanted or room, shards)), one.cpus, one.gpus)
 
 
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def this_machine(gpus: int = 0) -> Machine:
     """This machine; its GPUs are said, since counting them takes torch."""
-    return Machine(available_cpus(), gpus, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return Machine(available_cpus(), gpus, total_memory())

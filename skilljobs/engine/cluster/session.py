@@ -11,9 +11,10 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from skilljobs.engine.cluster.authentication import TOKEN_ADVICE, use_token_at_hand
-from skilljobs.engine.cluster.capacity import Cluster, Machine, available_cpus, this_machine
+from skilljobs.engine.cluster.capacity import Cluster, Machine, this_machine
 from skilljobs.errors import InputError
 from skilljobs.interrupts import raise_on_sigterm
+from skilljobs.machine import available_cpus
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Only receipts travel through the object store."""

@@ -1,0 +1,51 @@
+"""What this machine gives to a process: CPUs and memory, as far as its container lets it. Imports no torch."""
+
+import os
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where a container sees its own limits, of either version of cgroups."""
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: of its affinity, and whole ones of its container's quota; one at least."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, period = (*_words("cpu.max"), "", "")[:2]
+    if not quota:
+        quota, period = ((*_words(f"cpu/cpu.cfs_{name}_us"), "")[0] for name in ("quota", "period"))
+    if quota.isdigit() and period.isdigit():
+        allowed = min(allowed, int(quota) // int(period))
+    return max(1, allowed)
+
+
+def total_memory() -> int:
+    """Bytes of the machine, or of the container's limit."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(physical, _bytes("memory.max", "memory/memory.limit_in_bytes") or physical)
+
+
+def free_memory() -> int:
+    """Bytes that a process may still take. Where the system does not say, half of all."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        free = total_memory() // 2
+    limit = _bytes("memory.max", "memory/memory.limit_in_bytes")
+    used = _bytes("memory.current", "memory/memory.usage_in_bytes")
+    return free if limit is None or used is None else max(0, min(free, limit - used))
+
+
+def _bytes(*names: str) -> int | None:
+    for name in names:
+        words = _words(name)
+        if words and words[0].isdigit():
+            return int(words[0])
+    return None
+
+
+def _words(name: str) -> list[str]:
+    try:
+        return (CGROUPS / name).read_text(encoding="ascii").split()
+    except OSError:
+        return []
