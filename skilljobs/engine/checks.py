@@ -37,7 +37,7 @@ def check_prompt_source(spec: JobSpec, source: ModelSource) -> int:
         shapes = [entry["shape"] for name, entry in read_header(data).items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"--soft-prompt {spec.soft_prompt}: it is not a safetensors file") from None
-    width = source.config.get("hidden_size", source.config.get("n_embd"))
+    width = source.width
     if len(shapes) != 1 or len(shapes[0]) != 2 or (width and shapes[0][1] != width):
         raise InputError(
             f"--soft-prompt {spec.soft_prompt}: it holds {shapes}, not one tensor of positions x {width},"

@@ -4,12 +4,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from skilljobs.engine.checks import sums_bytes
 from skilljobs.engine.cluster.authentication import use_token_at_hand
 from skilljobs.engine.cluster.capacity import this_machine
-from skilljobs.engine.numerics import resolve_numerics, weights_bytes
+from skilljobs.engine.footprint import refuse_too_large, weights_bytes
+from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.engine.versions import installed_version
 from skilljobs.errors import InputError
@@ -110,18 +111,16 @@ def _hardware() -> Iterator[Finding]:
     yield Finding("ok", "cores", str(available_cpus()))
     low = free < LEAST_FREE_GB
     yield Finding("warning" if low else "ok", "memory", f"{memory:.1f} GB, {free:.1f} GB of it free")
-    gpus = _gpus()
-    yield Finding("ok", "gpus", ", ".join(gpus) if gpus else "none: models run on CPUs, in float32")
+    gpus = ", ".join(f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in _gpus())
+    yield Finding("ok", "gpus", gpus or "none: models run on CPUs, in float32")
     yield _hub()
 
 
-def _gpus() -> list[str]:
+def _gpus() -> list[Any]:
+    """Their properties, as torch has them."""
     import torch
 
-    if not torch.cuda.is_available():
-        return []
-    found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    return [f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in found]
+    return [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
 
 
 def _hub() -> Finding:
@@ -137,22 +136,19 @@ def _hub() -> Finding:
 
 
 def _model(name: str) -> Iterator[Finding]:
-    gpus, memory_gb = len(_gpus()), this_machine().memory / 1e9
+    gpus = [gpu.total_memory for gpu in _gpus()]
+    machine, of_replica = this_machine(len(gpus), min(gpus, default=0)), min(1, len(gpus))
     try:
         source = find_model(name)
+        numerics = resolve_numerics(JobSpec(task=TASK), source, of_replica, machine)
+        refuse_too_large(source, numerics.dtype, of_replica, machine)
     except InputError as error:
         yield Finding("error", "model", str(error))
         return
-    numerics = resolve_numerics(JobSpec(task=TASK), source, min(1, gpus), this_machine(gpus))
-    weights = weights_bytes(source, numerics.dtype) / 1e9
-    text = f"{source.name}: {weights:.2f} GB as {numerics.dtype}"
-    if gpus == 0 and weights > memory_gb:
-        yield Finding("error", "model", f"{text}, more than the memory", "--dtype bfloat16, or a machine with more")
-    elif gpus == 0:
-        replicas = available_cpus() // numerics.threads
-        yield Finding("ok", "model", f"{text}; {replicas} scorers of {numerics.threads} threads")
-    else:
-        yield Finding("ok", "model", text, "if one GPU does not hold it: --gpus-per-replica N")
+    text = f"{source.name}: {weights_bytes(source, numerics.dtype) / 1e9:.2f} GB as {numerics.dtype}"
+    replicas = len(gpus) or machine.cpus // numerics.threads
+    on = "one GPU each" if gpus else f"{numerics.threads} threads each"
+    yield Finding("ok", "model", f"{text}; {replicas} scorers, {on}; batches of {numerics.batch_tokens:,} tokens")
     if source.neurons is None:
         yield Finding("warning", "neurons", "the model's configuration does not say how many")
         return

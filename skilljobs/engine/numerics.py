@@ -4,10 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from skilljobs.engine.cluster.capacity import Machine, Replicas
+from skilljobs.engine.footprint import fitting_batch_tokens, weights_bytes
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
-
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,10 @@ class Numerics:
         return asdict(self)
 
 
-def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int, machine: Machine) -> Numerics:
-    """float32 on a CPU; on a GPU the model's own type.
+def resolve_numerics(
+    spec: JobSpec, source: ModelSource, gpus_per_replica: int, machine: Machine, sums_bytes: int = 0
+) -> Numerics:
+    """float32 on a CPU; on a GPU the model's own type; batches that the memory beside weights and sums holds.
 
     A replica has one thread where the model is small enough for every core of `machine` to hold it, since replicas
     scale better than threads; else all its cores. The number of replicas asked for plays no part: it must leave the
@@ -43,23 +44,21 @@ def resolve_numerics(spec: JobSpec, source: ModelSource, gpus_per_replica: int, 
     on_gpu = gpus_per_replica > 0
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
     own = stored if stored in ("bfloat16", "float16", "float32") else "float32"
+    dtype = spec.dtype or (own if on_gpu else "float32")
+    threads = 1 if on_gpu or _fits_every_core(source, machine) else machine.cpus
+    kept_tokens = max(1, spec.prompt_length) if spec.tokens == "each" else 1
+    replicas = max(1, machine.cpus // threads)
     return Numerics(
         gpus=gpus_per_replica,
         device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
-        dtype=spec.dtype or (own if on_gpu else "float32"),
-        threads=1 if on_gpu or _fits_every_core(source, machine) else machine.cpus,
+        dtype=dtype,
+        threads=threads,
         attention="sdpa",
-        batch_tokens=spec.batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS),
+        batch_tokens=spec.batch_tokens
+        or fitting_batch_tokens(source, dtype, gpus_per_replica, replicas, machine, sums_bytes, kept_tokens),
     )
 
 
 def _fits_every_core(source: ModelSource, machine: Machine) -> bool:
     """Whether half of the memory holds the weights, in float32, once for each core."""
     return weights_bytes(source, "float32") * machine.cpus <= machine.memory / 2
-
-
-def weights_bytes(source: ModelSource, dtype: str) -> float:
-    """Bytes of the model's weights once they are held as `dtype`."""
-    stored = source.config.get("dtype", source.config.get("torch_dtype"))
-    held, kept = (2 if name in ("bfloat16", "float16") else 4 for name in (dtype, stored))
-    return sum(file.stat().st_size for file in source.path.glob("*.safetensors")) * held / kept

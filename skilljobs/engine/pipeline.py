@@ -10,13 +10,13 @@ from skilljobs.engine.cluster.session import look_at_cluster
 from skilljobs.engine.cluster.visibility import Landmarks
 from skilljobs.engine.collecting import collect, kept, lacks_shards
 from skilljobs.engine.job import Reading, ScorerJob
-from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan
 from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.prompt_source import prompt_bytes
 from skilljobs.engine.record import add_fields, stored_numerics, write_examples
 from skilljobs.engine.reducer import ReduceJob, reduce_layer
 from skilljobs.engine.reducing import reduce_all
+from skilljobs.engine.resolving import resolve_on
 from skilljobs.engine.stages import connected, stage
 from skilljobs.engine.tracing import trace_top
 from skilljobs.engine.versions import decisive_versions
@@ -62,8 +62,7 @@ class _Job:
         stored = stored_numerics(run)
         if stored is not None and placement.gpus_per_replica not in (None, stored.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {stored.gpus}")
-        gpus = cluster.gpus_of_replica(placement.gpus_per_replica)
-        self.numerics = stored or resolve_numerics(plan.spec, plan.source, gpus, cluster.machine_for(gpus))
+        self.numerics = stored or resolve_on(cluster, plan.spec, plan.source, placement, reporter.note, plan.sums_bytes)
         self.wanted = placement.replicas
         self.layout = lay_out(cluster, self.numerics.replica, self.wanted, len(plan.shards))
         run.record["numerics"] = self.numerics.as_json()
@@ -149,7 +148,8 @@ class _Job:
             done(
                 f"{self.plan.source.name}, {about['parameters']:,} parameters,"
                 f" {sum(about['neurons_per_layer']):,} neurons in {len(about['neurons_per_layer'])} layers,"
-                f" {self.numerics.dtype} on {self.layout.count} x {about['device_model']}"
+                f" {self.numerics.dtype} on {self.layout.count} x {about['device_model']},"
+                f" batches of {self.numerics.batch_tokens:,} tokens"
             )
 
     def _tune(self, pool: ScorerPool) -> None:

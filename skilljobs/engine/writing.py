@@ -10,10 +10,10 @@ from skilljobs.engine.cluster.capacity import Cluster, Placement, lay_out
 from skilljobs.engine.data_options import task_options
 from skilljobs.engine.grading import Grade, find_grade_function, length_point, points_of, questions_about
 from skilljobs.engine.job import Reading, ScorerJob
-from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import with_model
 from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.record import open_files
+from skilljobs.engine.resolving import resolve_on
 from skilljobs.engine.stages import timed
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
@@ -194,8 +194,7 @@ class TextWriter:
     ) -> Iterator[Any]:
         if not items:
             return
-        gpus = place.cluster.gpus_of_replica(place.placement.gpus_per_replica)
-        numerics = resolve_numerics(self.spec, source, gpus, place.cluster.machine_for(gpus))
+        numerics = resolve_on(place.cluster, self.spec, source, place.placement, lambda _: None)
         layout = lay_out(place.cluster, numerics.replica, place.placement.replicas, len(items))
         job = ScorerJob(
             uri=self.folder.uri,

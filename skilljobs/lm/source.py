@@ -45,13 +45,23 @@ class ModelSource:
         return int(limit) if limit else None
 
     @property
-    def neurons(self) -> int | None:
-        """FFN neurons of all layers, where the configuration says."""
+    def layers(self) -> int | None:
+        """Where the configuration says, like the next two."""
         layers = self.config.get("num_hidden_layers", self.config.get("n_layer"))
-        hidden = self.config.get("hidden_size", self.config.get("n_embd"))
-        width = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
-        width = width or (4 * hidden if hidden else None)
-        return int(layers) * int(width) if layers and width else None
+        return int(layers) if layers else None
+
+    @property
+    def width(self) -> int | None:
+        """d_model."""
+        width = self.config.get("hidden_size", self.config.get("n_embd"))
+        return int(width) if width else None
+
+    @property
+    def neurons(self) -> int | None:
+        """FFN neurons of all layers."""
+        of_layer = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
+        of_layer = of_layer or (4 * self.width if self.width else None)
+        return self.layers * int(of_layer) if self.layers and of_layer else None
 
 
 def find_model(name: str) -> ModelSource:

@@ -52,10 +52,11 @@ class Machines:
             return False
         return True
 
-    def add(self) -> Any:
+    def add(self, gpus: int = 0) -> Any:
+        """A machine of one CPU, and of GPUs that are none."""
         port = free_port()
         self.metrics_ports.append(port)
-        return self._cluster.add_node(num_cpus=1, metrics_export_port=port, **_of_its_own())
+        return self._cluster.add_node(num_cpus=1, num_gpus=gpus, metrics_export_port=port, **_of_its_own())
 
     def metrics(self) -> str:
         """What Prometheus would get of all machines."""

@@ -53,6 +53,18 @@ def test_a_job_is_submitted_followed_and_asked_about(machines: Machines, tmp_pat
     assert (unknown.returncode, "knows no job of the run 'nobody'" in unknown.stderr) == (2, True)
 
 
+def test_gpus_that_torch_does_not_see_are_refused(machines: Machines, tmp_path: Path) -> None:
+    machine = machines.add(gpus=1)
+    try:
+        words = ["submit", "--task", "arithmetic", "--out", str(tmp_path), "--address", machines.dashboard]
+        done = run_command(words)
+    finally:
+        machines.remove(machine, gently=True)
+    assert done.returncode == 2, done.stderr
+    assert "Ray gives 1 GPUs on the machine" in done.stderr
+    assert "sees 0 there" in done.stderr
+
+
 @pytest.mark.usefixtures("machine")
 def test_what_the_head_refuses_is_refused_here(machines: Machines, tmp_path: Path) -> None:
     done = run_command(

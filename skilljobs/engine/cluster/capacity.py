@@ -13,6 +13,8 @@ class Machine:
     cpus: int
     gpus: int
     memory: int
+    gpu_memory: int = 0
+    """Of its smallest GPU; 0: not known."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,6 @@ def lay_out(cluster: Cluster, one: Replicas, wanted: int | None, shards: int) ->
     return Replicas(max(1, min(wanted or room, shards)), one.cpus, one.gpus)
 
 
-def this_machine(gpus: int = 0) -> Machine:
-    """This machine; its GPUs are said, since counting them takes torch."""
-    return Machine(available_cpus(), gpus, total_memory())
+def this_machine(gpus: int = 0, gpu_memory: int = 0) -> Machine:
+    """This machine; its GPUs are said, since looking at them takes torch."""
+    return Machine(available_cpus(), gpus, total_memory(), gpu_memory)

@@ -1,19 +1,22 @@
-"""Something done once on every machine of the connected cluster."""
+"""What machines of the connected cluster are asked, each by a task of its own."""
 
+import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from skilljobs.engine.cluster.ray_errors import one_line
+from skilljobs.engine.cluster.capacity import Cluster, Machine
+from skilljobs.engine.cluster.ray_errors import one_line, own_error
 from skilljobs.engine.cluster.visibility import Landmarks
-from skilljobs.errors import InputError
+from skilljobs.errors import InputError, JobFailed
 
 SECONDS = 60.0
-"""A machine that has not answered by then is told as one that does not answer."""
+"""A machine that has not answered by then is told as one that does not answer; one that is waited for is told too."""
 
 T = TypeVar("T")
 
@@ -58,6 +61,44 @@ def refuse_unseen(landmarks: Landmarks) -> None:
     for answer in ask_every_machine(landmarks.unseen):
         if answer.error or answer.value:
             raise InputError(answer.error or answer.value)
+
+
+def machine_for_replica(cluster: Cluster, gpus: int, on_note: Callable[[str], None]) -> Machine:
+    """The machine that a replica is planned for; one with GPUs is asked how much memory they have.
+
+    Raises:
+        InputError: torch does not see the GPUs there.
+        JobFailed: there is no answer.
+    """
+    machine = cluster.machine_for(gpus)
+    if not gpus:
+        return machine
+    reference = _call.options(name="look_at_gpus", num_gpus=gpus).remote(partial(smallest_gpu_memory, gpus))
+    while not ray.wait([reference], timeout=SECONDS)[0]:
+        on_note(f"no machine has {gpus} GPUs free yet")
+    try:
+        return replace(machine, gpu_memory=ray.get(reference))
+    except RayTaskError as error:
+        raise own_error(error) from error
+    except RayError as error:
+        raise JobFailed(f"the GPUs could not be looked at: {one_line(error)}") from error
+
+
+def smallest_gpu_memory(gpus: int) -> int:
+    """Bytes of the smallest GPU that torch sees here.
+
+    Raises:
+        InputError: it sees fewer than `gpus`.
+    """
+    import torch
+
+    seen = torch.cuda.device_count()
+    if seen < gpus:
+        raise InputError(
+            f"Ray gives {gpus} GPUs on the machine {platform.node()}, and torch {torch.__version__} sees {seen} there:"
+            " it takes a torch with CUDA and a driver that it fits (or --gpus-per-replica 0)"
+        )
+    return min(torch.cuda.get_device_properties(number).total_memory for number in range(seen))
 
 
 @ray.remote(num_cpus=0, max_retries=0)
