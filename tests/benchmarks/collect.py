@@ -23,7 +23,7 @@ from tests.benchmarks import naive, rivals
 from tests.benchmarks.naive import Found, corrcoef
 from tests.benchmarks.overhead import overhead
 from tests.benchmarks.subject import Subject, model_spec
-from tests.benchmarks.timing import machine
+from tests.benchmarks.timing import machine, product_seconds
 
 Array = NDArray[np.float64]
 OURS = "skilljobs"
@@ -77,20 +77,9 @@ def floor_seconds(subject: Subject) -> float:
     seconds = {shape: product_seconds(rows, shape) for shape in set(shapes)}
     tokens = sum(example.size + len(subject.collector.prompt) for example in subject.tokenized)
     scored = sum(1 + len(example.tree.tokens) for example in subject.tokenized)
-    block = torch.Size((min(4096, head.weight.shape[0]), head.weight.shape[1]))
+    block = (min(4096, head.weight.shape[0]), head.weight.shape[1])
     of_head = product_seconds(rows, block) * head.weight.shape[0] / block[0]
     return tokens / rows * sum(seconds[shape] for shape in shapes) + scored / rows * of_head
-
-
-def product_seconds(rows: int, shape: torch.Size) -> float:
-    """The fastest of some products of rows x in with the transpose of out x in."""
-    left, right = torch.randn(rows, shape[1]), torch.randn(shape)
-    found = []
-    for _ in range(7):
-        begun = time.perf_counter()
-        torch.nn.functional.linear(left, right)
-        found.append(time.perf_counter() - begun)
-    return min(found)
 
 
 def peak_memory_mb(ways: Sequence[tuple[str, int]], model: str, data: str | None) -> list[float]:

@@ -20,6 +20,26 @@ def take_turns(candidates: Mapping[str, Callable[[], object]], rounds: int) -> d
     return seconds
 
 
+def product_seconds(rows: int, shape: tuple[int, ...], like: torch.Tensor | None = None) -> float:
+    """The fastest of some products of rows x in with the transpose of out x in, of the type and device of `like`."""
+    like = torch.empty(0) if like is None else like
+    left = torch.randn(rows, shape[1], dtype=like.dtype, device=like.device)
+    right = torch.randn(*shape, dtype=like.dtype, device=like.device)
+    found = []
+    for _ in range(7):
+        begun = time.perf_counter()
+        torch.nn.functional.linear(left, right)
+        wait_for(like.device)
+        found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+def wait_for(device: torch.device) -> None:
+    """Until it has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def machine() -> str:
     """What the figures were measured on, in a line."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:

@@ -1,37 +1,51 @@
-"""Collecting where memory does not hold a batch whole."""
+"""Collecting where memory does not hold a batch whole: in a process that may really take no more."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
+import subprocess
+import sys
 
-import numpy as np
 import pytest
-import torch
 
-from skilljobs.engine import collect
-from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.forward import ScoredBatch, score_batch
+PROGRAM = """
+import json, resource, sys
+import torch
 from skilljobs.lm.source import TINY
 from tests.benchmarks.subject import Subject, model_spec
 
+torch.set_num_threads(1)
+subject = Subject.make(model_spec(TINY, None, 160, 100_000))
+subject.collect(subject.accumulator(), slice(0, 8))
+shard = subject.collector.prepare(subject.examples, subject.tokenized)
+assert len(shard.batches) == 1
+taken = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))
+limit = int(taken.split()[1]) * 1024 + int(sys.argv[1]) * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+accumulator = subject.accumulator()
+scores, exact = subject.collector.collect(shard, accumulator)
+sums = accumulator.result()
+neurons, metrics = subject.collector.references(shard)
+found = {
+    "exact": exact,
+    "count": int(sums.count[0]),
+    "confidence": [score.confidence for score in scores],
+    "square": sums.square[0][0, 0].tolist(),
+    "reference": neurons[0].ravel().tolist(),
+    "metrics": metrics,
+}
+print(json.dumps(found))
+"""
 
-def test_a_batch_too_large_is_scored_in_halves_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = Subject.make(model_spec(TINY, None, 12))
-    shard = subject.collector.prepare(subject.examples, subject.tokenized)
-    whole, exact = subject.collector.collect(shard, subject.accumulator())
-    assert exact
 
-    def small_memory(lm: Any, prompt: Any, batch: Sequence[TokenizedExample], *rest: Any) -> ScoredBatch:
-        if len(batch) > 3:
-            raise torch.OutOfMemoryError("as if")
-        return score_batch(lm, prompt, batch, *rest)
-
-    monkeypatch.setattr(collect, "score_batch", small_memory)
-    accumulator = subject.accumulator()
-    parts, exact = subject.collector.collect(shard, accumulator)
-    assert not exact
-    assert int(accumulator.result().count[0]) == len(subject.examples)
-    assert [score.confidence for score in parts] == pytest.approx([score.confidence for score in whole], abs=1e-5)
-    neurons, metrics = subject.collector.references(shard)
-    for found, expected in zip(neurons, subject.neuron_references, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert metrics == pytest.approx(subject.metric_references, abs=1e-5)
+def test_a_batch_too_large_is_scored_in_parts_and_that_is_told() -> None:
+    found = []
+    for megabytes in (6000, 40):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(megabytes)], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    whole, parts = found
+    assert (whole.pop("exact"), parts.pop("exact")) == (True, False)
+    assert whole.pop("count") == parts.pop("count") == 160
+    for name, values in whole.items():
+        assert parts[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name

@@ -1,13 +1,11 @@
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model
 from skilljobs.lm.losses import prompt_loss, validation_loss
@@ -136,28 +134,6 @@ def test_what_is_computed_again_gives_the_same_gradient_and_keeps_little(name: s
     assert torch.equal(again, kept)
     assert bytes_kept(lm.model, lambda: loss(True)) < bytes_kept(lm.model, lambda: loss(False)) / 3
     assert not any("forward" in vars(module) for module in lm.model.modules())
-
-
-def test_a_step_in_parts_is_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    lm = small_lm()
-    start = random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors
-    states = []
-    for most in (16, 5):
-        state = TuningState.start(start)
-        tuner = Tuner(lm, state, random_batch(64), random_batch(8, 1), SETTINGS)
-        whole = tuner.loss
-
-        def loss(vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
-            if len(batch) > most:  # noqa: B023
-                raise torch.OutOfMemoryError("as if")
-            return whole(vectors, batch)  # noqa: B023
-
-        monkeypatch.setattr(tuner, "loss", loss)
-        for _ in range(3):
-            tuner._step()
-        assert tuner.recompute == (most < 16)
-        states.append(state)
-    torch.testing.assert_close(states[1].vectors, states[0].vectors, atol=1e-5, rtol=1e-5)
 
 
 IN_LITTLE_MEMORY = """

@@ -1,0 +1,149 @@
+"""How much of a device's arithmetic a scorer uses: shards are read, computed and written as an actor does it.
+
+`python -m tests.benchmarks.utilisation [--shape 8b] [--device cuda] [--json FILE]`, on a Llama of random weights.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from skilljobs.engine.cluster.capacity import this_machine
+from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.numerics import resolve_numerics
+from skilljobs.engine.plan import JobPlan, plan_job
+from skilljobs.engine.pool import QUEUE_DEPTH
+from skilljobs.engine.scorer import Scorer
+from skilljobs.lm.batch import tokenize
+from skilljobs.lm.load import load_tokenizer
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import random_prompt
+from skilljobs.lm.source import TINY, ModelSource
+from skilljobs.spec import JobSpec
+from skilljobs.store.examples import example_bytes, example_schema
+from skilljobs.store.run import PROMPT_NAME
+from skilljobs.store.shards import Receipt, examples_name
+from tests.benchmarks.timing import machine, product_seconds
+
+SHAPES: dict[str, dict[str, int]] = {
+    "small": {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 4},
+    "wide": {"num_hidden_layers": 8, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 8},
+    "1b": {"num_hidden_layers": 16, "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32},
+    "8b": {"num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32},
+}
+"""As in Llama 3 but `small` and `wide`."""
+
+
+def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> Scorer:
+    """A scorer as an actor has it, with a model that was never on a disk; its run's directory is `folder`."""
+    heads = SHAPES[shape]["num_attention_heads"]
+    config = LlamaConfig(**SHAPES[shape], num_key_value_heads=min(8, heads), vocab_size=128_256)
+    on_gpu = device == "cuda"
+    config.dtype = torch.bfloat16 if on_gpu else torch.float32
+    source = ModelSource(shape, folder, {**SHAPES[shape], "dtype": str(config.dtype).removeprefix("torch.")})
+    memory = torch.cuda.get_device_properties(0).total_memory if on_gpu else 0
+    numerics = resolve_numerics(plan.spec, source, int(on_gpu), this_machine(int(on_gpu), memory), plan.sums_bytes)
+    reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
+    scorer = Scorer(ScorerJob(str(folder), shape, plan.spec, source, reading, numerics, plan.task.answer_end))
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, dtype=config.dtype, attn_implementation=numerics.attention)
+    scorer.lm = FrozenLM(model.eval().requires_grad_(False), load_tokenizer(plan.source))
+    prompt = random_prompt(scorer.lm.embedding, len(scorer.lm.tokenizer), plan.spec.prompt_length, 0)
+    scorer.folder.write(PROMPT_NAME, prompt.to_bytes())
+    schema = example_schema(plan.test)
+    for shard, examples in enumerate(plan.shards):
+        scorer.folder.write(examples_name(shard), example_bytes(examples, schema))
+    scorer.make_references()
+    return scorer
+
+
+def model_flops(scorer: Scorer, plan: JobPlan, shards: Sequence[int]) -> float:
+    """Multiplications and additions that cannot be avoided: every text, the prompt and each distinct token behind it
+    through the body once, attention with what stands before it, the LM head where a token is predicted."""
+    lm, total = scorer.lm, 0.0
+    of_token = 2 * sum(module.weight.numel() for module in lm.body.modules() if isinstance(module, torch.nn.Linear))
+    heads = lm.config.num_hidden_layers * lm.config.num_attention_heads * lm.config.head_dim
+    for shard in shards:
+        for example in tokenize(lm.tokenizer, plan.shards[shard], plan.task.answer_end):
+            tokens = example.size + plan.prompt_length
+            scored = 1 + len(example.tree.tokens)
+            total += tokens * of_token + 2 * tokens**2 * heads + 2 * scored * lm.head.weight.numel()
+    return total
+
+
+@contextmanager
+def kernels_seen(device: str) -> Iterator[list[float]]:
+    """The list gets the seconds that a GPU was busy inside the block; without one it stays empty."""
+    busy: list[float] = []
+    if device != "cuda":
+        yield busy
+        return
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        yield busy
+    spans = sorted(
+        (event.time_range.start, event.time_range.end)
+        for event in profiler.events()
+        if event.device_type == torch.autograd.DeviceType.CUDA
+    )
+    end = total = 0.0
+    for start, stop in spans:
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    busy.append(total / 1e6)
+
+
+@click.command()
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="wide", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--shards", default=4, show_default=True, metavar="K", help="Beside one to warm up.")
+@click.option("--shard-size", default=64, show_default=True, metavar="N", help="Examples.")
+@click.option("--batch-tokens", type=int, metavar="N")
+@click.option("--json", "json_file", type=click.Path(), help="Write the figures there.")
+def main(
+    shape: str, device: str, shards: int, shard_size: int, batch_tokens: int | None, json_file: str | None
+) -> None:
+    """Measure model FLOPs utilisation: of the peak of this device's matrix products, what the model's own are."""
+    click.echo(machine())
+    limit = shard_size * (shards + 3)
+    plan = plan_job(JobSpec("arithmetic", model=TINY, limit=limit, shard_size=shard_size, batch_tokens=batch_tokens))
+    numbers = list(range(1, shards + 1))
+    with tempfile.TemporaryDirectory() as folder:
+        scorer = make_scorer(shape, device, Path(folder), plan)
+        tokens = scorer.job.numerics.batch_tokens
+        sizes = SHAPES[shape]
+        products = (sizes["intermediate_size"], sizes["hidden_size"])
+        peak = 2 * tokens * products[0] * products[1] / product_seconds(tokens, products, scorer.lm.head.weight[:0])
+        scorer.score(0, "")
+        with kernels_seen(device) as busy, ThreadPoolExecutor(QUEUE_DEPTH) as actor:
+            begun = time.perf_counter()
+            receipts: list[Receipt] = list(actor.map(lambda shard: scorer.score(shard, ""), numbers))
+            seconds = time.perf_counter() - begun
+    flops = model_flops(scorer, plan, numbers)
+    figures = {
+        "model_flops_utilisation": flops / seconds / peak,
+        "peak_teraflops": peak / 1e12,
+        "examples_per_second": sum(receipt.examples for receipt in receipts) / seconds,
+        "tokens_per_second": sum(receipt.tokens for receipt in receipts) / seconds,
+        "collecting_share": sum(receipt.seconds for receipt in receipts) / seconds,
+        "megabytes_written": sum(receipt.bytes_written for receipt in receipts) / 1e6,
+        "device_busy_share": busy[0] / seconds if busy else None,
+    }
+    click.echo(f"Llama {shape}, random, {scorer.job.numerics.dtype} on {device}, batches of {tokens} tokens:")
+    for name, value in figures.items():
+        click.echo(f"  {name.replace('_', ' '):<24} {'-' if value is None else f'{value:.3g}'}")
+    if json_file:
+        Path(json_file).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
