@@ -33,7 +33,7 @@ from skilljobs.spec import JobSpec
 )
 @click.option("--null", type=int, default=JobSpec.null, show_default=True, metavar="K", help="Null metrics.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="[default: float32 on CPUs]")
-@click.option("--batch-tokens", type=int, metavar="N", help="Tokens a batch, padding included.")
+@click.option("--batch-tokens", type=int, metavar="N", help="Tokens a batch, with padding.  [default: by memory]")
 @click.option("--shard-size", type=int, metavar="N", help="Examples a shard.")
 @click.option("--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]")
 @click.option("--gpus-per-replica", type=click.IntRange(min=0), metavar="N", help="[default: 1 where there are GPUs]")

@@ -6,7 +6,8 @@ Imports no Ray, so that the same work runs in a plain process.
 import platform
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property
 from threading import Lock
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from skilljobs.engine.collect import Collector
 from skilljobs.engine.job import ScorerJob
+from skilljobs.engine.prepared import PreparedShard
 from skilljobs.engine.versions import decisive_versions
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.forward import score_batches
@@ -28,7 +30,8 @@ from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.source import find_again
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
-from skilljobs.stats.sums import SumsAccumulator
+from skilljobs.stats.answers import AnswerScores
+from skilljobs.stats.sums import Sums, SumsAccumulator
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
 from skilljobs.store.reference import METRICS_NAME, REFERENCE_NAME, metrics_bytes, read_references, reference_bytes
@@ -57,14 +60,16 @@ class Scorer:
     def __init__(self, job: ScorerJob) -> None:
         self.job = job
         self.folder = Folder(job.uri)
-        self._computing, self._preparing = Lock(), Lock()
+        self._preparing = Lock()
+        self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (job.numerics.threads,))
+        """The one thread that the model works in. OpenMP keeps threads for each that asks, and where these are more
+        than the CPUs they sleep between any two loops."""
         self._collector: Collector | None = None
         self._references: tuple[list[torch.Tensor], torch.Tensor] | None = None
 
     @cached_property
     def lm(self) -> FrozenLM:
         numerics = self.job.numerics
-        torch.set_num_threads(numerics.threads)
         source = find_again(self.job.source) if self.job.elsewhere else self.job.source
         model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
         return FrozenLM(model, load_tokenizer(source))
@@ -77,6 +82,7 @@ class Scorer:
         unseen = self.job.landmarks.unseen() if self.job.landmarks else None
         if unseen:
             return {"host": platform.node(), "unseen": unseen}
+        self._computer.submit(lambda: self.lm).result()
         on_gpu = self.lm.device.type == "cuda"
         alike = decisive_versions()
         device = torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model()
@@ -94,7 +100,8 @@ class Scorer:
         """Write the references of neurons and metrics, from the first batch of shard 0."""
         examples = examples_from(self.folder.read(examples_name(0)))
         tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
-        neurons, metrics = self.collector.references(self.collector.prepare(examples, tokenized))
+        shard = self.collector.prepare(examples, tokenized)
+        neurons, metrics = self._computer.submit(self.collector.references, shard).result()
         self.folder.write(METRICS_NAME, metrics_bytes(self.job.reading.layout, metrics))
         self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.job.spec.tokens == "each"))
 
@@ -103,24 +110,16 @@ class Scorer:
 
         May be called for two shards at once: one is read, prepared and written while the other computes.
         """
-        layout = self.job.reading.layout
         part = self.folder.read(examples_name(shard))
         examples = examples_from(part)
         with self._preparing:
             tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
             prepared = self.collector.prepare(examples, tokenized)
-        with self._computing:
-            begun = time.monotonic()
-            neurons, metrics = self.references
-            accumulator = SumsAccumulator(layout, neurons, metrics)
-            scores, exact = self.collector.collect(prepared, accumulator)
-            fetched = accumulator.fetch()
-            del accumulator  # on a GPU the next shard needs its room
-            seconds = time.monotonic() - begun
-        sums = fetched()
-        each = self.job.spec.tokens == "each"
+        scores, exact, fetched, seconds = self._computer.submit(self._collect, prepared).result()
+        sums, layout = fetched(), self.job.reading.layout
+        tokens_kept = self.references[0][0].shape[0]
         files = {
-            sums_name(shard): sums_bytes(sums, layout, neurons[0].shape[0], each),
+            sums_name(shard): sums_bytes(sums, layout, tokens_kept, self.job.spec.tokens == "each"),
             moments_name(shard): moments_bytes(sums, layout),
         }
         for name, data in files.items():
@@ -143,34 +142,42 @@ class Scorer:
         self.folder.write(scores_name(shard), scores_bytes(ids, scores, of_choices, receipt))
         return receipt
 
+    def _collect(self, prepared: PreparedShard) -> tuple[list[AnswerScores], bool, Callable[[], Sums], float]:
+        """Scores, whether all batches fitted whole, what waits for the sums, and seconds."""
+        begun = time.monotonic()
+        accumulator = SumsAccumulator(self.job.reading.layout, *self.references)
+        scores, exact = self.collector.collect(prepared, accumulator)
+        return scores, exact, accumulator.fetch(), time.monotonic() - begun
+
     def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
         """The activations of `neurons` over the examples of a shard: examples x neurons."""
         examples = examples_from(self.folder.read(examples_name(shard)))
         with self._preparing:
             tokenized = tokenize(self.lm.tokenizer, examples, self.job.answer_end)
-        with self._computing:
-            return self.collector.trace(tokenized, neurons)
+        return self._computer.submit(self.collector.trace, tokenized, neurons).result()
 
     def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         """The tokens that each (layer, neuron) promotes and suppresses most: rows of `vocabulary.parquet`."""
-        return [asdict(effect) for effect in token_effects(self.lm, neurons, EFFECTS_SHOWN)]
+        effects = self._computer.submit(token_effects, self.lm, neurons, EFFECTS_SHOWN).result()
+        return [asdict(effect) for effect in effects]
 
     def write(self, requests: Sequence[str], seed: int) -> list[str]:
         """A text for each request, written by the model."""
-        with self._computing:
-            return write_texts(self.lm, requests, seed)
+        return self._computer.submit(write_texts, self.lm, requests, seed).result()
 
     def judge(self, questions: Sequence[Example]) -> list[float]:
         """Of each multiple-choice question the probability of its first choice, with no soft prompt."""
+        return self._computer.submit(self._judge, questions).result()
+
+    def _judge(self, questions: Sequence[Example]) -> list[float]:
         tokenized = tokenize(self.lm.tokenizer, questions, self.job.answer_end)
         prompt = no_prompt(self.lm.width).vectors
         found = [0.0] * len(questions)
-        with self._computing:
-            for places, scored in score_batches(self.lm, prompt, tokenized, self.job.numerics.batch_tokens):
-                scores = answer_scores(scored, [tokenized[place] for place in places])
-                for place, score in zip(places, scores, strict=True):
-                    assert score.choice_probabilities is not None
-                    found[place] = score.choice_probabilities[0]
+        for places, scored in score_batches(self.lm, prompt, tokenized, self.job.numerics.batch_tokens):
+            scores = answer_scores(scored, [tokenized[place] for place in places])
+            for place, score in zip(places, scores, strict=True):
+                assert score.choice_probabilities is not None
+                found[place] = score.choice_probabilities[0]
         return found
 
     @property

@@ -36,11 +36,13 @@ class TuningScorer(Scorer):
         Yields the points of the tuning curve, and at last the accuracy on validation examples before and after.
         All cores work on it, since the other scorers wait.
         """
-        torch.set_num_threads(available_cpus())
+        self._computer.submit(torch.set_num_threads, available_cpus()).result()
         try:
-            yield from self._make_prompt(reused)
+            points = self._make_prompt(reused)
+            while (point := self._computer.submit(next, points, None).result()) is not None:
+                yield point
         finally:
-            torch.set_num_threads(self.job.numerics.threads)
+            self._computer.submit(torch.set_num_threads, self.job.numerics.threads).result()
 
     def _make_prompt(self, reused: bytes | None) -> Iterator[dict[str, Any]]:
         spec = self.job.spec

@@ -4,11 +4,13 @@
 """
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -26,6 +28,7 @@ from skilljobs.lm.load import load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
 from skilljobs.lm.source import TINY, ModelSource
+from skilljobs.machine import available_cpus
 from skilljobs.spec import JobSpec
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.run import PROMPT_NAME
@@ -49,7 +52,8 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> Scorer:
     config.dtype = torch.bfloat16 if on_gpu else torch.float32
     source = ModelSource(shape, folder, {**SHAPES[shape], "dtype": str(config.dtype).removeprefix("torch.")})
     memory = torch.cuda.get_device_properties(0).total_memory if on_gpu else 0
-    numerics = resolve_numerics(plan.spec, source, int(on_gpu), this_machine(int(on_gpu), memory), plan.sums_bytes)
+    found = resolve_numerics(plan.spec, source, int(on_gpu), this_machine(int(on_gpu), memory), plan.sums_bytes)
+    numerics = replace(found, threads=available_cpus())
     reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
     scorer = Scorer(ScorerJob(str(folder), shape, plan.spec, source, reading, numerics, plan.task.answer_end))
     torch.manual_seed(0)
@@ -114,15 +118,17 @@ def main(
 ) -> None:
     """Measure model FLOPs utilisation: of the peak of this device's matrix products, what the model's own are."""
     click.echo(machine())
+    torch.set_num_threads(1)  # the scorer computes in a thread of its own
     limit = shard_size * (shards + 3)
     plan = plan_job(JobSpec("arithmetic", model=TINY, limit=limit, shard_size=shard_size, batch_tokens=batch_tokens))
     numbers = list(range(1, shards + 1))
     with tempfile.TemporaryDirectory() as folder:
         scorer = make_scorer(shape, device, Path(folder), plan)
         tokens = scorer.job.numerics.batch_tokens
-        sizes = SHAPES[shape]
-        products = (sizes["intermediate_size"], sizes["hidden_size"])
-        peak = 2 * tokens * products[0] * products[1] / product_seconds(tokens, products, scorer.lm.head.weight[:0])
+        weights = (SHAPES[shape]["intermediate_size"], SHAPES[shape]["hidden_size"])
+        with ThreadPoolExecutor(1, "peak", torch.set_num_threads, (available_cpus(),)) as other:
+            like = scorer.lm.head.weight[:0]
+            peak = 2 * tokens * math.prod(weights) / other.submit(product_seconds, tokens, weights, like).result()
         scorer.score(0, "")
         with kernels_seen(device) as busy, ThreadPoolExecutor(QUEUE_DEPTH) as actor:
             begun = time.perf_counter()
