@@ -33,7 +33,11 @@ def free_memory() -> int:
         free = total_memory() // 2
     limit = _bytes("memory.max", "memory/memory.limit_in_bytes")
     used = _bytes("memory.current", "memory/memory.usage_in_bytes")
-    return free if limit is None or used is None else max(0, min(free, limit - used))
+    if limit is None or used is None:
+        return free
+    statistics = dict(zip(*[iter(_words("memory.stat") or _words("memory/memory.stat"))] * 2, strict=False))
+    files = int(statistics.get("total_inactive_file") or statistics.get("inactive_file") or 0)
+    return max(0, min(free, limit - used + files))  # files that were read are given up for what is asked for
 
 
 def _bytes(*names: str) -> int | None:

@@ -16,20 +16,45 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 class HostCopy:
-    """Copies of tensors of one device on their way to the host; what the device is given later is not waited for."""
+    """A small tensor on its way to the host; what the device is given later is not waited for."""
 
-    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+    def __init__(self, tensor: torch.Tensor) -> None:
         self._done: torch.cuda.Event | None = None
-        if tensors[0].is_cuda:
-            there = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
-            for copy, tensor in zip(there, tensors, strict=True):
-                copy.copy_(tensor, non_blocking=True)
-            self._done = torch.cuda.current_stream(tensors[0].device).record_event()
-            tensors = there
-        self._tensors = list(tensors)
+        self._tensor = tensor
+        if tensor.is_cuda:
+            self._tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._tensor.copy_(tensor, non_blocking=True)
+            self._done = _reached(tensor.device)
 
-    def wait(self) -> list[torch.Tensor]:
-        """The tensors, once they have come."""
+    def wait(self) -> torch.Tensor:
+        """The tensor, once it has come."""
         if self._done is not None:
             self._done.synchronize()
-        return [tensor.cpu() for tensor in self._tensors]
+        return self._tensor.cpu()
+
+
+class LaterCopy:
+    """Large tensors of one device that whoever waits for them copies, while that goes on with what it is given later.
+
+    They must not change any more. Their memory is held until then, and no pinned one, which torch never gives back.
+    """
+
+    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+        self._tensors = list(tensors)
+        self._ready = _reached(tensors[0].device) if tensors[0].is_cuda else None
+
+    def wait(self) -> list[torch.Tensor]:
+        """The tensors on the host. To be called once."""
+        tensors, self._tensors = self._tensors, []
+        if self._ready is None:
+            return [tensor.cpu() for tensor in tensors]
+        beside = torch.cuda.Stream(tensors[0].device)
+        beside.wait_event(self._ready)
+        with torch.cuda.stream(beside):
+            return [tensor.cpu() for tensor in tensors]
+
+
+def _reached(device: torch.device) -> torch.cuda.Event:
+    """An event behind all that the device has been given so far."""
+    event: torch.cuda.Event = torch.cuda.current_stream(device).record_event()
+    return event

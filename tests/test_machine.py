@@ -30,6 +30,8 @@ def test_without_limits_it_is_the_machine() -> None:
 def test_version_2(cgroups: Path) -> None:
     write(cgroups, cpu_DOT_max="250000 100000", memory_DOT_max="4096000", memory_DOT_current="1000000")
     assert (machine.available_cpus(), machine.total_memory(), machine.free_memory()) == (2, 4096000, 3096000)
+    write(cgroups, memory_DOT_stat="anon 300000\ninactive_file 500000\nactive_file 1")
+    assert machine.free_memory() == 3596000
     write(cgroups, cpu_DOT_max="50000 100000", memory_DOT_current="5000000")
     assert (machine.available_cpus(), machine.free_memory()) == (1, 0)
     write(cgroups, cpu_DOT_max="max 100000", memory_DOT_max="max")
@@ -40,5 +42,7 @@ def test_version_1(cgroups: Path) -> None:
     write(cgroups, cpu__cpu_DOT_cfs_quota_us="400000", cpu__cpu_DOT_cfs_period_us="100000")
     write(cgroups, memory__memory_DOT_limit_in_bytes="4096000", memory__memory_DOT_usage_in_bytes="96000")
     assert (machine.available_cpus(), machine.total_memory(), machine.free_memory()) == (4, 4096000, 4000000)
+    write(cgroups, memory__memory_DOT_stat="inactive_file 1\ntotal_inactive_file 50000")
+    assert machine.free_memory() == 4050000
     write(cgroups, cpu__cpu_DOT_cfs_quota_us="-1", memory__memory_DOT_limit_in_bytes="9223372036854771712")
     assert (machine.available_cpus(), machine.total_memory() > 4096000) == (8, True)

@@ -17,11 +17,12 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.sums import SumsAccumulator
-from skilljobs.transfer import HostCopy, to_device
+from skilljobs.transfer import HostCopy, LaterCopy, to_device
 from tests.lm.test_forward import build, random_batch
 
 DEVICE = torch.device("meta")
 COPIES = (torch.ops.aten.to, torch.ops.aten._to_copy, torch.ops.aten.copy_)
+INDEXED = (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_)
 
 
 class Copies(TorchDispatchMode):
@@ -40,6 +41,10 @@ class Copies(TorchDispatchMode):
             given |= kwargs or {}
             devices = {value.device for value in (*given.values(), result) if isinstance(value, torch.Tensor)}
             if len(devices) > 1 and not given.get("non_blocking"):
+                self.waiting.append(f"{function} to {tuple(result.shape)}")
+        if function.overloadpacket in INDEXED:
+            places = [place.device for place in args[1] if place is not None]
+            if set(places) - {args[0].device}:
                 self.waiting.append(f"{function} to {tuple(result.shape)}")
         return result
 
@@ -94,10 +99,12 @@ def test_a_copy_that_waits_is_noticed() -> None:
         torch.tensor([1.0] * 6, device=DEVICE)
         with torch.inference_mode():
             torch.zeros(7).to(DEVICE)
-    assert [found.rpartition(" to ")[2] for found in waiting] == ["(4,)", "(5,)", "(6,)", "(7,)"]
+        torch.zeros(9, device=DEVICE)[torch.arange(8)]
+    assert [found.rpartition(" to ")[2] for found in waiting] == ["(4,)", "(5,)", "(6,)", "(7,)", "(8,)"]
 
 
 def test_copies_come_as_they_were() -> None:
     tensors = [torch.arange(3.0), torch.tensor([1, 2])]
-    for copy, tensor in zip(HostCopy(tensors).wait(), tensors, strict=True):
+    for copy, tensor in zip(LaterCopy(tensors).wait(), tensors, strict=True):
         assert torch.equal(copy, tensor)
+    assert torch.equal(HostCopy(tensors[0]).wait(), tensors[0])

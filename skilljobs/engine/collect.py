@@ -1,6 +1,6 @@
 """Collecting a shard: score its batches and add them to its sums. Needs a model and a prompt, no Ray, no files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Collector:
     def references(self, shard: PreparedShard) -> tuple[list[NDArray[np.float64]], list[float]]:
         """References of the neurons (float64, tokens x neurons, one a layer) and the metrics, from the first batch."""
         prefix = read_prefix(self.lm, shard.tokenized, len(self.prompt))
-        parts, _ = self._score(shard, shard.batches[0], prefix)
+        parts = list(self._score(shard, shard.batches[0], prefix))
         activations = [torch.cat(layer) for layer in zip(*(part.activations for _, part in parts), strict=True)]
         values = torch.from_numpy(np.concatenate([self._read(shard, places, part)[1] for places, part in parts]))
         return (
@@ -50,51 +50,57 @@ class Collector:
     def collect(self, shard: PreparedShard, accumulator: SumsAccumulator) -> tuple[list[AnswerScores], bool]:
         """Add a shard to `accumulator`. Returns the scores of its examples, and whether every batch fitted whole."""
         scores: dict[int, AnswerScores] = {}
-        exact = True
-        for parts, whole in self._scored(shard):
-            exact &= whole
-            for places, part in parts:
-                here, values = self._read(shard, places, part)
-                accumulator.add(part.activations, torch.from_numpy(values), torch.from_numpy(shard.members[places]))
-                scores |= zip(places, here, strict=True)
+
+        def add(places: list[int], part: ScoredBatch) -> None:
+            here, values = self._read(shard, places, part)
+            accumulator.add(part.activations, torch.from_numpy(values), torch.from_numpy(shard.members[places]))
+            scores.update(zip(places, here, strict=True))
+
+        exact = self._score_all(shard, add)
         return [scores[place] for place in range(len(shard.tokenized))], exact
 
     def trace(self, tokenized: Sequence[TokenizedExample], neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
         """The activations of single neurons: examples x neurons."""
         found = np.zeros((len(tokenized), len(neurons)))
+        if not neurons:
+            return found
 
         def run(part: list[int]) -> torch.Tensor:
             rows = [tokenized[place] for place in part]
             layers = read_activations(self.lm, self.prompt, rows, self.job.spec.tokens)
-            return torch.stack([layers[traced.layer][:, traced.token or 0, traced.neuron] for traced in neurons], 1)
+            columns = [layers[traced.layer][:, traced.token or 0, traced.neuron] for traced in neurons]
+            return torch.stack([column.to(self.lm.device, non_blocking=True) for column in columns], 1)
 
         for batch in plan_batches(tokenized, len(self.prompt), self.job.numerics.batch_tokens):
             for part, activations in in_parts(batch, run):
                 found[part] = activations.cpu().numpy()
         return found
 
-    def _scored(self, shard: PreparedShard) -> Iterator[tuple[list[ScoredPart], bool]]:
-        """Of each batch its scores, in halves where memory does not hold it whole, and whether it does.
+    def _score_all(self, shard: PreparedShard, take: Callable[[list[int], ScoredBatch], None]) -> bool:
+        """Give the scores of each batch to `take`. Returns whether memory held every batch whole.
 
-        One ahead: a GPU works on the next while this is read.
+        One ahead: a GPU works on the next while `take` reads. It must keep nothing, so that memory holds two batches.
         """
         prefix = read_prefix(self.lm, shard.tokenized, len(self.prompt))
-        waiting = None
+        exact, waiting = True, None
         for batch in shard.batches:
-            scored = self._score(shard, batch, prefix)
-            if waiting:
-                yield waiting
-            waiting = scored
+            for scored in self._score(shard, batch, prefix):
+                exact &= len(scored[0]) == len(batch)
+                if waiting:
+                    take(*waiting)
+                waiting = scored
         if waiting:
-            yield waiting
+            take(*waiting)
+        return exact
 
-    def _score(self, shard: PreparedShard, batch: list[int], prefix: Prefix | None) -> tuple[list[ScoredPart], bool]:
+    def _score(self, shard: PreparedShard, batch: list[int], prefix: Prefix | None) -> Iterator[ScoredPart]:
+        """The scores of a batch, in parts where memory does not hold it whole."""
+
         def run(part: list[int]) -> ScoredBatch:
             rows = [shard.tokenized[place] for place in part]
             return score_batch(self.lm, self.prompt, rows, self.job.spec.tokens, prefix)
 
-        parts = in_parts(batch, run)
-        return parts, len(parts) == 1
+        return in_parts(batch, run)
 
     def _read(
         self, shard: PreparedShard, places: list[int], part: ScoredBatch

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from skilljobs.engine.checks import sums_bytes
 from skilljobs.engine.cluster.authentication import use_token_at_hand
 from skilljobs.engine.cluster.capacity import this_machine
+from skilljobs.engine.cluster.gpus import visible_gpus
 from skilljobs.engine.footprint import refuse_too_large, weights_bytes
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, plan_job
@@ -111,16 +112,13 @@ def _hardware() -> Iterator[Finding]:
     yield Finding("ok", "cores", str(available_cpus()))
     low = free < LEAST_FREE_GB
     yield Finding("warning" if low else "ok", "memory", f"{memory:.1f} GB, {free:.1f} GB of it free")
-    gpus = ", ".join(f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in _gpus())
-    yield Finding("ok", "gpus", gpus or "none: models run on CPUs, in float32")
+    gpus, unusable = visible_gpus()
+    shown = ", ".join(f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in gpus)
+    if unusable:
+        yield Finding("error", "gpus", f"torch cannot use them{unusable}", "a driver that this torch fits")
+    else:
+        yield Finding("ok", "gpus", shown or "none: models run on CPUs, in float32")
     yield _hub()
-
-
-def _gpus() -> list[Any]:
-    """Their properties, as torch has them."""
-    import torch
-
-    return [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
 
 
 def _hub() -> Finding:
@@ -136,7 +134,7 @@ def _hub() -> Finding:
 
 
 def _model(name: str) -> Iterator[Finding]:
-    gpus = [gpu.total_memory for gpu in _gpus()]
+    gpus = [gpu.total_memory for gpu in visible_gpus()[0]]
     machine, of_replica = this_machine(len(gpus), min(gpus, default=0)), min(1, len(gpus))
     try:
         source = find_model(name)

@@ -18,7 +18,7 @@ CPU_RUNTIME_BYTES, GPU_RUNTIME_BYTES = 600_000_000, 3_000_000_000
 def weights_bytes(source: ModelSource, dtype: str) -> float:
     """Bytes of the model's weights once they are held as `dtype`."""
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
-    return sum(file.stat().st_size for file in source.path.glob("*.safetensors")) * _width(dtype) / _width(stored)
+    return sum(file.stat().st_size for file in source.weight_files) * _width(dtype) / _width(stored)
 
 
 def refuse_too_large(source: ModelSource, dtype: str, gpus: int, machine: Machine) -> None:
@@ -62,11 +62,15 @@ def fitting_batch_tokens(
 
 
 def _token_bytes(source: ModelSource, dtype: str, kept_tokens: int) -> float | None:
-    """Of a layer's forward what is held at once, and of all layers the float64 activations of two batches."""
+    """Of a layer's forward what is held at once; of all layers keys, values and the float64 activations of two batches.
+
+    Keys and values are held behind a common prefix, and where choices are branches, which it counts once for all.
+    """
     if source.neurons is None or source.layers is None or source.width is None:
         return None
-    of_layer = (10 * source.width + 4 * source.neurons / source.layers) * _width(dtype)
-    return of_layer + 2 * 8 * source.neurons * kept_tokens / EXAMPLE_TOKENS
+    of_layer = 10 * source.width + 4 * source.neurons / source.layers
+    cached = 2 * source.layers * (source.cached_width or source.width)
+    return (of_layer + cached) * _width(dtype) + 2 * 8 * source.neurons * kept_tokens / EXAMPLE_TOKENS
 
 
 def _width(dtype: object) -> int:

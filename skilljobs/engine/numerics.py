@@ -33,20 +33,24 @@ class Numerics:
 
 
 def resolve_numerics(
-    spec: JobSpec, source: ModelSource, gpus_per_replica: int, machine: Machine, sums_bytes: int = 0
+    spec: JobSpec,
+    source: ModelSource,
+    gpus_per_replica: int,
+    machine: Machine,
+    sums_bytes: int = 0,
+    kept_tokens: int = 1,
 ) -> Numerics:
     """float32 on a CPU; on a GPU the model's own type; batches that the memory beside weights and sums holds.
 
     A replica has one thread where the model is small enough for every core of `machine` to hold it, since replicas
     scale better than threads; else all its cores. The number of replicas asked for plays no part: it must leave the
-    bits alone.
+    bits alone. `sums_bytes` are those of a shard, `kept_tokens` those of each neuron and example.
     """
     on_gpu = gpus_per_replica > 0
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
     own = stored if stored in ("bfloat16", "float16", "float32") else "float32"
     dtype = spec.dtype or (own if on_gpu else "float32")
     threads = 1 if on_gpu or _fits_every_core(source, machine) else machine.cpus
-    kept_tokens = max(1, spec.prompt_length) if spec.tokens == "each" else 1
     replicas = max(1, machine.cpus // threads)
     return Numerics(
         gpus=gpus_per_replica,

@@ -62,7 +62,9 @@ class _Job:
         stored = stored_numerics(run)
         if stored is not None and placement.gpus_per_replica not in (None, stored.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {stored.gpus}")
-        self.numerics = stored or resolve_on(cluster, plan.spec, plan.source, placement, reporter.note, plan.sums_bytes)
+        self.numerics = stored or resolve_on(
+            cluster, plan.spec, plan.source, placement, reporter.note, plan.sums_bytes, plan.kept_tokens or 1
+        )
         self.wanted = placement.replicas
         self.layout = lay_out(cluster, self.numerics.replica, self.wanted, len(plan.shards))
         run.record["numerics"] = self.numerics.as_json()

@@ -17,8 +17,9 @@ def resolve_on(
     placement: Placement,
     on_note: Callable[[str], None],
     sums_bytes: int = 0,
+    kept_tokens: int = 1,
 ) -> Numerics:
-    """What fits `cluster`; `sums_bytes` are those of a shard.
+    """What fits `cluster`, for sums of so many bytes a shard and so many tokens kept of each neuron and example.
 
     Raises:
         InputError: there are no such GPUs, torch does not see them, or the model is too large for them or for this
@@ -28,7 +29,7 @@ def resolve_on(
     if gpus:
         lay_out(cluster, Replicas(1, 1, gpus), placement.replicas, 1)
     machine = machine_for_replica(cluster, gpus, on_note)
-    numerics = resolve_numerics(spec, source, gpus, machine, sums_bytes)
+    numerics = resolve_numerics(spec, source, gpus, machine, sums_bytes, kept_tokens)
     if gpus or not cluster.grows:
         refuse_too_large(source, numerics.dtype, gpus, machine)
     return numerics

@@ -146,33 +146,44 @@ class TextWriter:
         def call(actor: Any, part: int) -> Any:
             return actor.write.remote(part, requests[part], seeds[part])
 
-        missing = self._missing("written", len(parts))
-        kept = sum(map(len, parts)) - sum(len(parts[part]) for part in missing)
-        for part, texts in self._on_scorers(self.source, missing, call, place):
-            written = zip(parts[part], texts, strict=True)
-            rows = [row | {"text": text, "writer": self.source.name} for row, text in written]
-            self.folder.write(_part_name("written", part), _lines(rows))
-            kept += len(rows)
-            reporter.advance(kept, "texts")
-        self._take("written", len(parts))
+        def written(missing: list[int]) -> Iterator[tuple[int, list[Row]]]:
+            for part, texts in self._on_scorers(self.source, missing, call, place, reporter):
+                of_part = zip(parts[part], texts, strict=True)
+                yield part, [row | {"text": text, "writer": self.source.name} for row, text in of_part]
+
+        self._keep("written", parts, written, reporter)
 
     def _grade_all(self, place: Workplace, reporter: Reporter) -> None:
         parts = _parts([row for row in self.rows if row.get("skill_points") is None], GRADED_TOGETHER)
-        missing = self._missing("graded", len(parts))
+
+        def graded(missing: list[int]) -> Iterator[tuple[int, list[Row]]]:
+            for part, points in self._points(parts, missing, place, reporter):
+                of_part = zip(parts[part], points, strict=True)
+                about = {"grader": self.spec.grader}
+                yield part, [row | {"skill_points": p, "length_point": length_point(row)} | about for row, p in of_part]
+
+        self._keep("graded", parts, graded, reporter)
+
+    def _keep(
+        self,
+        kind: str,
+        parts: list[list[Row]],
+        make: Callable[[list[int]], Iterator[tuple[int, list[Row]]]],
+        reporter: Reporter,
+    ) -> None:
+        """Keep each part that `make` gives of those that are missing; then put them all into the rows."""
+        missing = [part for part in range(len(parts)) if not self.folder.exists(_part_name(kind, part))]
         kept = sum(map(len, parts)) - sum(len(parts[part]) for part in missing)
-        for part, points in self._graded(parts, missing, place):
-            about = {"grader": self.spec.grader}
-            rows = [
-                row | {"skill_points": of_row, "length_point": length_point(row)} | about
-                for row, of_row in zip(parts[part], points, strict=True)
-            ]
-            self.folder.write(_part_name("graded", part), _lines(rows))
+        for part, rows in make(missing):
+            self.folder.write(_part_name(kind, part), _lines(rows))
             kept += len(rows)
             reporter.advance(kept, "texts")
-        self._take("graded", len(parts))
+        stored = (_rows(self.folder.read(_part_name(kind, part))) for part in range(len(parts)))
+        found = {row["id"]: row for rows in stored for row in rows}
+        self.rows = [found.get(row["id"], row) for row in self.rows]
 
-    def _graded(
-        self, parts: list[list[Row]], missing: list[int], place: Workplace
+    def _points(
+        self, parts: list[list[Row]], missing: list[int], place: Workplace, reporter: Reporter
     ) -> Iterator[tuple[int, list[list[float]]]]:
         """Parts and the points of each of their texts, as they come."""
         if self.grade is not None:
@@ -185,16 +196,21 @@ class TextWriter:
         def call(actor: Any, part: int) -> Any:
             return actor.judge.remote(part, questions[part])
 
-        for part, probabilities in self._on_scorers(self.judge, missing, call, place):
+        for part, probabilities in self._on_scorers(self.judge, missing, call, place, reporter):
             left = iter(probabilities)
             yield part, [[float(next(left) > 0.5) for _ in row["skills"]] for row in parts[part]]
 
     def _on_scorers(
-        self, source: ModelSource, items: list[int], call: Callable[[Any, int], Any], place: Workplace
+        self,
+        source: ModelSource,
+        items: list[int],
+        call: Callable[[Any, int], Any],
+        place: Workplace,
+        reporter: Reporter,
     ) -> Iterator[Any]:
         if not items:
             return
-        numerics = resolve_on(place.cluster, self.spec, source, place.placement, lambda _: None)
+        numerics = resolve_on(place.cluster, self.spec, source, place.placement, reporter.note)
         layout = lay_out(place.cluster, numerics.replica, place.placement.replicas, len(items))
         job = ScorerJob(
             uri=self.folder.uri,
@@ -206,20 +222,11 @@ class TextWriter:
             answer_end=self.task.answer_end,
             elsewhere=place.cluster.grows,
         )
-        pool = ScorerPool(lambda name: start_scorer(name, job, layout), layout.count, lambda _: None)
+        pool = ScorerPool(lambda name: start_scorer(name, job, layout), layout.count, reporter.note)
         try:
             yield from pool.map(items, call)
         finally:
             pool.close()
-
-    def _missing(self, kind: str, parts: int) -> list[int]:
-        return [part for part in range(parts) if not self.folder.exists(_part_name(kind, part))]
-
-    def _take(self, kind: str, parts: int) -> None:
-        """Put what was written or graded into the rows."""
-        kept = (_rows(self.folder.read(_part_name(kind, part))) for part in range(parts))
-        found = {row["id"]: row for rows in kept for row in rows}
-        self.rows = [found.get(row["id"], row) for row in self.rows]
 
 
 def _part_name(kind: str, part: int) -> str:

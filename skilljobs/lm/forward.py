@@ -30,7 +30,7 @@ class ScoredBatch:
     @cached_property
     def log_probabilities(self) -> list[torch.Tensor]:
         """For each example the summed log-probability of each continuation, float64; waits until the model is done."""
-        (of_tokens,) = self.of_tokens.wait()
+        of_tokens = self.of_tokens.wait()
         ends = list(accumulate(count for of_example in self.token_counts for count in of_example))
         sums = torch.from_numpy(np.add.reduceat(of_tokens.double().numpy(), [0, *ends[:-1]]))
         return list(sums.split(list(map(len, self.token_counts))))
@@ -44,10 +44,10 @@ def score_batch(
     tokens: TokenMode | None,
     prefix: Prefix | None = None,
 ) -> ScoredBatch:
-    """Read the neurons at the prompt positions and score every continuation of `batch`. A GPU is not waited for.
+    """Read the neurons at the prompt positions and score every continuation of `batch`.
 
     `prompt` is P x d_model on the model's device, in its dtype. With `tokens` None no neuron is read. `prefix` is what
-    all texts begin with, read before.
+    all texts begin with, read before. Where continuations are read as trees a GPU is not waited for.
     """
     known = prefix.length if prefix else 0
     ids, mask = left_padded([example.text[known:] for example in batch], 0, lm.device)
@@ -59,7 +59,7 @@ def score_batch(
         scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache)
     return ScoredBatch(
         activations=[layer.to(lm.device, non_blocking=True) for layer in activations],
-        of_tokens=HostCopy([scores]),
+        of_tokens=HostCopy(scores),
         token_counts=[[len(tokens) for tokens in example.continuations] for example in batch],
     )
 

@@ -57,7 +57,7 @@ def _tree_pass(
     positions = torch.cat([text_positions(front), of_trees], 1)[:, cached:]
     hidden = lm.run_attending(embeddings, trees.attended(front)[:, cached:], positions, cache)
     in_front = front.shape[1] - cached - 1
-    return hidden[:, in_front:].flatten(0, 1)[trees.predicting], trees.rows
+    return hidden[:, in_front:].flatten(0, 1)[to_device(trees.predicting, hidden.device)], trees.rows
 
 
 def _branch_pass(
@@ -87,7 +87,8 @@ def _branch_pass(
     if width == 0:
         return last, torch.tensor(rows)
     of_branch = to_device(torch.tensor(example), lm.device)
-    cache.batch_select_indices(of_branch)
+    for layer in cache.layers:  # which may be on several GPUs
+        layer.batch_select_indices(of_branch.to(layer.keys.device, non_blocking=True))
     behind = front[of_branch]
     positions = behind.sum(1, keepdim=True) + torch.arange(width, device=lm.device)
     hidden = lm.run_body(lm.embed(branches), torch.cat([behind, real], 1), positions, cache).flatten(0, 1)

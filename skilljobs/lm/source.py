@@ -39,6 +39,15 @@ class ModelSource:
         return {file for pattern in _PATTERNS for file in self.path.glob(pattern)}
 
     @property
+    def weight_files(self) -> list[Path]:
+        """Those that transformers loads: a repository may hold the same weights in other files too."""
+        index, single = self.path / "model.safetensors.index.json", self.path / "model.safetensors"
+        if index.is_file():
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            return [self.path / name for name in sorted(names) if (self.path / name).is_file()]
+        return [single] if single.is_file() else sorted(self.path.glob("*.safetensors"))
+
+    @property
     def context(self) -> int | None:
         """The largest number of positions, where the configuration says."""
         limit = self.config.get("max_position_embeddings", self.config.get("n_positions"))
@@ -46,7 +55,7 @@ class ModelSource:
 
     @property
     def layers(self) -> int | None:
-        """Where the configuration says, like the next two."""
+        """Where the configuration says, like the next three."""
         layers = self.config.get("num_hidden_layers", self.config.get("n_layer"))
         return int(layers) if layers else None
 
@@ -62,6 +71,14 @@ class ModelSource:
         of_layer = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
         of_layer = of_layer or (4 * self.width if self.width else None)
         return self.layers * int(of_layer) if self.layers and of_layer else None
+
+    @property
+    def cached_width(self) -> int | None:
+        """Keys of a token and layer, and as many values."""
+        heads = self.config.get("num_attention_heads", self.config.get("n_head"))
+        of_head = self.config.get("head_dim") or (self.width / heads if self.width and heads else None)
+        shared = self.config.get("num_key_value_heads") or heads
+        return int(shared * of_head) if shared and of_head else self.width
 
 
 def find_model(name: str) -> ModelSource:

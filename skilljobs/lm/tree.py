@@ -66,7 +66,7 @@ class TreeBatch:
             rows += [len(predicting) + row for row in tree.rows]
             predicting += [number * (1 + width) + place for place in range(1 + len(tree.tokens))]
         self.sees = to_device(torch.from_numpy(sees), device)
-        self.predicting = to_device(torch.tensor(predicting), device)
+        self.predicting = torch.tensor(predicting)
         self.rows = torch.tensor(rows)
 
     def attended(self, front: torch.Tensor) -> torch.Tensor:

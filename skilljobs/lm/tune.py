@@ -127,7 +127,7 @@ class Tuner:
         if state.step == 0:
             yield replace(self._validate(), accuracy=self._accuracy())
         if self.train:
-            self.recompute = self._kept() > SHARE_KEPT * free_memory(self.lm.device)
+            self.recompute = self._keeps_too_much()
         losses: list[float] = []
         while state.step < self.settings.steps:
             if state.step - state.gain_step >= PATIENCE * VALIDATE_EVERY:
@@ -166,23 +166,32 @@ class Tuner:
 
     def _gradient(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
         """Loss, and its gradient as float32 on the host."""
-        vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
-        try:
-            loss = self.loss(vectors, batch)
-            (gradient,) = torch.autograd.grad(loss, vectors)
-        except RuntimeError as error:
-            if self.recompute or not is_out_of_memory(error):
-                raise
-        else:
-            return loss.item(), gradient.float().cpu()
-        self.recompute = True
-        return self._gradient(batch)
+        if not self.recompute:
+            try:
+                return self._gradient_at_once(batch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.recompute = True
+        return self._gradient_at_once(batch)
 
-    def _kept(self) -> int:
-        """About the bytes that a step keeps for its gradient, from an example of the first batch."""
+    def _gradient_at_once(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
+        vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
+        loss = self.loss(vectors, batch)
+        (gradient,) = torch.autograd.grad(loss, vectors)
+        return loss.item(), gradient.float().cpu()
+
+    def _keeps_too_much(self) -> bool:
+        """Whether a step would keep more for its gradient than it should, told from an example of the next batch."""
         vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
         batch = self._draw()
-        return len(batch) * bytes_kept(self.lm.model, lambda: self.loss(vectors, batch[-1:]))
+        try:
+            kept = len(batch) * bytes_kept(self.lm.model, lambda: self.loss(vectors, batch[-1:]))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return True
+        return kept > SHARE_KEPT * free_memory(self.lm.device)
 
     def _adam(self, gradient: torch.Tensor) -> None:
         """One step of Adam (Kingma & Ba 2015), with warm-up and cosine decay of the rate to a tenth."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from skilljobs.stats.layout import Layout
-from skilljobs.transfer import HostCopy, to_device
+from skilljobs.transfer import LaterCopy, to_device
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class SumsAccumulator:
         return self.fetch()()
 
     def fetch(self) -> Callable[[], Sums]:
-        """Sends the sums so far to the host. What it returns waits for them, and needs the accumulator no more."""
-        copy = HostCopy([*self.linear, *self.square, self.count, *self.moments])
+        """Ends the adding. What this returns brings the sums to the host, from any thread, and needs no accumulator."""
+        copy = LaterCopy([*self.linear, *self.square, self.count, *self.moments])
         layers, populations, per_square = len(self.linear), len(self.layout.populations), 1 + len(self.layout.nullable)
         per_population = self.per_population
 

@@ -46,5 +46,6 @@ def test_tune_takes_the_steps_of_the_plain_loop(tmp_path: Path) -> None:
 def test_utilisation_counts_no_more_than_the_device_does(tmp_path: Path) -> None:
     figures = figures_of(utilisation.main, tmp_path, "--shape", "small", "--shards", "2", "--shard-size", "16")
     assert 0 < figures["model_flops_utilisation"] < 1.5, "the peak is measured beside it, on a noisy machine"
-    assert 0 < figures["collecting_share"] <= 2, "of two shards at a time one computes"
+    assert 0 < figures["collecting_share"] < 1.05, "of two shards at a time one computes"
+    assert figures["bit_exact"]
     assert figures["device_busy_share"] is None, "there is no GPU here"

@@ -17,7 +17,9 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from skilljobs.engine.checks import sums_bytes
 from skilljobs.engine.cluster.capacity import this_machine
+from skilljobs.engine.cluster.machines import smallest_gpu_memory
 from skilljobs.engine.job import Reading, ScorerJob
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, plan_job
@@ -50,15 +52,18 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> Scorer:
     config = LlamaConfig(**SHAPES[shape], num_key_value_heads=min(8, heads), vocab_size=128_256)
     on_gpu = device == "cuda"
     config.dtype = torch.bfloat16 if on_gpu else torch.float32
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, dtype=config.dtype, attn_implementation="sdpa")
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(model.num_parameters() * config.dtype.itemsize)  # what batches are planned with
     source = ModelSource(shape, folder, {**SHAPES[shape], "dtype": str(config.dtype).removeprefix("torch.")})
-    memory = torch.cuda.get_device_properties(0).total_memory if on_gpu else 0
-    found = resolve_numerics(plan.spec, source, int(on_gpu), this_machine(int(on_gpu), memory), plan.sums_bytes)
+    machine_here = this_machine(int(on_gpu), smallest_gpu_memory(1) if on_gpu else 0)
+    size = sums_bytes(plan.layout, source, plan.spec, plan.prompt_length)
+    found = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
     numerics = replace(found, threads=available_cpus())
     reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
     scorer = Scorer(ScorerJob(str(folder), shape, plan.spec, source, reading, numerics, plan.task.answer_end))
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=config.dtype, attn_implementation=numerics.attention)
     scorer.lm = FrozenLM(model.eval().requires_grad_(False), load_tokenizer(plan.source))
     prompt = random_prompt(scorer.lm.embedding, len(scorer.lm.tokenizer), plan.spec.prompt_length, 0)
     scorer.folder.write(PROMPT_NAME, prompt.to_bytes())
@@ -81,6 +86,14 @@ def model_flops(scorer: Scorer, plan: JobPlan, shards: Sequence[int]) -> float:
             scored = 1 + len(example.tree.tokens)
             total += tokens * of_token + 2 * tokens**2 * heads + 2 * scored * lm.head.weight.numel()
     return total
+
+
+def score(scorer: Scorer, shards: Sequence[int]) -> tuple[list[Receipt], float]:
+    """Receipts and seconds of shards that are given to the scorer as the pool gives them to an actor."""
+    with ThreadPoolExecutor(QUEUE_DEPTH) as actor:
+        begun = time.perf_counter()
+        receipts = list(actor.map(lambda shard: scorer.score(shard, ""), shards))
+        return receipts, time.perf_counter() - begun
 
 
 @contextmanager
@@ -130,10 +143,9 @@ def main(
             like = scorer.lm.head.weight[:0]
             peak = 2 * tokens * math.prod(weights) / other.submit(product_seconds, tokens, weights, like).result()
         scorer.score(0, "")
-        with kernels_seen(device) as busy, ThreadPoolExecutor(QUEUE_DEPTH) as actor:
-            begun = time.perf_counter()
-            receipts: list[Receipt] = list(actor.map(lambda shard: scorer.score(shard, ""), numbers))
-            seconds = time.perf_counter() - begun
+        receipts, seconds = score(scorer, numbers)
+        with kernels_seen(device) as busy:
+            _, watched = score(scorer, numbers) if device == "cuda" else ([], 1.0)
     flops = model_flops(scorer, plan, numbers)
     figures = {
         "model_flops_utilisation": flops / seconds / peak,
@@ -142,7 +154,8 @@ def main(
         "tokens_per_second": sum(receipt.tokens for receipt in receipts) / seconds,
         "collecting_share": sum(receipt.seconds for receipt in receipts) / seconds,
         "megabytes_written": sum(receipt.bytes_written for receipt in receipts) / 1e6,
-        "device_busy_share": busy[0] / seconds if busy else None,
+        "device_busy_share": busy[0] / watched if busy else None,
+        "bit_exact": all(receipt.bit_exact for receipt in receipts),
     }
     click.echo(f"Llama {shape}, random, {scorer.job.numerics.dtype} on {device}, batches of {tokens} tokens:")
     for name, value in figures.items():

@@ -62,7 +62,7 @@ def test_gpus_that_torch_does_not_see_are_refused(machines: Machines, tmp_path: 
         machines.remove(machine, gently=True)
     assert done.returncode == 2, done.stderr
     assert "Ray gives 1 GPUs on the machine" in done.stderr
-    assert "sees 0 there" in done.stderr
+    assert "torch can use 0 there" in done.stderr
 
 
 @pytest.mark.usefixtures("machine")

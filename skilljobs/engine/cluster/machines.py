@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Generic, TypeVar
 
 import ray
@@ -11,6 +10,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from skilljobs.engine.cluster.capacity import Cluster, Machine
+from skilljobs.engine.cluster.gpus import visible_gpus
 from skilljobs.engine.cluster.ray_errors import one_line, own_error
 from skilljobs.engine.cluster.visibility import Landmarks
 from skilljobs.errors import InputError, JobFailed
@@ -64,7 +64,9 @@ def refuse_unseen(landmarks: Landmarks) -> None:
 
 
 def machine_for_replica(cluster: Cluster, gpus: int, on_note: Callable[[str], None]) -> Machine:
-    """The machine that a replica is planned for; one with GPUs is asked how much memory they have.
+    """The machine that a replica is planned for, with the memory of the GPUs that Ray would give it now.
+
+    Where these are of several kinds it may be the memory of another one: a job keeps to the kind that it met first.
 
     Raises:
         InputError: torch does not see the GPUs there.
@@ -73,7 +75,9 @@ def machine_for_replica(cluster: Cluster, gpus: int, on_note: Callable[[str], No
     machine = cluster.machine_for(gpus)
     if not gpus:
         return machine
-    reference = _call.options(name="look_at_gpus", num_gpus=gpus).remote(partial(smallest_gpu_memory, gpus))
+    # called once: Ray lets a worker that has looked at a GPU go only where its definition says GPUs
+    look = ray.remote(num_cpus=0, num_gpus=gpus, max_retries=0, max_calls=1)(smallest_gpu_memory)
+    reference = look.options(name="look_at_gpus").remote(gpus)
     while not ray.wait([reference], timeout=SECONDS)[0]:
         on_note(f"no machine has {gpus} GPUs free yet")
     try:
@@ -88,17 +92,15 @@ def smallest_gpu_memory(gpus: int) -> int:
     """Bytes of the smallest GPU that torch sees here.
 
     Raises:
-        InputError: it sees fewer than `gpus`.
+        InputError: it sees fewer than `gpus`, or cannot use them.
     """
-    import torch
-
-    seen = torch.cuda.device_count()
-    if seen < gpus:
+    found, reason = visible_gpus()
+    if len(found) < gpus:
         raise InputError(
-            f"Ray gives {gpus} GPUs on the machine {platform.node()}, and torch {torch.__version__} sees {seen} there:"
+            f"Ray gives {gpus} GPUs on the machine {platform.node()}, and torch can use {len(found)} there{reason}:"
             " it takes a torch with CUDA and a driver that it fits (or --gpus-per-replica 0)"
         )
-    return min(torch.cuda.get_device_properties(number).total_memory for number in range(seen))
+    return min(int(gpu.total_memory) for gpu in found)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
