@@ -53,6 +53,20 @@ def test_a_job_is_submitted_followed_and_asked_about(machines: Machines, tmp_pat
     assert (unknown.returncode, "knows no job of the run 'nobody'" in unknown.stderr) == (2, True)
 
 
+@pytest.mark.usefixtures("machine")
+def test_doctor_looks_at_every_machine(machines: Machines) -> None:
+    done = run_command(["doctor", "--address", machines.dashboard, "--model", "tiny"])
+    assert done.returncode == 0, done.stderr
+    for found in (
+        "1 for scorers, 1 CPUs and 0 GPUs",
+        "the same on all machines: skilljobs",
+        "gpus          none",
+        "neurons",
+    ):
+        assert found in done.stdout
+    assert done.stdout.count("memory") == 2, "the head and the machine"
+
+
 def test_gpus_that_torch_does_not_see_are_refused(machines: Machines, tmp_path: Path) -> None:
     machine = machines.add(gpus=1)
     try:
