@@ -87,8 +87,9 @@ def _branch_pass(
     if width == 0:
         return last, torch.tensor(rows)
     of_branch = to_device(torch.tensor(example), lm.device)
-    for layer in cache.layers:  # which may be on several GPUs
-        layer.batch_select_indices(of_branch.to(layer.keys.device, non_blocking=True))
+    for layer in cache.layers:  # which may be on several GPUs, or share what another one keeps
+        if layer.get_seq_length() > 0:
+            layer.batch_select_indices(of_branch.to(layer.keys.device, non_blocking=True))
     behind = front[of_branch]
     positions = behind.sum(1, keepdim=True) + torch.arange(width, device=lm.device)
     hidden = lm.run_body(lm.embed(branches), torch.cat([behind, real], 1), positions, cache).flatten(0, 1)
