@@ -9,7 +9,7 @@ from skilljobs.engine.cluster.machines import refuse_unseen
 from skilljobs.engine.cluster.session import look_at_cluster
 from skilljobs.engine.cluster.visibility import Landmarks
 from skilljobs.engine.collecting import collect, kept, lacks_shards
-from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.plan import JobPlan
 from skilljobs.engine.pool import ScorerPool
 from skilljobs.engine.prompt_source import prompt_bytes
@@ -74,9 +74,7 @@ class _Job:
             run_id=run.record["run_id"],
             spec=plan.spec,
             source=plan.source,
-            reading=Reading(
-                plan.layout, plan.external, plan.populations, plan.null_values, plan.task.choice_probabilities
-            ),
+            reading=plan.reading,
             numerics=self.numerics,
             answer_end=plan.task.answer_end,
             elsewhere=cluster.grows,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skilljobs.engine.checks import check_lengths, check_prompt_source, check_sums_size, sums_bytes
 from skilljobs.engine.data_options import task_options
+from skilljobs.engine.job import Reading
 from skilljobs.engine.sharding import sample, shard_examples
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
@@ -62,6 +63,11 @@ class JobPlan:
     def kept_tokens(self) -> int | None:
         """Tokens of each neuron in the sums; None where they are aggregated."""
         return max(1, self.prompt_length) if self.spec.tokens == "each" else None
+
+    @property
+    def reading(self) -> Reading:
+        """What scorers read of every example."""
+        return Reading(self.layout, self.external, self.populations, self.null_values, self.task.choice_probabilities)
 
     @property
     def units_repeat(self) -> bool:

@@ -34,12 +34,10 @@ def prompt_loss(
     cache = lm.new_cache()
     with torch.no_grad():
         lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
-    nothing_new = ids[:, :0]
-    if recompute and lm.takes_trees(longest(batch, len(vectors))):
-        with recomputed(lm.layers):
-            scores = continuation_log_probabilities(lm, nothing_new, mask, vectors, batch, ReadOnlyCache(cache))
-    else:
-        scores = continuation_log_probabilities(lm, nothing_new, mask, vectors, batch, cache)
+    again = recompute and lm.takes_trees(longest(batch, len(vectors)))
+    with recomputed(lm.layers if again else []):
+        behind = ReadOnlyCache(cache) if again else cache
+        scores = continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, behind)
     if loss == "target":
         return -scores.mean()
     lengths = [len(tokens) for example in batch for tokens in example.continuations]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skilljobs.engine.cluster.capacity import this_machine
 from skilljobs.engine.collect import Collector
-from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.lm.batch import TokenizedExample, tokenize
@@ -35,8 +35,7 @@ class Subject:
         """The test examples of a job, in the order of its shards, with a random prompt."""
         plan = plan_job(spec)
         numerics = resolve_numerics(plan.spec, plan.source, 0, this_machine())
-        reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
-        job = ScorerJob("", "", plan.spec, plan.source, reading, numerics, plan.task.answer_end)
+        job = ScorerJob("", "", plan.spec, plan.source, plan.reading, numerics, plan.task.answer_end)
         lm = FrozenLM(load_model(plan.source, numerics.dtype, "cpu"), load_tokenizer(plan.source))
         prompt = random_prompt(lm.embedding, lm.config.vocab_size, plan.spec.prompt_length, plan.spec.seed).vectors
         collector = Collector(lm, prompt.to(lm.dtype), job)

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from skilljobs.engine.checks import sums_bytes
 from skilljobs.engine.cluster.capacity import this_machine
 from skilljobs.engine.cluster.machines import smallest_gpu_memory
-from skilljobs.engine.job import Reading, ScorerJob
+from skilljobs.engine.job import ScorerJob
 from skilljobs.engine.numerics import resolve_numerics
 from skilljobs.engine.plan import JobPlan, plan_job
 from skilljobs.engine.pool import QUEUE_DEPTH
@@ -62,8 +62,7 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> Scorer:
     size = sums_bytes(plan.layout, source, plan.spec, plan.prompt_length)
     found = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
     numerics = replace(found, threads=available_cpus())
-    reading = Reading(plan.layout, plan.external, plan.populations, plan.null_values)
-    scorer = Scorer(ScorerJob(str(folder), shape, plan.spec, source, reading, numerics, plan.task.answer_end))
+    scorer = Scorer(ScorerJob(str(folder), shape, plan.spec, source, plan.reading, numerics, plan.task.answer_end))
     scorer.lm = FrozenLM(model.eval().requires_grad_(False), load_tokenizer(plan.source))
     prompt = random_prompt(scorer.lm.embedding, len(scorer.lm.tokenizer), plan.spec.prompt_length, 0)
     scorer.folder.write(PROMPT_NAME, prompt.to_bytes())

@@ -183,7 +183,6 @@ from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.load import load_model
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
-from skilljobs.lm.recompute import bytes_kept
 from skilljobs.lm.source import ModelSource
 from skilljobs.lm.tune import Tuner, TuneSettings, TuningState
 
