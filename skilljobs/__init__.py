@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from skilljobs.errors import InputError, JobFailed
+from skilljobs.options import option
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example, Task, TaskOptions
+from skilljobs.tasks.text_task import TextOptions, TextTask
 
 if TYPE_CHECKING:
     from skilljobs.api import Run, open_run, submit
@@ -17,7 +19,10 @@ __all__ = [
     "Run",
     "Task",
     "TaskOptions",
+    "TextOptions",
+    "TextTask",
     "open_run",
+    "option",
     "submit",
 ]
 

@@ -1,4 +1,4 @@
-"""The two ways a command ends badly. Anything else that escapes is a bug in skilljobs."""
+"""The ways in which a command ends early. Any other exception that escapes is a bug in skilljobs."""
 
 
 class InputError(Exception):
@@ -8,8 +8,16 @@ class InputError(Exception):
     """
 
 
-class JobFailed(Exception):  # noqa: N818  it is what happened
+class JobFailed(Exception):  # noqa: N818  the name says what happened
     """The job started and could not finish: exit code 1.
 
     The message names the reason, says what was kept and how to resume.
     """
+
+
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM, or the job's run was asked to stop: exit code 143."""
+
+
+class Detached(KeyboardInterrupt):
+    """The user stopped waiting for a job that continues on a cluster. The message says how to follow and to stop it."""

@@ -2,92 +2,107 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
+from skilljobs.options import Option, absolute_path, declared_options, option
 
 RANDOM_PROMPT, NO_PROMPT = "random", "none"
+TINY = "tiny"
+RESERVED_NAMES = frozenset({TINY, RANDOM_PROMPT, NO_PROMPT})
+"""Values that mean the same whatever files there are."""
+WITHOUT_EFFECT_ON_NUMBERS = frozenset({"max_bad_rows", "max_sums_gb"})
+"""Fields that only say what is refused: they may change when a job is resumed, and do not name its run."""
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One field an option of `skilljobs submit`, under the same name. None: the default is worked out from the rest."""
+    """What one job is to do. Every field but `own` is an option of `skilljobs submit` and `skilljobs.submit`.
 
-    task: str | None = None
-    """Built-in or installed task; None with `data`: the user's own table."""
-    data: str | None = None
-    """The file that the examples are read from; None: the task makes its own."""
-    model: str | None = None
-    """`tiny`, a local directory, or an id on the Hugging Face hub."""
-    metric: tuple[str, ...] = ()
-    """Metrics to correlate; empty: all of the task's and the usual model-derived ones."""
-    by: tuple[str, ...] = ()
-    """Columns that make populations; empty: the task's group column."""
-    limit: int | None = None
-    """Test examples at most, sampled by seed, stratified by the group column."""
-    hide_choices: bool = False
-    unit: str | None = None
-    """Column whose equal values make one unit."""
-    template: str | None = None
-    train_data: str | None = None
-    """The file that tunes; all of the task's own rows are then tested."""
-    label_words: tuple[str, ...] | None = None
-    """What stands for entailment and non-entailment, two words; None: these."""
-    view: str | None = None
-    """Of Skill-Mix: `asked` or `shown`; None: `asked`."""
-    generate: bool = False
-    """Whether the model itself writes the texts of Skill-Mix."""
-    grader: str | None = None
-    """What grades texts that have no grades: a model, or MODULE:FUNCTION."""
-    text_column: str | None = None
-    """The columns of a table: None, those of the same name without `_column`."""
-    choices_column: str | None = None
-    answer_column: str | None = None
-    target_column: str | None = None
-    id_column: str | None = None
-    split_column: str | None = None
-    max_bad_rows: float = 0.01
-    """The fraction of rows that may be bad."""
-    prompt_length: int = 16
-    """Soft-prompt vectors."""
-    tune_steps: int = 300
-    """Updates at most; tuning stops early."""
-    learning_rate: float | None = None
-    """Adam's step in embedding space; None: a fifth of the embeddings' root mean square."""
-    tune_loss: Literal["target", "choices"] = "target"
-    soft_prompt: str | None = None
-    """A run or file to reuse, `random` or `none`; None: tuned."""
-    prompts: int = 1
-    """Soft prompts, each from a seed of its own; correlations are taken over all of them."""
-    prompt_seed: int | None = None
-    """Of the prompt's first vectors and its tuning; None: `seed`."""
-    tokens: Literal["mean", "each", "last"] = "mean"
-    """How the activations at the prompt positions become numbers."""
-    null: int = 16
-    """Null metrics."""
-    dtype: str | None = None
-    batch_tokens: int | None = None
-    shard_size: int | None = None
-    """Examples a shard."""
-    until_ci: float | None = None
-    """Collect no more once the interval of the tenth neuron of every metric is narrower; None: collect all."""
-    max_sums_gb: float = 4.0
-    """Largest size of a shard's sums, in 10^9 bytes before compression."""
-    seed: int = 0
+    None means that the default is worked out from the rest. `own` holds the options that the job's task declares
+    itself (see `skilljobs.Task.options_type`), by name; those that have their default value are left out.
+    """
+
+    task: str | None = option(None, "Built-in or installed task (see `skilljobs tasks`).", metavar="NAME")
+    data: str | None = option(
+        None, "Where the task reads its examples; alone: a table of your own.", metavar="FILE", is_path=True
+    )
+    train_data: str | None = option(
+        None, "Tune on these rows; all of the task's own rows are then tested.", metavar="FILE", is_path=True
+    )
+    model: str | None = option(
+        None,
+        "Hugging Face id, local directory, or tiny (bundled).",
+        metavar="ID-or-DIR",
+        default_text="by the task",
+        is_path=True,
+    )
+    metric: tuple[str, ...] = option(
+        (), "What to correlate; repeat for more.", metavar="NAME", default_text="all of the task's and the usual ones"
+    )
+    by: tuple[str, ...] = option(
+        (),
+        "Adds the populations COLUMN=value and within:COLUMN; repeat for more.",
+        metavar="COLUMN",
+        default_text="the task's group column",
+    )
+    limit: int | None = option(
+        None, "Test examples at most, sampled by seed.", metavar="N", minimum=4, default_text="all"
+    )
+    unit: str | None = option(
+        None, "Examples with an equal value in COLUMN are not independent of each other.", metavar="COLUMN"
+    )
+    template: str | None = option(
+        None, "The text, with {columns} to fill in; the soft prompt follows it.", metavar="TEXT"
+    )
+    hide_choices: bool = option(False, "Leave the choices out of the text.")
+    max_bad_rows: float = option(
+        0.01, "Refuse data with more bad rows than this; fewer are left out and listed.", metavar="FRACTION"
+    )
+    prompt_length: int = option(16, "Vectors of the soft prompt.", metavar="P", minimum=1)
+    tune_steps: int = option(300, "Tuning steps at most; tuning stops early.", metavar="N", minimum=1)
+    learning_rate: float | None = option(
+        None, "Step size of tuning (Adam).", metavar="RATE", default_text="by the scale of the model's embeddings"
+    )
+    tune_loss: Literal["target", "choices"] = option(
+        "target", "Log-probability of the right answer, or cross-entropy over the choices."
+    )
+    soft_prompt: str | None = option(
+        None, "Reuse one, or use a baseline.", metavar="RUN-or-FILE|random|none", default_text="tuned", is_path=True
+    )
+    prompts: int = option(1, "Tune this many prompts, each from its own seed.", metavar="N", minimum=1)
+    prompt_seed: int | None = option(None, "Seed of the first soft prompt.", metavar="N", default_text="--seed")
+    tokens: Literal["mean", "each", "last"] = option(
+        "mean", "Activations at the prompt positions: averaged, each kept, or the last one."
+    )
+    null: int = option(16, "Null metrics.", metavar="K", minimum=0)
+    dtype: Literal["float32", "bfloat16", "float16"] | None = option(
+        None, "Type of weights and activations.", default_text="float32 on CPUs, the model's own on GPUs"
+    )
+    batch_tokens: int | None = option(
+        None, "Tokens in a batch, with padding.", metavar="N", minimum=1, default_text="by memory"
+    )
+    shard_size: int | None = option(
+        None, "Examples in a shard.", metavar="N", minimum=1, default_text="a sixteenth of all, 32 to 4096"
+    )
+    until_ci: float | None = option(
+        None,
+        "Stop collecting once the 95% interval of the tenth neuron of every metric is narrower than W.",
+        metavar="W",
+        default_text="collect all",
+    )
+    max_sums_gb: float = option(4.0, "Refuse sums of a shard larger than this.", metavar="GB")
+    seed: int = option(0, "Seed of everything random.", metavar="N")
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for declared in declared_options(type(self)):
+            object.__setattr__(self, declared.name, declared.checked(getattr(self, declared.name)))
         if self.task is None and self.data is None:
             raise InputError("say which task: --task NAME, or --data FILE for a table of your own")
-        leasts = {"limit": 4, "tune_steps": 1, "prompts": 1, "null": 0, "batch_tokens": 1, "shard_size": 1}
-        for name, least in leasts.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{option_of(name)} is {value}; it must be {least} at least")
-        if self.prompt_length < 1:
-            raise InputError("--prompt-length must be 1 at least; --soft-prompt none reads at the last text token")
         if self.prompts > 1 and self.soft_prompt not in (None, RANDOM_PROMPT):
             raise InputError(
                 f"--prompts {self.prompts} makes prompts from seeds, and --soft-prompt {self.soft_prompt} gives one"
@@ -100,56 +115,77 @@ class JobSpec:
             raise InputError("--until-ci decides for one soft prompt, and --prompts makes several: choose one of them")
         if not 0 <= self.max_bad_rows <= 1:
             raise InputError(f"--max-bad-rows is {self.max_bad_rows}; it is a fraction between 0 and 1")
-        for name, known in (("tokens", ("mean", "each", "last")), ("tune_loss", ("target", "choices"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"{option_of(name)} is {getattr(self, name)!r}; it may be {' or '.join(known)}")
-        if self.label_words is not None and len(set(self.label_words)) != 2:
-            raise InputError(f"--label-words are {' and '.join(self.label_words)}; it takes two different words")
-        if self.dtype not in (None, "float32", "bfloat16", "float16"):
-            raise InputError(f"--dtype is {self.dtype!r}; it may be float32, bfloat16 or float16")
 
-    @property
-    def seed_of_prompt(self) -> int:
-        return self.seed if self.prompt_seed is None else self.prompt_seed
-
-    def of_each_prompt(self) -> Iterator["JobSpec"]:
-        """The spec of each prompt by itself: their seeds follow each other."""
-        for number in range(self.prompts):
-            yield replace(self, prompts=1, prompt_seed=self.seed_of_prompt + number)
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "JobSpec":
+        """A spec from option values by name; names that are not fields are options of the task."""
+        general = {declared.name for declared in declared_options(cls)}
+        own = {name: value for name, value in values.items() if name not in general}
+        return cls(**{name: value for name, value in values.items() if name in general}, own=own)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "JobSpec":
         """The spec in a run's record."""
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-        return cls(**values)
+        return cls.from_values({name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()})
 
     @property
-    def command(self) -> str:
-        """The command that submits this."""
-        words = ["skilljobs", "submit"]
-        defaults = {item.name: item.default for item in fields(self)}
-        for name, value in asdict(self).items():
-            if value == defaults[name]:
-                continue
-            if value is True:
-                words.append(option_of(name))
-            elif name in ("metric", "by"):
-                words += [word for item in value for word in (option_of(name), item)]
-            else:
-                words += [option_of(name), *(map(str, value) if isinstance(value, tuple | list) else [str(value)])]
-        return shlex.join(words)
+    def initial_prompt_seed(self) -> int:
+        """The seed of the soft prompt's first vectors and of its tuning."""
+        return self.seed if self.prompt_seed is None else self.prompt_seed
+
+    def single_prompt_specs(self) -> Iterator["JobSpec"]:
+        """The spec of each prompt by itself: their seeds follow each other."""
+        for number in range(self.prompts):
+            yield replace(self, prompts=1, prompt_seed=self.initial_prompt_seed + number)
+
+    def with_absolute_paths(self, own_options: Collection[Option] = ()) -> "JobSpec":
+        """The spec with its files and directories named from the root.
+
+        `own_options` are the declarations of the options in `own`.
+        """
+
+        def absolute(declared: Option, value: Any) -> Any:
+            if not declared.text.is_path or value is None or value in RESERVED_NAMES:
+                return value
+            return absolute_path(value)
+
+        general = {
+            declared.name: absolute(declared, getattr(self, declared.name)) for declared in declared_options(type(self))
+        }
+        own = dict(self.own)
+        for declared in own_options:
+            if declared.name in own:
+                own[declared.name] = absolute(declared, own[declared.name])
+        return replace(self, **general, own=own)
 
     def as_json(self) -> dict[str, Any]:
-        return dict(json.loads(json.dumps(asdict(self))))
+        """Every option by name, those of the task among them, as JSON values."""
+        general = {declared.name: getattr(self, declared.name) for declared in declared_options(type(self))}
+        return dict(json.loads(json.dumps(general | dict(self.own))))
+
+    def command(self, own_options: Collection[Option] = ()) -> str:
+        """The command that submits this. `own_options` are the declarations of the options in `own`."""
+        words = ["skilljobs", "submit"]
+        for declared in declared_options(type(self)):
+            value = getattr(self, declared.name)
+            if value != declared.default:
+                words += declared.words(value)
+        for declared in own_options:
+            if declared.name in self.own:
+                words += declared.words(self.own[declared.name])
+        return shlex.join(words)
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of all that is not the default: a new field leaves older runs their names."""
+        """Eight hexadecimal digits of all options that are not the default and can change a number.
+
+        A new option leaves older runs their names.
+        """
         defaults = JobSpec(data="").as_json() | {"data": None}
-        said = {name: value for name, value in self.as_json().items() if value != defaults[name]}
-        return stable_digest(json.dumps(said, sort_keys=True), size=4).hex()
+        chosen = {
+            name: value
+            for name, value in self.as_json().items()
+            if (name not in defaults or value != defaults[name]) and name not in WITHOUT_EFFECT_ON_NUMBERS
+        }
+        return stable_digest(json.dumps(chosen, sort_keys=True), size=4).hex()
 
-
-def option_of(field: str) -> str:
-    """The command-line option of a field."""
-    return "--" + field.replace("_", "-")

@@ -14,7 +14,7 @@ from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME
-from skilljobs.tasks.metrics import level_name
+from skilljobs.tasks.external_metrics import level_name
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 import polars as pl
 
-from skilljobs.analysis.partial import several_partial_correlations
+from skilljobs.reduce.partial_correlations import several_partial_correlations
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from skilljobs.analysis.partial import partial_correlations
+from skilljobs.reduce.partial_correlations import partial_correlations
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, NULL, NULL_SKEWED
 from skilljobs.stats.null import SKEWED, family_wise_threshold, is_skewed

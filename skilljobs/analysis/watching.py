@@ -8,10 +8,10 @@ import polars as pl
 from skilljobs.errors import InputError
 from skilljobs.stats.correlate import correlation_columns, strongest_first
 from skilljobs.stats.layout import ALL
-from skilljobs.store.correlations import correlation_table
+from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.store.reader import RunReader
-from skilljobs.store.reference import REFERENCE_NAME, read_layer_reference
-from skilljobs.store.running import RunningTotals
+from skilljobs.store.references import REFERENCE_NAME, read_layer_reference
+from skilljobs.reduce.running_totals import RunningTotals
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from skilljobs.engine.doctor import Finding
+    from skilljobs.pipeline.diagnosis import Finding
 
 
 @click.command()
@@ -24,8 +24,8 @@ def doctor(model: str | None, address: str | None, debug: bool) -> None:
     skilljobs doctor --model ./gemma-3-270m
     skilljobs doctor --address http://HEAD:8265 --model /shared/gemma-3-270m
     """
-    from skilljobs.engine.cluster.jobs import ClusterJobs, is_dashboard
-    from skilljobs.engine.doctor import examine, examine_cluster
+    from skilljobs.cluster.dashboard_jobs import ClusterJobs, is_dashboard
+    from skilljobs.pipeline.diagnosis import examine, examine_cluster
 
     if is_dashboard(address):
         words = {"--address": "auto", "--model": model, "--debug": debug}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from skilljobs.engine.cluster.jobs import ClusterJobs
+    from skilljobs.cluster.dashboard_jobs import ClusterJobs
     from skilljobs.store.reader import RunReader
 
 LOOK_SECONDS = 1.0
@@ -24,7 +24,7 @@ def cluster_jobs(address: str) -> "ClusterJobs":
     Raises:
         InputError: it is not the address of a dashboard.
     """
-    from skilljobs.engine.cluster.jobs import ClusterJobs, is_dashboard
+    from skilljobs.cluster.dashboard_jobs import ClusterJobs, is_dashboard
     from skilljobs.errors import InputError
 
     if not is_dashboard(address):
@@ -67,7 +67,7 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
         for text in jobs.follow(job.id):
             click.echo(text, nl=False)
         return
-    from skilljobs.analysis.progress import log_of, progress_of
+    from skilljobs.progress.job_state import log_of, progress_of
 
     opened, shown = begun_run(run), 0
     while True:
@@ -100,7 +100,7 @@ def stop(run: str, address: str | None, debug: bool) -> None:
             raise InputError(f"the job {job.id} has ended already: {job.status.lower()}")
         click.echo(f"{job.id}: {jobs.stop(job).status.lower()}")
         return
-    from skilljobs.analysis.progress import ask_to_stop, asked_to_stop, progress_of, take_back
+    from skilljobs.progress.job_state import ask_to_stop, asked_to_stop, progress_of, take_back
 
     opened = begun_run(run)
     progress = progress_of(opened)

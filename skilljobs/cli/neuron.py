@@ -7,7 +7,7 @@ import click
 from skilljobs.errors import InputError
 
 if TYPE_CHECKING:
-    from skilljobs.analysis.card import NeuronCard
+    from skilljobs.analysis.neuron_card import NeuronCard
     from skilljobs.store.reader import RunReader
 
 TOKENS_SHOWN = 10
@@ -29,9 +29,9 @@ def neuron(run: str, place: str, debug: bool) -> None:
     layer, _, number = place.partition("/")
     if not (layer.isdigit() and number.isdigit()):
         raise InputError(f"{place!r} is not a neuron: name it LAYER/NEURON, both counted from 0")
-    from skilljobs.analysis.card import Cards
+    from skilljobs.analysis.neuron_card import Cards
     from skilljobs.api import open_run
-    from skilljobs.cli.card import print_card
+    from skilljobs.cli.printed_card import print_card
 
     opened = open_run(run)
     card = Cards(opened, [(int(layer), int(number))]).card(int(layer), int(number))

@@ -40,7 +40,7 @@ def runs(out: str, address: str | None, debug: bool) -> None:
             begun = datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds")
             click.echo(f"{begun}  {job.uri}  {job.status.lower()}  {job.id}")
         return
-    from skilljobs.analysis.progress import progress_of
+    from skilljobs.progress.job_state import progress_of
     from skilljobs.store.reader import RunReader
     from skilljobs.store.run import list_runs
 
@@ -69,7 +69,7 @@ def status(run: str, address: str | None, debug: bool) -> None:
         for line in jobs.log(job.id).rstrip().splitlines()[-LAST_LINES:]:
             click.echo(f"  | {line}")
         return
-    from skilljobs.analysis.progress import progress_of
+    from skilljobs.progress.job_state import progress_of
 
     opened = begun_run(run)
     progress = progress_of(opened)

@@ -34,7 +34,7 @@ def watch(
         command = shlex.join(["watch", jobs.find(run).uri, *(word for name in metric for word in ("--metric", name))])
         words = {"-k": k, "--every": every, "--once": once, "--debug": debug}
         sys.exit(jobs.run_aside(command, words, lambda text: click.echo(text, nl=False)))
-    from skilljobs.analysis.progress import progress_of
+    from skilljobs.progress.job_state import progress_of
     from skilljobs.analysis.watching import Watcher
     from skilljobs.api import open_run
     from skilljobs.cli.tables import so_far_table, table_console

@@ -15,7 +15,7 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.prefix import Prefix
-from skilljobs.transfer import HostCopy
+from skilljobs.lm.transfer import HostCopy
 
 
 @dataclass(frozen=True)

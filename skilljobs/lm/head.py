@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from skilljobs.errors import InputError
-from skilljobs.transfer import to_device
+from skilljobs.lm.transfer import to_device
 
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
 """Logits held at a time, hidden states x tokens of the vocabulary: 4 MiB fit a CPU's cache."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from skilljobs.transfer import to_device
+from skilljobs.lm.transfer import to_device
 
 
 def left_padded(rows: Sequence[Sequence[int]], padding: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.hashing import digest_of_files, sampled_digest
+from skilljobs.spec import TINY
 
-TINY = "tiny"
 TINY_DIRECTORY = Path(__file__).parent / "tiny" / "weights"
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from skilljobs.lm.padding import right_padded
-from skilljobs.transfer import to_device
+from skilljobs.lm.transfer import to_device
 
 
 @dataclass(frozen=True)

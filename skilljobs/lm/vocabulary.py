@@ -7,26 +7,17 @@ logits.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.results import TokenEffect
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 NORM_BEHIND = "post_feedforward_layernorm"
 NEURONS_AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class TokenEffect:
-    """How a neuron of positive activation moves a token's logit: `logit` is relative to the neuron's other tokens."""
-
-    layer: int
-    neuron: int
-    token: str
-    logit: float
 
 
 @torch.inference_mode()

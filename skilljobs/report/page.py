@@ -7,12 +7,12 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 
-from skilljobs.analysis.card import Cards, NeuronCard
+from skilljobs.analysis.neuron_card import Cards, NeuronCard
 from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.distributions import neuron_text
 from skilljobs.analysis.overlap import beside_the_others
 from skilljobs.analysis.ranking import check_reduced, null_threshold, top
-from skilljobs.analysis.summary import accuracy_by_group, metric_table
+from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.lm.safetensors_header import read_header
 from skilljobs.report.figures import Drawn, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch

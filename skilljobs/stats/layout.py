@@ -1,4 +1,4 @@
-"""What a run's sums are sums of: its metrics and its populations."""
+"""The metrics and populations that a run's sums are taken over."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,17 @@ MetricKind = Literal["external", "model", "null"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """An auxiliary metric. A `nullable` one has sums of its own, over the rows that have it."""
+    """An auxiliary metric.
+
+    A nullable metric has sums of its own, over the rows that have a value. An external metric comes from `column`; if it
+    is one of several that the column makes, `level` says which (`operation`, `addition`).
+    """
 
     name: str
     kind: MetricKind
     nullable: bool
+    column: str | None = None
+    level: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,19 @@ class Layout:
         """Places of the metrics that are summed over `population`."""
         return [place for place, metric in enumerate(self.metrics) if population == ALL or metric.kind != "null"]
 
+    def metrics_from(self, column: str) -> list[Metric]:
+        """The metrics that an external column makes: the column itself, or one for each of its levels."""
+        return [metric for metric in self.metrics if metric.column == column]
+
+    @property
+    def metrics_by_column(self) -> dict[str, list[Metric]]:
+        """The metrics of each column that makes one for each of its levels."""
+        columns: dict[str, list[Metric]] = {}
+        for metric in self.metrics:
+            if metric.column is not None and metric.level is not None:
+                columns.setdefault(metric.column, []).append(metric)
+        return columns
+
     @property
     def reported_populations(self) -> list[str]:
         """The populations that correlations are reported for."""
@@ -54,7 +73,7 @@ class Layout:
         return self.groups[reported.removeprefix(WITHIN)] if reported.startswith(WITHIN) else (reported,)
 
     def bytes_per_neuron(self) -> int:
-        """Bytes of sums a neuron and token takes in a shard, before compression."""
+        """Bytes that the sums of one neuron and token take in a shard, before compression."""
         key = 2 + 2 + 4 + 8
         values = 2 + len(self.metrics) + 2 * len(self.nullable)
         return len(self.populations) * (key + 8 * values)

@@ -1,143 +1,33 @@
-"""Streaming sums of activations and metrics about a fixed reference, in float64.
+"""The sums of one shard about a fixed reference, as plain arrays.
 
 With a neuron's activation `a` and reference `c`, a metric `y` and its reference `d`, a population's sums are
 `n`, sum(a-c), sum((a-c)^2) and sum((a-c)(y-d)). The reference never changes, so sums of different rows simply add.
-A missing metric value is NaN. Knows nothing of models, files or Ray.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from skilljobs.stats.layout import Layout
-from skilljobs.transfer import LaterCopy, to_device
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Sums of one shard. K populations, M metrics, H nullable metrics; float64 but for the counts (int64).
+class ShardSums:
+    """Sums over K populations, M metrics, of which H are nullable; float64 except for the counts.
 
     `linear[layer]`: K x (1 + M + H) x neurons, against 1, each y - d, and the presence of each nullable metric.
-    `square[layer]`: K x (1 + H) x neurons, of (a-c)^2 against 1 and those presences. "Neurons" here counts every
-    token of every neuron, token by token.
+    `square[layer]`: K x (1 + H) x neurons, of (a-c)^2 against 1 and those presences. "Neurons" counts every token of
+    every neuron here, token by token.
     `count`: K. `moment_count`, `moment_sum`, `moment_square`, `moment_product`: K x M x M, over the rows that have both
-    metrics: how many, sum of the first, sum of its square, sum of the product.
+    metrics: how many there are, the sum of the first, the sum of its square, the sum of the product.
     """
 
-    linear: list[torch.Tensor]
-    square: list[torch.Tensor]
-    count: torch.Tensor
-    moment_count: torch.Tensor
-    moment_sum: torch.Tensor
-    moment_square: torch.Tensor
-    moment_product: torch.Tensor
-
-
-class SumsAccumulator:
-    """Adds up batches: one product of all design columns with all neurons of a layer."""
-
-    def __init__(self, layout: Layout, references: Sequence[torch.Tensor], metric_references: torch.Tensor) -> None:
-        """`references`: float64, tokens x neurons, one a layer, on the device of the activations to come."""
-        self.layout = layout
-        self.references = [reference.flatten() for reference in references]
-        self.device = references[0].device
-        self.metric_references = to_device(metric_references.double(), self.device)
-        populations, metrics, nullable = len(layout.populations), len(layout.metrics), len(layout.nullable)
-        self.per_population = 1 + metrics + nullable
-
-        def zeros(*shape: int) -> torch.Tensor:
-            return torch.zeros(*shape, dtype=torch.float64, device=self.device)
-
-        self.linear = [zeros(populations * self.per_population, len(c)) for c in self.references]
-        self.square = [zeros(populations * (1 + nullable), len(c)) for c in self.references]
-        self.count = zeros(populations)
-        self.moments = [zeros(populations, metrics, metrics) for _ in range(4)]
-        summed = [layout.metrics_of(population) for population in layout.populations]
-        is_summed = torch.tensor([[place in of_population for place in range(metrics)] for of_population in summed])
-        self.is_summed = to_device(is_summed, self.device)
-        self.nullable = to_device(torch.tensor(layout.nullable, dtype=torch.long), self.device)
-
-    def add(self, activations: Sequence[torch.Tensor], values: torch.Tensor, members: torch.Tensor) -> None:
-        """Add a batch.
-
-        Args:
-            activations: one tensor a layer, rows x tokens x neurons, float64.
-            values: rows x M, float64, NaN where a row lacks a metric.
-            members: rows x K, bool: which populations a row is in.
-        """
-        design, presence = self._design(to_device(values, self.device), to_device(members, self.device))
-        for layer, activation in enumerate(activations):
-            centred = activation.flatten(1) - self.references[layer]
-            self.linear[layer].addmm_(design.T, centred)
-            self.square[layer].addmm_(presence.T, centred.square_())
-
-    def _design(self, values: torch.Tensor, members: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = len(values)
-        has = ~values.isnan()
-        centred = torch.where(has, values - self.metric_references, 0.0)
-        inside = members.double()
-        nullable = has.index_select(1, self.nullable).double()
-        ones = torch.ones(rows, 1, dtype=torch.float64, device=self.device)
-        columns = torch.cat([ones, centred, nullable], 1)
-        design = inside[:, :, None] * columns[:, None, :]
-        design[:, :, 1 : 1 + len(self.layout.metrics)] *= self.is_summed
-        presence = inside[:, :, None] * torch.cat([ones, nullable], 1)[:, None, :]
-        self._add_moments(centred, has.double(), inside)
-        return design.flatten(1), presence.flatten(1)
-
-    def _add_moments(self, centred: torch.Tensor, has: torch.Tensor, inside: torch.Tensor) -> None:
-        self.count += inside.sum(0)
-        weighted = inside.T[:, :, None]
-        for moment, (first, second) in zip(
-            self.moments,
-            [(has, has), (centred, has), (centred.square(), has), (centred, centred)],
-            strict=True,
-        ):
-            moment += (weighted * first).transpose(1, 2) @ second
-
-    def result(self) -> Sums:
-        """The sums so far, on the host."""
-        return self.fetch()()
-
-    def fetch(self) -> Callable[[], Sums]:
-        """Ends the adding. What this returns brings the sums to the host, from any thread, and needs no accumulator."""
-        copy = LaterCopy([*self.linear, *self.square, self.count, *self.moments])
-        layers, populations, per_square = len(self.linear), len(self.layout.populations), 1 + len(self.layout.nullable)
-        per_population = self.per_population
-
-        def wait() -> Sums:
-            there = copy.wait()
-            count, moment_count, total, square, product = there[2 * layers :]
-            return Sums(
-                linear=[sums.reshape(populations, per_population, -1) for sums in there[:layers]],
-                square=[sums.reshape(populations, per_square, -1) for sums in there[layers : 2 * layers]],
-                count=count.long(),
-                moment_count=moment_count.long(),
-                moment_sum=total,
-                moment_square=square,
-                moment_product=product,
-            )
-
-        return wait
-
-
-def activation_reference(activations: torch.Tensor) -> torch.Tensor:
-    """The reference of each neuron, tokens x neurons, from a first batch, rows x tokens x neurons of float64.
-
-    Its mean; of a constant neuron exactly the constant, so that its sums are exactly zero.
-    """
-    first = activations[0]
-    return first + (activations - first).mean(0)
-
-
-def metric_reference(values: torch.Tensor) -> float:
-    """The reference of a metric from a first batch of it (NaN where missing): 0 for a bool, else its mean.
-
-    Rounded to a whole number where all values are whole: then the sums of counts and lengths are exact integers.
-    """
-    present = values[~values.isnan()].double()
-    if len(present) == 0 or bool(((present == 0) | (present == 1)).all()):
-        return 0.0
-    mean = (present[0] + (present - present[0]).mean()).item()
-    return float(round(mean)) if bool((present == present.round()).all()) else mean
+    linear: list[Array]
+    square: list[Array]
+    count: Counts
+    moment_count: Counts
+    moment_sum: Array
+    moment_square: Array
+    moment_product: Array

@@ -1,22 +1,26 @@
 """Examples as Parquet files, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from pyarrow import parquet as pq
 
 from skilljobs.store.schema import EXAMPLE_FIXED, parquet_bytes
-from skilljobs.tasks.base import Example
-from skilljobs.tasks.metrics import metric_columns
+from skilljobs.tasks.base import Example, MetricValue
+from skilljobs.tasks.external_metrics import ExternalColumn, external_columns
+
+_COLUMN, _KEY = b"column", b"key"
+"""Metadata of a field whose column holds several values by name."""
 
 
 def example_schema(examples: Sequence[Example]) -> pa.Schema:
     """The fixed columns, and one for each external column, of the narrowest type that holds all its values."""
-    fields = [
-        (column, _type_of([example.metrics.get(column) for example in examples]))
-        for column in metric_columns(examples)
-        if column not in EXAMPLE_FIXED.names
-    ]
+    fields = []
+    for source in external_columns(examples):
+        if source.name in EXAMPLE_FIXED.names:
+            continue
+        metadata = None if source.key is None else {_COLUMN: source.column.encode(), _KEY: source.key.encode()}
+        fields.append(pa.field(source.name, _type_of([source.value(example) for example in examples]), metadata=metadata))
     return pa.schema([*EXAMPLE_FIXED, *fields])
 
 
@@ -34,10 +38,12 @@ def example_bytes(examples: Sequence[Example], schema: pa.Schema) -> pa.Buffer:
     columns: dict[str, list[object]] = {
         name: [getattr(example, name) for example in examples] for name in EXAMPLE_FIXED.names
     }
-    for name in schema.names[len(EXAMPLE_FIXED) :]:
-        as_text = pa.types.is_string(schema.field(name).type)
-        values = [example.metrics.get(name) for example in examples]
-        columns[name] = [str(value) if as_text and value is not None else value for value in values]
+    for field in _external_fields(schema):
+        source = _source(field)
+        values = [source.value(example) for example in examples]
+        if pa.types.is_string(field.type):
+            values = [None if value is None else str(value) for value in values]
+        columns[field.name] = list(values)
     return parquet_bytes([pa.table(columns, schema=schema)], schema)
 
 
@@ -48,7 +54,7 @@ def examples_from(data: bytes) -> list[Example]:
 
 def examples_of(table: pa.Table) -> list[Example]:
     """The examples of a table that `example_bytes` wrote."""
-    extra = table.column_names[len(EXAMPLE_FIXED) :]
+    fields = _external_fields(table.schema)
     return [
         Example(
             example_id=row["example_id"],
@@ -58,7 +64,33 @@ def examples_of(table: pa.Table) -> list[Example]:
             choices=None if row["choices"] is None else tuple(row["choices"]),
             answer=row["answer"],
             target=row["target"],
-            metrics={name: row[name] for name in extra},
+            metrics=_metrics(row, fields),
         )
         for row in table.to_pylist()
     ]
+
+
+def _external_fields(schema: pa.Schema) -> list[pa.Field]:
+    return [schema.field(place) for place in range(len(EXAMPLE_FIXED), len(schema))]
+
+
+def _source(field: pa.Field) -> ExternalColumn:
+    metadata = field.metadata or {}
+    if _KEY in metadata:
+        return ExternalColumn(metadata[_COLUMN].decode(), metadata[_KEY].decode())
+    return ExternalColumn(field.name)
+
+
+def _metrics(
+    row: Mapping[str, MetricValue], fields: Sequence[pa.Field]
+) -> dict[str, MetricValue | Mapping[str, MetricValue]]:
+    metrics: dict[str, MetricValue | Mapping[str, MetricValue]] = {}
+    for field in fields:
+        source = _source(field)
+        if source.key is None:
+            metrics[source.column] = row[field.name]
+        else:
+            entries = metrics.setdefault(source.column, {})
+            assert isinstance(entries, dict)
+            entries[source.key] = row[field.name]
+    return metrics

@@ -2,26 +2,22 @@
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.store.files import Folder
-from skilljobs.store.reference import METRICS_NAME
+from skilljobs.store.record import RunRecord
+from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import (
     ACTIVATIONS_NAME,
     BEST_NAME,
-    PROMPT_NAME,
     TOP_NAME,
     VOCABULARY_NAME,
     RunFiles,
     prompt_uri,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 
 class RunReader:
@@ -33,17 +29,17 @@ class RunReader:
 
     @cached_property
     def _files(self) -> RunFiles:
-        """Opened when first asked for: a run on a cluster need not be seen from here."""
+        """The run's files, opened when first asked for: a run on a cluster need not be visible from here."""
         return RunFiles(self._given)
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """What `run.json` says.
 
         Raises:
-            InputError: there is no run here (yet).
+            InputError: there is no run here (yet), or its record cannot be read.
         """
-        return self._files.record or self._files.load()
+        return self._files.record
 
     @property
     def uri(self) -> str:
@@ -58,13 +54,9 @@ class RunReader:
         return f"{type(self).__name__}({self.uri!r})"
 
     def reload(self) -> None:
-        """Read the record again: a run that goes on changes it."""
+        """Read the record again: a job that is working on the run changes it."""
         self._files.load()
         self._tables.clear()
-
-    def progress(self) -> dict[str, Any] | None:
-        """What the run's job last told of itself; None where it has told nothing."""
-        return self._files.progress()
 
     def correlations(self) -> pl.LazyFrame:
         """Every neuron with every metric and population."""
@@ -83,7 +75,7 @@ class RunReader:
         return self._scan_prompts("shards/sums-*.parquet")
 
     def tuning(self) -> pl.LazyFrame:
-        """The tuning curve: step, split, loss, accuracy. Not there when the prompt was not tuned in this run."""
+        """The tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
         return self._scan_prompts("prompt/tuning.parquet")
 
     def strongest(self) -> pl.LazyFrame:
@@ -91,7 +83,7 @@ class RunReader:
         return self._kept(TOP_NAME)
 
     def best(self) -> pl.LazyFrame:
-        """With `--tokens each`: of each neuron its best token, p corrected for having been chosen (times tokens)."""
+        """With `--tokens each`: the best token of each neuron, its p corrected for the choice (times the tokens)."""
         return self._scan(BEST_NAME)
 
     def activations(self) -> pl.LazyFrame:
@@ -107,34 +99,25 @@ class RunReader:
         return self._kept(METRICS_NAME)
 
     def prompts(self) -> "list[RunReader]":
-        """The run of each soft prompt that was begun: this one itself, unless it was submitted with several."""
+        """The runs of the soft prompts that were begun: the run itself, unless it was submitted with several prompts."""
         uris = self._prompt_uris()
         return [self] if uris == [self.uri] else [RunReader(uri) for uri in uris if RunFiles(uri).exists]
 
     def layout(self) -> Layout:
         """The metrics and populations of the run's sums."""
         metrics = tuple(
-            Metric(row["metric"], row["kind"], row["nullable"])
+            Metric(row["metric"], row["kind"], row["nullable"], row["column"], row["level"])
             for row in self.metrics().collect().iter_rows(named=True)
         )
-        groups = {column: tuple(names) for column, names in self.record["groups"].items()}
+        groups = {column: tuple(names) for column, names in self.record.groups.items()}
         return Layout(metrics, (ALL, *(name for names in groups.values() for name in names)), groups)
 
     @property
     def folder(self) -> Folder:
         return self._files.folder
 
-    def soft_prompt(self) -> "torch.Tensor":
-        """The soft prompt, P x d_model, float32."""
-        from skilljobs.lm.prompt import read_prompt_bytes
-
-        count = len(self._prompt_uris())
-        if count > 1:
-            raise InputError(f"the run has {count} soft prompts: open one, {prompt_uri(self.uri, 0)} and so on")
-        return read_prompt_bytes(self._files.folder.read(PROMPT_NAME)).vectors
-
     def committed_numbers(self) -> list[int]:
-        """The committed shards of a run of one soft prompt."""
+        """The committed shards of a run with one soft prompt."""
         return self._files.committed_numbers()
 
     def committed_shards(self) -> int:
@@ -142,7 +125,7 @@ class RunReader:
         return sum(RunFiles(uri).committed_count() for uri in self._prompt_uris())
 
     def _kept(self, name: str) -> pl.LazyFrame:
-        """A table that is asked often and is read once: on object storage each reading takes many requests."""
+        """A table that is used often and therefore kept: on object storage each read takes many requests."""
         if name not in self._tables:
             self._tables[name] = self._scan(name).collect()
         return self._tables[name].lazy()
@@ -151,12 +134,12 @@ class RunReader:
         return pl.scan_parquet(f"{self.uri}/{pattern}")
 
     def _scan_prompts(self, pattern: str) -> pl.LazyFrame:
-        """Of every soft prompt, with the column `prompt` where there are several."""
+        """A table of every soft prompt, with the column `prompt` if there are several."""
         frames = [pl.scan_parquet(f"{uri}/{pattern}") for uri in self._prompt_uris()]
         if len(frames) == 1:
             return frames[0]
         return pl.concat([frame.with_columns(prompt=pl.lit(number, pl.Int16)) for number, frame in enumerate(frames)])
 
     def _prompt_uris(self) -> list[str]:
-        count = self.record["spec"]["prompts"]
+        count = self.record.job_spec.prompts
         return [self.uri] if count == 1 else [prompt_uri(self.uri, number) for number in range(count)]

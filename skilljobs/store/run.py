@@ -1,21 +1,22 @@
-"""A run's directory: its record `run.json`, and where everything else stands."""
+"""A run's directory: its record `run.json`, the names of its files, and the named ways to change the record."""
 
-import json
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from skilljobs.errors import InputError
-from skilljobs.hashing import stable_digest
+from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
-from skilljobs.store.schema import FORMAT_VERSION
+from skilljobs.store.record import Accuracy, Fingerprint, ModelFacts, Numerics, RunRecord, StageRecord
 
 RECORD = "run.json"
 PROGRESS_NAME = "progress.json"
-"""How the job goes, by itself: written while it runs."""
+"""How the job is doing, in its own words: written while it runs."""
 LOG_NAME = "log.txt"
 STOP_NAME = "stop"
-"""Put there to make the job stop."""
+"""A file with this name asks the job to stop."""
 PROMPT_NAME = "prompt/soft_prompt.safetensors"
 TUNING_NAME = "prompt/tuning.parquet"
 TUNING_EXAMPLES_NAME = "prompt/examples.parquet"
@@ -28,26 +29,40 @@ FIGURES = "figures"
 REPORT_NAME = "report.html"
 TOP_ROWS = 1000
 """Rows of each metric and population in `top.parquet`."""
-STAGES = ("prepare", "tune", "reference", "collect", "reduce", "trace")
-"""What a run goes through, in order; starting Ray, loading the model and the report are timed beside them. A run of
-several prompts has them in the run of each prompt, and itself only `reduce`."""
 
 
 def correlations_name(layer: int) -> str:
+    """The correlations of one layer."""
     return f"correlations/layer-{layer:03d}.parquet"
 
 
 def prompt_uri(uri: str, number: int) -> str:
-    """Where the run of one prompt stands, in a run of several."""
+    """The run of one prompt, within a run of several."""
     return f"{uri}/prompts/{number}"
 
 
+@dataclass(frozen=True)
+class CollectedFacts:
+    """What a run knows of its shards once all are committed; see `RunRecord`."""
+
+    shards: tuple[int, ...]
+    halves: tuple[tuple[int, ...], tuple[int, ...]]
+    bit_exact: bool
+    tokens: int
+    test_accuracy: float | None
+    skewness: Mapping[str, float]
+    peak_memory_mb: int
+
+
 class RunFiles:
-    """The record and the files of one run. The record is small and rewritten whole; committed files are the truth."""
+    """The files of one run, and its record.
+
+    The record is small and rewritten whole by each of the methods that change it; committed files are the truth.
+    """
 
     def __init__(self, uri: str) -> None:
         self.folder = Folder(uri)
-        self.record: dict[str, Any] = {}
+        self._record: RunRecord | None = None
 
     @property
     def uri(self) -> str:
@@ -55,42 +70,110 @@ class RunFiles:
 
     @property
     def exists(self) -> bool:
+        """Whether the run has a record."""
         return self.folder.exists(RECORD)
 
-    def load(self) -> dict[str, Any]:
-        """Read the record.
+    @property
+    def record(self) -> RunRecord:
+        """The record, read when it is first asked for; errors as `load`."""
+        return self._record or self.load()
+
+    def load(self) -> RunRecord:
+        """Read the record again.
 
         Raises:
-            InputError: there is no run here, or one of another format version.
+            InputError: there is no run here, or its record cannot be read.
         """
         try:
-            self.record = json.loads(self.folder.read(RECORD))
-        except FileNotFoundError:
+            data = self.folder.read(RECORD)
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no run at {self.uri} (it has no {RECORD})") from None
-        except json.JSONDecodeError as error:
-            raise InputError(f"the run at {self.uri} has a broken {RECORD}: {error}") from error
-        found = self.record.get("format") if isinstance(self.record, dict) else None
-        if found != FORMAT_VERSION:
-            raise InputError(f"the run at {self.uri} has format version {found}; this skilljobs reads {FORMAT_VERSION}")
-        return self.record
+        self._record = RunRecord.from_bytes(data, self.uri)
+        return self._record
 
-    def progress(self) -> dict[str, Any] | None:
-        """What the job last told of itself; None where there is nothing."""
-        try:
-            return dict(json.loads(self.folder.read(PROGRESS_NAME)))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
+    def save(self, record: RunRecord) -> None:
+        """Make `record` the run's record."""
+        self.folder.write(RECORD, record.to_bytes())
+        self._record = record
 
-    def save(self) -> None:
-        self.folder.write(RECORD, (json.dumps(self.record, indent=2) + "\n").encode())
+    def _change(self, **changes: Any) -> None:
+        self.save(self.record.model_copy(update=changes))
 
-    def stage_done(self, stage: str) -> bool:
-        return bool(self.record["stages"].get(stage, {}).get("state") == "done")
+    def plan_stages(self, stages: Iterable[str]) -> None:
+        """Set which stages make the run complete: a newer skilljobs may have more than the one that began it."""
+        if tuple(stages) != self.record.planned_stages:
+            self._change(planned_stages=tuple(stages))
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to do but the report."""
-        return all(map(self.stage_done, STAGES if self.record["spec"]["prompts"] == 1 else ("reduce",)))
+    def finish_stage(self, stage: str, seconds: float) -> None:
+        """Record a stage as done. Seconds add up over resumed submissions."""
+        before = self.record.stages.get(stage)
+        total = round(seconds + (before.seconds if before else 0.0), 3)
+        self._change(stages={**self.record.stages, stage: StageRecord(seconds=total)})
+
+    def fix_numerics(self, numerics: Numerics) -> None:
+        """Record the numerics, which from now on may not change."""
+        self.extend_fingerprint({f"numerics.{name}": value for name, value in numerics.model_dump().items()})
+        self._change(numerics=numerics)
+
+    def extend_fingerprint(self, fields: Mapping[str, Any]) -> None:
+        """Add what has become known to the fingerprint.
+
+        Raises:
+            InputError: the run was begun with something else.
+        """
+        known = self.record.fingerprint.fields
+        refuse_changes(self.uri, known, fields)
+        if any(name not in known for name in fields):
+            self._change(fingerprint=Fingerprint.of({**known, **fields}))
+
+    def describe_model(
+        self, parameters: int, neurons_per_layer: tuple[int, ...], versions: Mapping[str, str | None]
+    ) -> None:
+        """Record the size of the loaded model and the versions of the packages that ran it."""
+        model = ModelFacts(name=self.record.model.name, parameters=parameters, neurons_per_layer=neurons_per_layer)
+        self._change(model=model, versions={**self.record.versions, **versions})
+
+    def record_accuracy(self, accuracy: Accuracy) -> None:
+        """Record how often the right choice was given."""
+        self._change(accuracy=accuracy)
+
+    def stop_at(self, shards: int) -> None:
+        """Record that the first `shards` shards are enough."""
+        self._change(stopped_at=shards)
+
+    def change_spec(self, spec: JobSpec) -> None:
+        """Record options that changed without changing a number."""
+        if spec.as_json() != self.record.spec:
+            self._change(spec=spec.as_json())
+
+    def record_collected(self, facts: CollectedFacts) -> None:
+        """Record what the committed shards say."""
+        record = self.record
+        self._change(
+            shards=facts.shards,
+            halves=facts.halves,
+            examples=record.examples.model_copy(update={"test": sum(facts.shards)}),
+            bit_exact=facts.bit_exact,
+            tokens=facts.tokens,
+            accuracy=record.accuracy.model_copy(update={"test": facts.test_accuracy}),
+            skewness=dict(facts.skewness),
+            peak_memory_mb=facts.peak_memory_mb,
+        )
+
+    def record_prompts(self, prompts: list[RunRecord]) -> None:
+        """Record, in a run of several soft prompts, what the runs of its prompts found."""
+        first = prompts[0]
+        self.extend_fingerprint({"prompts_fingerprints": [prompt.fingerprint.digest for prompt in prompts]})
+        self._change(
+            numerics=first.numerics,
+            model=first.model,
+            skewness=first.skewness,
+            versions={**self.record.versions, **first.versions},
+            bit_exact=all(prompt.bit_exact for prompt in prompts),
+            accuracy=Accuracy(
+                **{name: _mean([getattr(prompt.accuracy, name) for prompt in prompts]) for name in Accuracy.model_fields}
+            ),
+        )
 
     def committed_numbers(self) -> list[int]:
         """The shards that have a scores file, ascending."""
@@ -101,25 +184,14 @@ class RunFiles:
         """How many shards have a scores file."""
         return len(self.committed_numbers())
 
-    def finish_stage(self, stage: str, seconds: float) -> None:
-        """Record a stage as done. Seconds add up over resumed submissions."""
-        before = self.record["stages"].get(stage, {}).get("seconds", 0.0)
-        self.record["stages"][stage] = {"state": "done", "seconds": round(before + seconds, 3)}
-        self.save()
+
+def seconds_since(moment: str) -> float:
+    """Seconds since a moment that a job wrote down (ISO 8601), by its own clock and ours."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
-def seconds_since(told_at: str) -> float:
-    """Seconds since a job told something, by its own clock and ours."""
-    return (datetime.now(UTC) - datetime.fromisoformat(told_at)).total_seconds()
-
-
-def fingerprint_digest(fields: dict[str, Any]) -> str:
-    """One name for all that determines a run's numbers."""
-    return stable_digest(json.dumps(fields, sort_keys=True), size=16).hex()
-
-
-def refuse_changes(uri: str, stored: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with a run whose fingerprint fields differ from `now`; fields that either lacks are new.
+def refuse_changes(uri: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume a run whose fingerprint fields differ from `now`; fields that only one of them has are new.
 
     Raises:
         InputError: names the first field that differs, with its old and new value.
@@ -132,12 +204,18 @@ def refuse_changes(uri: str, stored: dict[str, Any], now: dict[str, Any]) -> Non
             )
 
 
-def list_runs(uri: str) -> list[dict[str, Any]]:
-    """The records of the runs in a folder, and their `uri`, newest first; what is not a run is passed over."""
+def list_runs(uri: str) -> list[RunFiles]:
+    """The runs in a folder, newest first; what is not a readable run is skipped."""
     folder = Folder(uri)
-    records = []
+    runs = []
     for name in folder.folders():
+        run = RunFiles(f"{folder.uri}/{name}")
         with suppress(InputError):
-            uri = f"{folder.uri}/{name}"
-            records.append(RunFiles(uri).load() | {"uri": uri})
-    return sorted(records, key=lambda record: str(record["created"]), reverse=True)
+            run.load()
+            runs.append(run)
+    return sorted(runs, key=lambda run: run.record.created, reverse=True)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None

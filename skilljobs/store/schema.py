@@ -1,4 +1,4 @@
-"""Every column of every file of a run, and how Parquet is written. One place says it."""
+"""Every column of every file of a run, and how Parquet is written."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,14 +11,19 @@ from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
 
-FORMAT_VERSION = 2
-
 _KEY = [("layer", pa.int16()), ("token", pa.int16()), ("neuron", pa.int32())]
 
 TUNING = pa.schema([("step", pa.int32()), ("split", pa.string()), ("loss", pa.float64()), ("accuracy", pa.float64())])
 REFERENCE = pa.schema([*_KEY, ("reference", pa.float64())])
 METRICS = pa.schema(
-    [("metric", pa.string()), ("kind", pa.string()), ("nullable", pa.bool_()), ("reference", pa.float64())]
+    [
+        ("metric", pa.string()),
+        ("kind", pa.string()),
+        ("nullable", pa.bool_()),
+        ("column", pa.string()),
+        ("level", pa.string()),
+        ("reference", pa.float64()),
+    ]
 )
 MOMENTS = pa.schema(
     [
@@ -72,13 +77,13 @@ EXAMPLE_FIXED = pa.schema(
 )
 
 
-def scores_schema(of_choices: Iterable[str]) -> pa.Schema:
-    """The columns of `shards/scores-*.parquet`; `of_choices` are a task's own model-derived metrics."""
+def scores_schema(choice_probabilities: Iterable[str]) -> pa.Schema:
+    """The columns of `shards/scores-*.parquet`; `choice_probabilities` are a task's own model-derived metrics."""
     return pa.schema(
         [
             ("example_id", pa.string()),
             ("half", pa.int8()),
-            *((name, _SCORE_TYPES.get(name, pa.float64())) for name in (*MODEL_METRICS, *of_choices)),
+            *((name, _SCORE_TYPES.get(name, pa.float64())) for name in (*MODEL_METRICS, *choice_probabilities)),
         ]
     )
 

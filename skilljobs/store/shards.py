@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,32 +20,33 @@ from skilljobs.store.files import Folder
 from skilljobs.store.schema import MOMENTS, parquet_bytes, scores_schema, sums_schema
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reducers do without it
-    from skilljobs.stats.sums import Sums
+    from skilljobs.worker.accumulator import Sums
 
 RECEIPT = "skilljobs.receipt"
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a committed shard says of itself."""
+    """What a committed shard says about itself."""
 
     shard: int
     half: int
     fingerprint: str
     examples: int
     choices: int
-    """Multiple-choice examples among them, and how many of these the model got right."""
+    """How many of the examples are multiple choice."""
     right: int
+    """How many of those the model got right."""
     tokens: int
     seconds: float
-    """Of computing."""
+    """Time that the model computed."""
     bit_exact: bool
     """False if a batch had to be split for want of memory."""
     peak_memory_bytes: int
     files: dict[str, str]
-    """The shard's other files and their SHA-256."""
+    """The SHA-256 of each of the shard's other files, by name."""
     bytes_written: int = 0
-    """Of sums and moments."""
+    """Size of the sums and the moments."""
 
 
 def sums_name(shard: int) -> str:
@@ -65,13 +65,13 @@ def examples_name(shard: int) -> str:
     return f"examples/part-{shard:05d}.parquet"
 
 
-def sums_bytes(sums: "Sums", layout: Layout, tokens: int, each_token: bool) -> pa.Buffer:
-    """The sums file: a row group a layer, in it population by population, token by token, neuron by neuron."""
+def sums_file(sums: ShardSums, layout: Layout, tokens: int, each_token: bool) -> pa.Buffer:
+    """The sums file: a row group for each layer, ordered by population, then token, then neuron."""
     schema = sums_schema(layout)
     return parquet_bytes(_layer_tables(sums, layout, tokens, each_token, schema), schema)
 
 
-def _layer_tables(sums: "Sums", layout: Layout, tokens: int, each_token: bool, schema: pa.Schema) -> Iterator[pa.Table]:
+def _layer_tables(sums: ShardSums, layout: Layout, tokens: int, each_token: bool, schema: pa.Schema) -> Iterator[pa.Table]:
     metrics = len(layout.metrics)
     for layer, (linear, square) in enumerate(zip(sums.linear, sums.square, strict=True)):
         populations, _, width = linear.shape
@@ -85,25 +85,25 @@ def _layer_tables(sums: "Sums", layout: Layout, tokens: int, each_token: bool, s
             "layer": pa.array(np.full(rows, layer, np.int16)),
             "token": pa.array(token) if each_token else pa.nulls(rows, pa.int16()),
             "neuron": pa.array(np.tile((places % (width // tokens)).astype(np.int32), populations)),
-            "n": pa.array(np.repeat(sums.count.numpy(), width)),
-            "sum_a": pa.array(linear[:, 0].numpy().ravel()),
-            "sum_aa": pa.array(square[:, 0].numpy().ravel()),
+            "n": pa.array(np.repeat(sums.count, width)),
+            "sum_a": pa.array(linear[:, 0].ravel()),
+            "sum_aa": pa.array(square[:, 0].ravel()),
         }
         for place, metric in enumerate(layout.metrics):
-            values = linear[:, 1 + place].numpy().ravel()
+            values = linear[:, 1 + place].ravel()
             absent = None
             if metric.kind == "null":
-                absent = np.arange(rows) >= width  # summed over the first population alone
+                absent = np.arange(rows) >= width  # summed over the first population only
             columns[f"sum_ay:{metric.name}"] = pa.array(values, mask=absent)
         for order, place in enumerate(layout.nullable):
             name = layout.metrics[place].name
-            columns[f"sum_a:{name}"] = pa.array(linear[:, 1 + metrics + order].numpy().ravel())
-            columns[f"sum_aa:{name}"] = pa.array(square[:, 1 + order].numpy().ravel())
+            columns[f"sum_a:{name}"] = pa.array(linear[:, 1 + metrics + order].ravel())
+            columns[f"sum_aa:{name}"] = pa.array(square[:, 1 + order].ravel())
         yield pa.table(columns, schema=schema)
 
 
-def moments_bytes(sums: "Sums", layout: Layout) -> pa.Buffer:
-    """The moments file: a row for each population and unordered pair of metrics; of null metrics only with itself."""
+def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
+    """The moments file: a row for each population and unordered pair of metrics; a null metric only with itself."""
     rows = []
     for k, population in enumerate(layout.populations):
         places = layout.metrics_of(population)
@@ -127,13 +127,13 @@ def moments_bytes(sums: "Sums", layout: Layout) -> pa.Buffer:
     return parquet_bytes([pa.Table.from_pylist(rows, MOMENTS)], MOMENTS)
 
 
-def scores_bytes(
-    ids: Sequence[str], scores: Sequence[AnswerScores], of_choices: Mapping[str, int], receipt: Receipt
+def scores_file(
+    ids: Sequence[str], scores: Sequence[AnswerScores], choice_probabilities: Mapping[str, int], receipt: Receipt
 ) -> pa.Buffer:
-    """The scores file. `of_choices`: a task's own metrics, each the probability of the choice at an index."""
-    schema = scores_schema(of_choices)
+    """The scores file. `choice_probabilities` are a task's own metrics, each the probability of the choice at an index."""
+    schema = scores_schema(choice_probabilities)
     rows = [
-        {"example_id": example_id, "half": receipt.half, **metric_cells(score, of_choices)}
+        {"example_id": example_id, "half": receipt.half, **metric_cells(score, choice_probabilities)}
         for example_id, score in zip(ids, scores, strict=True)
     ]
     return parquet_bytes([pa.Table.from_pylist(rows, schema)], schema, {RECEIPT: json.dumps(asdict(receipt))})
@@ -164,7 +164,7 @@ def read_receipt(folder: Folder, shard: int) -> Receipt | None:
 
 
 def committed_receipt(folder: Folder, shard: int, fingerprint: str) -> Receipt | None:
-    """The receipt of a shard that was committed under `fingerprint`, all its files as it says; else None."""
+    """The receipt of a shard that was committed under `fingerprint` and whose files match it; otherwise None."""
     receipt = read_receipt(folder, shard)
     if receipt is None or receipt.fingerprint != fingerprint or receipt.shard != shard:
         return None

@@ -14,7 +14,7 @@ from typing import Any
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_hash
 from skilljobs.tasks.base import Example, MetricValue, Task, split_of
-from skilljobs.tasks.files import read_json_lines, read_text
+from skilljobs.tasks.row_files import read_json_lines, read_text
 from skilljobs.tasks.questions import (
     OPERATIONS,
     Question,
@@ -43,7 +43,7 @@ class Arithmetic(Task):
     group = "operation"
     default_model = "tiny"
     choice_metrics = frozenset({"last_digit_decides", "length_decides", "choices", "answer_position"})
-    takes = Task.takes | {"train_data"}
+    accepts = Task.accepts | {"train_data"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         return generated_rows(self.options.seed) if self.options.data is None else read_bigbench(self.options.data)

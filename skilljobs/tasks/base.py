@@ -1,20 +1,22 @@
 """What a task is: where its examples come from and how one row becomes an example.
 
-Knows nothing of models, files of a run, or Ray.
+This module knows nothing of models, files of a run, or Ray.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from skilljobs.hashing import stable_uniform
+from skilljobs.options import Option, declared_options
 
 SPLITS = ("train", "validation", "test")
 TRAIN_FRACTION, VALIDATION_FRACTION = 0.5, 0.1
 
 MetricValue = float | int | bool | str | None
+MetricValues = Mapping[str, MetricValue | Mapping[str, MetricValue]]
 
 
 def split_of(unit: str) -> str:
@@ -26,7 +28,7 @@ def split_of(unit: str) -> str:
 
 
 def tuning_split_of(unit: str) -> str:
-    """The split of a unit that tunes: `train`, or `validation` in the proportion of `split_of`."""
+    """The split of a unit that is only tuned on: `train` or `validation`, in the proportion of `split_of`."""
     share = VALIDATION_FRACTION / (TRAIN_FRACTION + VALIDATION_FRACTION)
     return "validation" if stable_uniform("split", unit) < share else "train"
 
@@ -40,8 +42,10 @@ def half_of(unit: str) -> int:
 class Example:
     """One row of a task, ready to be put before a model.
 
-    `text` is exactly what stands in front of the soft prompt. Either `choices` and `answer` (the index of the
-    right one) or `target` is given; each is exactly what follows the soft prompt.
+    `text` is exactly what is tokenized before the soft prompt. Either `choices` and `answer` (the index of the right
+    one) or `target` is given; each is exactly what follows the soft prompt. `metrics` maps each external column to its
+    value; a column that holds several values by name (the skills of a text, say) maps to a mapping, and makes one
+    metric `column=name` of each.
     """
 
     example_id: str
@@ -51,10 +55,11 @@ class Example:
     choices: tuple[str, ...] | None = None
     answer: int | None = None
     target: str | None = None
-    metrics: Mapping[str, MetricValue] = field(default_factory=dict)
+    metrics: MetricValues = field(default_factory=dict)
 
     @property
     def half(self) -> int:
+        """The half of the example's unit."""
         return half_of(self.unit)
 
     @property
@@ -72,9 +77,10 @@ def check_example(example: Example) -> Example:
         raise ValueError("`text` is empty")
     for text in (example.text, *(example.choices or (example.target or "",))):
         text.encode()
-    for column, value in example.metrics.items():
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"`{column}` is {value}, beyond 64 bits")
+    for column, entry in example.metrics.items():
+        for value in entry.values() if isinstance(entry, Mapping) else (entry,):
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"`{column}` is {value}, beyond 64 bits")
     if example.split not in SPLITS:
         raise ValueError(f"`split` is {example.split!r}, not one of {', '.join(SPLITS)}")
     if example.choices is None:
@@ -84,7 +90,7 @@ def check_example(example: Example) -> Example:
     if example.answer is None:
         raise ValueError("it has `choices` but no `answer`")
     if len(example.choices) < 2:
-        raise ValueError(f"it has {len(example.choices)} choices, and needs two at least")
+        raise ValueError(f"it has {len(example.choices)} choices, and needs at least two")
     if not all(example.choices):
         raise ValueError("one of its `choices` is empty")
     if not 0 <= example.answer < len(example.choices):
@@ -92,9 +98,13 @@ def check_example(example: Example) -> Example:
     return example
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskOptions:
-    """What a user may say about a task's data, whatever the task."""
+    """What a user may say about a task's data, whatever the task.
+
+    A task declares options of its own as further fields of a subclass, each made by `skilljobs.option`. The command
+    line, the Python API and the stored spec take them from there.
+    """
 
     data: Path | None = None
     train_data: Path | None = None
@@ -102,32 +112,34 @@ class TaskOptions:
     hide_choices: bool = False
     template: str | None = None
     unit_column: str | None = None
-    label_words: tuple[str, ...] | None = None
-    view: str | None = None
-    texts: Sequence[Mapping[str, Any]] | None = None
-    """Rows that were written and graded for this job, in place of those of the task."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """The column of a table that holds `text`, `choices`, `answer`, `target`, `example_id` or `split`."""
 
 
 class Task(ABC):
     """A named evaluation data set with its template and external metrics. Subclasses write `rows` and `example`."""
 
     name: ClassVar[str]
+    options_type: ClassVar[type[TaskOptions]] = TaskOptions
     group: str | None = None
     """The column whose values become the default populations."""
     default_model: ClassVar[str | None] = None
     answer_end: ClassVar[str | None] = None
-    """What ends every answer; None: the tokenizer's end of sequence."""
+    """The text that ends every answer; None: the tokenizer's end-of-sequence token."""
     choice_metrics: ClassVar[frozenset[str]] = frozenset()
     """External metrics about the choices: no neuron can know them when the choices are not in `text`."""
     choice_probabilities: ClassVar[Mapping[str, int]] = {}
     """Further model-derived metrics: each the probability of the choice at an index, the same in all examples."""
-    takes: ClassVar[frozenset[str]] = frozenset({"hide_choices", "template", "unit"})
-    """The options about data that the task heeds, by their names in `JobSpec`: others are refused."""
+    accepts: ClassVar[frozenset[str]] = frozenset({"hide_choices", "template", "unit"})
+    """Which of the options `hide_choices`, `template`, `unit` and `train_data` the task uses; the others are refused."""
+    split_column: str = "split"
+    """The column in which a row may name its split."""
 
     def __init__(self, options: TaskOptions | None = None) -> None:
-        self.options = options or TaskOptions()
+        self.options = options or self.options_type()
+
+    @classmethod
+    def own_options(cls) -> tuple[Option, ...]:
+        """The options that this task declares itself."""
+        return declared_options(cls.options_type)
 
     @abstractmethod
     def rows(self) -> Iterable[Mapping[str, Any]]:
@@ -138,9 +150,9 @@ class Task(ABC):
         """
 
     def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
-        """The rows that tune, where they are not among `rows`: read from `self.options.train_data`, for one.
+        """The rows to tune on, where they are not among `rows`: read from `self.options.train_data`, for example.
 
-        With them, all of `rows` is tested, but for rows that name their own `split`.
+        Where there are such rows, all of `rows` is tested, except for rows that name their own split.
 
         Raises:
             InputError: the source as a whole cannot be read.

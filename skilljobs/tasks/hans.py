@@ -5,23 +5,44 @@ and the neurons are read on pairs where they fail as often as they work.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
-from skilljobs.tasks.base import Example, Task
+from skilljobs.options import option
+from skilljobs.tasks.base import Example, Task, TaskOptions
 from skilljobs.tasks.hans_pairs import hans_like_pairs, nli_pairs
 from skilljobs.tasks.nli import LABELS, Pair, read_pairs
 
 TEMPLATE = "Premise: {premise}\nHypothesis: {hypothesis}\nIs it {entailment} or {non_entailment}?\nAnswer:"
 
 
+@dataclass(frozen=True)
+class HansOptions(TaskOptions):
+    """The answers to a pair."""
+
+    label_words: tuple[str, str] | None = option(
+        None,
+        "The two answers.",
+        metavar="ENTAILMENT NON-ENTAILMENT",
+        default_text="entailment non-entailment",
+    )
+
+    def __post_init__(self) -> None:
+        if self.label_words is not None and len(set(self.label_words)) != 2:
+            raise InputError(f"--label-words are {' and '.join(self.label_words)}; it takes two different words")
+
+
 class Hans(Task):
     """HANS: entailment or not, with the three syntactic heuristics; tuned on NLI pairs (`--train-data`)."""
 
     name = "hans"
+    options_type = HansOptions
+    options: HansOptions
     group = "heuristic"
-    choice_probabilities = {"p_entailment": 0}  # noqa: RUF012  it is not changed
-    takes = frozenset({"train_data", "label_words", "template", "unit"})
+    choice_probabilities = {"p_entailment": 0}  # noqa: RUF012  it never changes
+    accepts = frozenset({"train_data", "template", "unit"})
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         if self.options.data is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.files import is_on_hub, read_tab_separated, read_table
+from skilljobs.tasks.row_files import is_on_hub, read_tab_separated, read_table
 
 LABELS = ("entailment", "non-entailment")
 """In this order everywhere: index 0 is entailment."""

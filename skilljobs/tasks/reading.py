@@ -65,7 +65,7 @@ def read_examples(task: Task, max_bad_fraction: float) -> tuple[list[Example], l
     Raises:
         InputError: a source has no rows, or more than `max_bad_fraction` of them are bad.
     """
-    reader, split_column = _Reader(max_bad_fraction), task.options.columns.get("split", "split")
+    reader, split_column = _Reader(max_bad_fraction), task.split_column
     own, training = str(task.options.data or f"the task {task.name}"), task.training_rows()
 
     def tested(row: Mapping[str, Any], number: int) -> Example:

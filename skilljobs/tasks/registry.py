@@ -1,5 +1,7 @@
 """Tasks by name: the built-in ones and those that installed packages add."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import entry_points
 
 from skilljobs.errors import InputError
@@ -14,7 +16,16 @@ _BUILT_IN: tuple[type[Task], ...] = (Arithmetic, Hans, SkillMix)
 
 
 def task_names() -> list[str]:
+    """The names that `--task` accepts."""
     return [task.name for task in _BUILT_IN] + [point.name for point in entry_points(group=ENTRY_POINTS)]
+
+
+def loadable_tasks() -> Iterator[type[Task]]:
+    """Every task, the user's own table among them; tasks of packages that do not load are left out."""
+    yield from (*_BUILT_IN, Table)
+    for point in entry_points(group=ENTRY_POINTS):
+        with suppress(InputError):
+            yield find_task(point.name)
 
 
 def find_task(name: str | None) -> type[Task]:

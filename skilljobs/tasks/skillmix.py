@@ -1,38 +1,59 @@
 """Skill-Mix: a text that shows several skills at once (Yu et al. 2023, arXiv 2310.17567).
 
-The first study of arXiv 2511.21610. Neurons see only what stands in front of the prompt, hence two views: `asked`, in
-which they can know the skills that are asked for, and `shown`, in which they can know the text.
+The first study of arXiv 2511.21610. Neurons can know only what comes before the soft prompt, hence two views: in `asked`
+they can know the skills that are asked for, in `shown` they can know the text.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.base import Example, MetricValue, Task, TaskOptions, split_of
-from skilljobs.tasks.files import read_table
-from skilljobs.tasks.skills import SKILLS_FILE, Skill, draw_requests, has_skills_beside, skills_beside, topics_beside
+from skilljobs.options import option
+from skilljobs.tasks.base import Example, MetricValue, MetricValues, TaskOptions, split_of
+from skilljobs.tasks.row_files import read_table
+from skilljobs.tasks.skills import (
+    SKILLS_FILE,
+    Skill,
+    draw_requests,
+    has_skills_beside,
+    skills_beside,
+    skills_table,
+    topics_beside,
+)
+from skilljobs.tasks.text_task import Row, TextOptions, TextTask
 
 REQUEST = (
     "Write a short text about {topic}, of at most {sentences}, that shows {count} skills: {names}.\n{skills}\nText:"
 )
 QUESTION = "{request} {text}\n\nDoes the text show {skill}?\nAnswer:"
 YES_NO = (" yes", " no")
-VIEWS = ("asked", "shown")
 POINTS = ("topic_point", "sense_point", "length_point")
+_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'])")
 
 
-class SkillMix(Task):
+@dataclass(frozen=True)
+class SkillMixOptions(TextOptions):
+    """What the neurons are to see."""
+
+    view: Literal["asked", "shown"] | None = option(
+        None, "Read the neurons after the request, or after the text as well.", default_text="asked"
+    )
+
+
+class SkillMix(TextTask):
     """Skill-Mix: texts that must show several skills on a topic; `--view asked` or `shown`."""
 
     name = "skillmix"
-    choice_probabilities = {"p_yes": 0}  # noqa: RUF012  it is not changed
-    takes = frozenset({"view", "generate", "grader"})
+    options_type = SkillMixOptions
+    options: SkillMixOptions
+    choice_probabilities = {"p_yes": 0}  # noqa: RUF012  it never changes
+    accepts = frozenset[str]()
 
     def __init__(self, options: TaskOptions | None = None) -> None:
         super().__init__(options)
-        if self.options.view not in (None, *VIEWS):
-            raise InputError(f"--view is {self.options.view!r}; it may be {' or '.join(VIEWS)}")
         self.shown = self.options.view == "shown"
         self.group = "skill" if self.shown else None
 
@@ -44,15 +65,15 @@ class SkillMix(Task):
     def asked_for(self) -> list[str]:
         """The skills that a text can be asked for: those of the table, and of all rows."""
         table = self.skills if self.options.data is None or has_skills_beside(self.options.data) else ()
-        rows = (row["skills"] for row in self.texts() if isinstance(row.get("skills"), list))
+        rows = (row["skills"] for row in self._texts() if isinstance(row.get("skills"), list))
         return list(dict.fromkeys([*table, *(str(name) for skills in rows for name in skills)]))
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
-        for text in self.texts():
+        for text in self._texts():
             if text.get("text") is None:
                 raise InputError(
-                    "the task skillmix has requests but no texts: let the model write them (--generate), or read texts"
-                    " that are written (--data FILE)"
+                    "the task skillmix has requests but no texts: let the model write them (--generate), or read written"
+                    " texts (--data FILE)"
                 )
             if not self.shown:
                 yield text
@@ -62,14 +83,60 @@ class SkillMix(Task):
             for place, skill in enumerate(text["skills"]):
                 yield {**text, "place": place, "skill": skill}
 
-    def texts(self) -> Iterable[Mapping[str, Any]]:
-        """The requests, with their texts and grades as far as there are any."""
+    def _texts(self) -> Iterable[Mapping[str, Any]]:
+        """The requests, with those texts and grades that exist."""
         data = self.options.data
-        if self.options.texts is not None:
-            return self.options.texts
+        if self.texts is not None:
+            return self.texts
         if data is None or data.name == SKILLS_FILE:
             return draw_requests(list(self.skills), topics_beside(data), self.options.seed)
         return read_table(data)
+
+    def requests(self) -> list[Row]:
+        requests: list[Row] = []
+        ids: set[object] = set()
+        for number, given in enumerate(self._texts(), start=1):
+            row = {**given, "id": given.get("id") or f"{number:05d}"}
+            try:
+                check_request(row)
+            except KeyError as error:
+                raise InputError(f"{self.options.data}: row {number} has no column {error}") from None
+            except ValueError as error:
+                raise InputError(f"{self.options.data}: row {number}: {error}") from None
+            if row["id"] in ids:
+                raise InputError(f"{self.options.data}: row {number} has the id {row['id']!r} of an earlier row")
+            ids.add(row["id"])
+            requests.append(row)
+        return requests
+
+    def writing_prompt(self, row: Mapping[str, Any]) -> str:
+        return self.request(row["skills"], row["topic"])
+
+    def is_graded(self, row: Mapping[str, Any]) -> bool:
+        return row.get("skill_points") is not None
+
+    def grading_questions(self, row: Mapping[str, Any]) -> list[Example]:
+        """Whether the text shows each of its skills."""
+        return [
+            Example(f"{row['id']}/{place}", "", "test", self.question(row, skill), YES_NO, 0)
+            for place, skill in enumerate(row["skills"])
+        ]
+
+    def grade_by_function(self, function: Callable[..., Any], row: Mapping[str, Any]) -> list[float]:
+        """Call `function(text, skills, topic)`, which returns a point for each skill."""
+        points = [float(point) for point in function(row["text"], list(row["skills"]), row["topic"])]
+        if len(points) != len(row["skills"]) or not set(points) <= {0.0, 1.0}:
+            raise ValueError(f"it returned {points}, not 0 or 1 for each of the {len(row['skills'])} skills")
+        return points
+
+    def with_grades(self, row: Mapping[str, Any], points: Sequence[float]) -> Row:
+        sentences = len(_SENTENCE_END.findall(row["text"])) or 1
+        length_point = float(sentences <= most_sentences(row["skills"]))
+        return {**row, "skill_points": list(points), "length_point": length_point}
+
+    def companion_files(self) -> dict[str, bytes]:
+        """The table of skills."""
+        return {SKILLS_FILE: skills_table(self.skills.values()).encode()}
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         check_request(row)
@@ -85,7 +152,7 @@ class SkillMix(Task):
                 split=split,
                 text=self.request(row["skills"], row["topic"]),
                 target=f" {row['text'].strip()}",
-                metrics=self._asked(row["skills"]) | grades(row),
+                metrics={**self._asked(row["skills"]), **grades(row)},
             )
         place, skill = row["place"], row["skill"]
         point = _point(row["skill_points"][place])
@@ -115,8 +182,8 @@ class SkillMix(Task):
         request = self.request(row["skills"], row["topic"])
         return QUESTION.format(request=request, text=row["text"].strip(), skill=skill)
 
-    def _asked(self, skills: Sequence[str]) -> dict[str, MetricValue]:
-        return {f"asked={name}": name in skills for name in self.asked_for} | {"k": len(skills)}
+    def _asked(self, skills: Sequence[str]) -> MetricValues:
+        return {"asked": {name: name in skills for name in self.asked_for}, "k": len(skills)}
 
 
 def most_sentences(skills: Sequence[str]) -> int:
@@ -137,7 +204,7 @@ def check_request(row: Mapping[str, Any]) -> None:
         raise ValueError(f"`topic` is {row['topic']!r}, not a text")
 
 
-def grades(row: Mapping[str, Any]) -> dict[str, MetricValue]:
+def grades(row: Mapping[str, Any]) -> MetricValues:
     """The grades of a text: of each skill that was asked for, their share, and of topic, sense and length."""
     points = row.get("skill_points")
     if points is None:
@@ -145,10 +212,10 @@ def grades(row: Mapping[str, Any]) -> dict[str, MetricValue]:
     if len(points) != len(row["skills"]):
         raise ValueError(f"it has {len(points)} skill_points for {len(row['skills'])} skills")
     by_skill: dict[str, MetricValue] = {
-        f"grade={name}": _point(point) for name, point in zip(row["skills"], points, strict=True)
+        name: _point(point) for name, point in zip(row["skills"], points, strict=True)
     }
     others: dict[str, MetricValue] = {name: _point(row[name]) for name in POINTS if row.get(name) is not None}
-    return by_skill | {"skills_shown": sum(map(float, points)) / len(points)} | others
+    return {"grade": by_skill, "skills_shown": sum(map(float, points)) / len(points), **others}
 
 
 def _described(skill: Skill) -> str:

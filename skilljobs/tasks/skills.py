@@ -11,7 +11,7 @@ from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_hash
-from skilljobs.tasks.files import read_table, read_text
+from skilljobs.tasks.row_files import read_table, read_text
 
 REQUESTS = 400
 SKILLS_A_REQUEST = (2, 3, 4)

@@ -3,28 +3,65 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.base import Example, MetricValue, Task, split_of
-from skilljobs.tasks.files import read_table
+from skilljobs.options import option
+from skilljobs.tasks.base import Example, MetricValue, Task, TaskOptions, split_of
+from skilljobs.tasks.row_files import read_table
 
 EXAMPLE_COLUMNS = frozenset({"example_id", "split", "unit", "half", "text", "choices", "answer", "target"})
+
+
+@dataclass(frozen=True)
+class TableOptions(TaskOptions):
+    """Which columns of the table hold the parts of an example, where they have other names."""
+
+    text_column: str | None = option(None, "The column with the text.", metavar="COLUMN", default_text="text")
+    choices_column: str | None = option(None, "The column with the choices.", metavar="COLUMN", default_text="choices")
+    answer_column: str | None = option(
+        None, "The column with the index of the right choice.", metavar="COLUMN", default_text="answer"
+    )
+    target_column: str | None = option(
+        None, "The column with the right answer to an open question.", metavar="COLUMN", default_text="target"
+    )
+    id_column: str | None = option(
+        None, "The column that identifies a row.", metavar="COLUMN", default_text="example_id"
+    )
+    split_column: str | None = option(
+        None, "The column that says train, validation or test.", metavar="COLUMN", default_text="split"
+    )
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The table's column for each part of an example that has one of another name."""
+        named = {
+            "text": self.text_column,
+            "choices": self.choices_column,
+            "answer": self.answer_column,
+            "target": self.target_column,
+            "split": self.split_column,
+            "example_id": self.id_column,
+        }
+        return {part: column for part, column in named.items() if column is not None}
 
 
 class Table(Task):
     """Rows with `text`, and `choices` (a list, or text that is a JSON list) with `answer`, or `target`.
 
-    `example_id`, `unit` and `split` are respected where they stand; every other column is an external metric. Columns
-    of other names are said by `self.options.columns`.
+    `example_id`, `unit` and `split` are respected where they are present; every other column is an external metric.
     """
 
     name = "table"
-    takes = frozenset(
-        {"template", "unit", "train_data", *(f"{name}_column" for name in ("text", "choices", "answer", "target"))}
-        | {"id_column", "split_column"}
-    )
+    options_type = TableOptions
+    options: TableOptions
+    accepts = frozenset({"template", "unit", "train_data"})
+
+    def __init__(self, options: TaskOptions | None = None) -> None:
+        super().__init__(options)
+        self.split_column = self.options.split_column or "split"
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         if self.options.data is None:
@@ -73,19 +110,19 @@ class Table(Task):
         )
 
     def _renamed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The row with the names of an example's columns; a column that is replaced by another is a metric no more."""
+        """The row with the names of an example's columns; a column that another one replaces is no metric."""
         columns = self.options.columns
+        if not columns:
+            return row
         for column in columns.values():
             if column not in row:
                 raise KeyError(column)
-        if not columns:
-            return row
         kept = {name: value for name, value in row.items() if name not in columns.values() and name not in columns}
         return kept | {name: row[column] for name, column in columns.items()}
 
 
 def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that have a value: a template that names another is refused."""
+    """The columns that have a value; a template that names any other is refused."""
     return {column: value for column, value in row.items() if value is not None}
 
 

@@ -16,7 +16,7 @@ from skilljobs.analysis.watching import Watcher
 from skilljobs.cli.main import cli
 from skilljobs.cli.tables import correlation_table
 from skilljobs.errors import InputError
-from skilljobs.reporter import SilentReporter
+from skilljobs.progress.reporter import SilentReporter
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]

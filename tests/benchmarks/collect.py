@@ -18,7 +18,7 @@ from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.ffn import down_projections
 from skilljobs.lm.source import TINY
 from skilljobs.stats.correlate import Centred
-from skilljobs.stats.sums import Sums
+from skilljobs.worker.accumulator import Sums
 from tests.benchmarks import naive, rivals
 from tests.benchmarks.naive import Found, corrcoef
 from tests.benchmarks.overhead import overhead

@@ -18,7 +18,7 @@ from torchmetrics import PearsonCorrCoef
 from skilljobs.lm.source import TINY
 from skilljobs.stats.correlate import Centred
 from skilljobs.stats.layout import ALL, Layout, Metric
-from skilljobs.stats.sums import SumsAccumulator, activation_reference, metric_reference
+from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference
 from tests.benchmarks.overhead import overhead
 from tests.benchmarks.timing import machine, take_turns
 from tests.exact import exact_r

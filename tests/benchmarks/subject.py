@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skilljobs.engine.cluster.capacity import this_machine
-from skilljobs.engine.collect import Collector
-from skilljobs.engine.job import ScorerJob
-from skilljobs.engine.numerics import resolve_numerics
-from skilljobs.engine.plan import JobPlan, plan_job
+from skilljobs.plan.capacity import this_machine
+from skilljobs.worker.collector import Collector
+from skilljobs.plan.work import ScorerJob
+from skilljobs.plan.numerics import resolve_numerics
+from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
 from skilljobs.spec import JobSpec
-from skilljobs.stats.sums import SumsAccumulator
+from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.tasks.base import Example
 
 

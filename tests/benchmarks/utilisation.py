@@ -17,14 +17,14 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from skilljobs.engine.checks import sums_bytes
-from skilljobs.engine.cluster.capacity import this_machine
-from skilljobs.engine.cluster.machines import smallest_gpu_memory
-from skilljobs.engine.job import ScorerJob
-from skilljobs.engine.numerics import resolve_numerics
-from skilljobs.engine.plan import JobPlan, plan_job
-from skilljobs.engine.pool import QUEUE_DEPTH
-from skilljobs.engine.scorer import Scorer
+from skilljobs.plan.checks import sums_bytes
+from skilljobs.plan.capacity import this_machine
+from skilljobs.cluster.machines import smallest_gpu_memory
+from skilljobs.plan.work import ScorerJob
+from skilljobs.plan.numerics import resolve_numerics
+from skilljobs.plan.job_plan import JobPlan, plan_job
+from skilljobs.cluster.pool import QUEUE_DEPTH
+from skilljobs.worker.scorer import Scorer
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_tokenizer
 from skilljobs.lm.model import FrozenLM

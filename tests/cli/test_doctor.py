@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from skilljobs.cli.main import main
-from skilljobs.engine.doctor import examine
+from skilljobs.pipeline.diagnosis import examine
 
 
 def test_a_model_that_fits(small_llama: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +24,6 @@ def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_model_larger_than_the_memory(small_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skilljobs.engine.cluster.capacity.total_memory", lambda: 10_000)
+    monkeypatch.setattr("skilljobs.plan.capacity.total_memory", lambda: 10_000)
     (model,) = (finding for finding in examine(str(small_llama)) if finding.about == "model")
     assert (model.level, "the machine has 1e-05 GB" in model.text) == ("error", True)

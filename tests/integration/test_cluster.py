@@ -10,9 +10,9 @@ import pytest
 from ray.util.state import list_actors
 
 import skilljobs
-from skilljobs.engine.cluster.jobs import ClusterJobs
+from skilljobs.cluster.dashboard_jobs import ClusterJobs
 from skilljobs.errors import InputError
-from skilljobs.reporter import SilentReporter
+from skilljobs.progress.reporter import SilentReporter
 from tests.integration.machines import COMMAND, PATIENCE, Machines, run_command, wait_for
 from tests.tables import random_rows, write_jsonl
 

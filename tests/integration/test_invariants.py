@@ -9,7 +9,7 @@ import pytest
 
 import skilljobs
 from skilljobs.errors import InputError
-from skilljobs.reporter import SilentReporter
+from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.examples import examples_of
 from skilljobs.store.shards import scores_name
 from tests.integration.oracle import PlainModel, activations_and_confidence

@@ -16,7 +16,7 @@ from pyarrow import fs
 import skilljobs
 from skilljobs.errors import InputError
 from skilljobs.lm.prompt import SoftPrompt
-from skilljobs.reporter import SilentReporter
+from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME
 from tests.integration.machines import free_port, run_command

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skilljobs.engine.cluster.jobs import ClusterJobs
-from skilljobs.engine.cluster.telemetry import COUNTERS, exported_name
+from skilljobs.cluster.dashboard_jobs import ClusterJobs
+from skilljobs.cluster.telemetry import COUNTERS, exported_name
 from tests.integration.machines import PATIENCE, Machines, run_command, wait_for
 from tests.tables import random_rows, write_jsonl
 

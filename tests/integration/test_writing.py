@@ -10,7 +10,7 @@ import pytest
 import skilljobs
 from skilljobs.engine import writing
 from skilljobs.errors import InputError, JobFailed
-from skilljobs.reporter import SilentReporter
+from skilljobs.progress.reporter import SilentReporter
 from skilljobs.tasks.base import TaskOptions
 from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.skillmix import SkillMix

@@ -7,7 +7,7 @@ import pytest
 
 import skilljobs
 from skilljobs.errors import InputError
-from skilljobs.reporter import SilentReporter
+from skilljobs.progress.reporter import SilentReporter
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]

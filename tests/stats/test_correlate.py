@@ -11,7 +11,7 @@ from scipy import stats
 
 from skilljobs.stats.correlate import Centred, false_discovery_rate, interval, p_value
 from skilljobs.stats.layout import ALL, Layout, Metric
-from skilljobs.stats.sums import Sums, SumsAccumulator, activation_reference, metric_reference
+from skilljobs.worker.accumulator import Sums, SumsAccumulator, activation_reference, metric_reference
 from tests.exact import exact_r
 
 PLAIN = Layout((Metric("y", "external", False),), (ALL,), {})

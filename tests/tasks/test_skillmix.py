@@ -6,7 +6,7 @@ import pytest
 
 from skilljobs.errors import InputError
 from skilljobs.tasks.base import Example, TaskOptions
-from skilljobs.tasks.metrics import external_metrics
+from skilljobs.tasks.external_metrics import external_metrics
 from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.skillmix import SkillMix
 from skilljobs.tasks.skills import OWN_SKILLS, OWN_TOPICS, REQUESTS, draw_requests

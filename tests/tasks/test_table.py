@@ -9,7 +9,7 @@ from pyarrow import csv, parquet
 from skilljobs.errors import InputError
 from skilljobs.store.examples import example_bytes, example_schema, examples_of
 from skilljobs.tasks.base import Example, TaskOptions
-from skilljobs.tasks.metrics import check_columns, external_metrics, group_populations
+from skilljobs.tasks.external_metrics import check_columns, external_metrics, group_populations
 from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.table import Table
 from tests.tables import random_rows, write_jsonl

@@ -1,0 +1,167 @@
+"""The scorer actors of a job: starting them, admitting those that loaded, replacing those that died.
+
+Rules, each from a failure that was seen: Ray restarts no actor, a fresh one takes the place of each that died; there is
+a cap on all deaths; all actors are asked for at once. An actor whose machine would give other numbers is refused. A
+machine that goes takes its actors along, which is nobody's fault: the actors that take their place wait for machines,
+and that is an autoscaler's signal.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+from skilljobs.cluster.ledger import MOST_ATTEMPTS
+from skilljobs.cluster.ray_errors import one_line, own_error
+from skilljobs.errors import JobFailed
+from skilljobs.plan.work import LoadedModel, UnfitMachine
+
+MOST_DEATHS_PER_ACTOR = 4
+PATIENCE_SECONDS = 60.0
+"""How long to wait for a first scorer between two notes."""
+
+
+@dataclass
+class Member:
+    """One actor and the items it was given, in that order."""
+
+    name: str
+    actor: ActorHandle
+    loading: ray.ObjectRef
+    loaded: bool = False
+    node: str | None = None
+    """The machine it is on, once it is loaded."""
+    queue: deque[tuple[int, ray.ObjectRef]] = field(default_factory=deque)
+
+    @property
+    def awaited(self) -> list[ray.ObjectRef]:
+        """The results to wait for: an actor may finish its items in any order."""
+        return [reference for _, reference in self.queue] if self.loaded else [self.loading]
+
+
+class ScorerGroup:
+    """The actors that `start(name)` makes; the `load` method of each is called once.
+
+    All actors must agree with `must_agree` and, beyond that, with the first one (see `LoadedModel.must_agree`). An
+    actor that differs, or whose machine is unfit, is refused: it gets nothing to do but stays alive, since another
+    would only land on the same machine.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[str], ActorHandle],
+        size: int,
+        on_note: Callable[[str], None],
+        must_agree: Mapping[str, str] | None = None,
+    ) -> None:
+        self._start = start
+        self._note = on_note
+        self._agreed = dict(must_agree or {})
+        self._refused: list[Member] = []
+        self._started = 0
+        self._deaths = 0
+        self._most_deaths = MOST_ATTEMPTS + MOST_DEATHS_PER_ACTOR * size
+        self.model: LoadedModel | None = None
+        """What the last actor that loaded said about the model."""
+        self.members: list[Member] = []
+        for _ in range(size):
+            self.add()
+
+    def add(self) -> Member:
+        """Start one more actor."""
+        name = f"scorer-{self._started}"
+        self._started += 1
+        actor = self._start(name)
+        member = Member(name, actor, actor.load.remote())
+        self.members.append(member)
+        return member
+
+    def close(self) -> None:
+        """End all actors."""
+        for member in (*self.members, *self._refused):
+            ray.kill(member.actor)
+        self.members, self._refused = [], []
+
+    @property
+    def refused_count(self) -> int:
+        """Refused actors on machines that are still there."""
+        return sum(is_alive(member.node) for member in self._refused)
+
+    def first_loaded(self) -> Member:
+        """Wait for any actor to have loaded.
+
+        Raises:
+            JobFailed: actors keep dying while they load, or all are refused.
+            InputError: the actor itself refused its input.
+        """
+        while True:
+            for member in self.members:
+                if member.loaded:
+                    return member
+            ready, _ = ray.wait([member.loading for member in self.members], num_returns=1, timeout=PATIENCE_SECONDS)
+            if ready:
+                self.take_loaded(next(member for member in self.members if member.loading == ready[0]))
+            else:
+                self._note("no scorer is ready yet: the model is still loading, or no machine has room for a scorer")
+
+    def take_loaded(self, member: Member) -> None:
+        """Admit, refuse or replace an actor whose loading has ended; errors as `first_loaded`."""
+        try:
+            answer = ray.get(member.loading)
+        except RayActorError as error:
+            self.replace(member, error, machine_went=False)
+            return
+        except RayTaskError as error:
+            raise own_error(error) from error
+        member.node = answer.node
+        reason = answer.reason if isinstance(answer, UnfitMachine) else self._disagreement(answer)
+        if reason is not None:
+            self._refuse(member, f"{member.name} on {answer.host} is refused: {reason}")
+            return
+        self._agreed |= {name: value for name, value in answer.must_agree.items() if name not in self._agreed}
+        self.model = answer
+        member.loaded = True
+
+    def _disagreement(self, model: LoadedModel) -> str | None:
+        """How an actor differs from what was agreed, in words; None if it does not."""
+        different = [
+            f"{name} {value} there, {self._agreed[name]} here"
+            for name, value in model.must_agree.items()
+            if self._agreed.get(name, value) != value
+        ]
+        return ", ".join(different) or None
+
+    def _refuse(self, member: Member, reason: str) -> None:
+        self._note(reason)
+        self.members.remove(member)
+        self._refused.append(member)
+        if not self.members:
+            raise JobFailed(f"no scorer is left: {reason}")
+
+    def went_with_machine(self, member: Member, error: RayActorError) -> bool:
+        """Whether an actor was lost because its machine went or cannot be reached."""
+        return member.loaded and (isinstance(error, ActorUnavailableError) or not is_alive(member.node))
+
+    def replace(self, member: Member, error: RayActorError, machine_went: bool) -> None:
+        """Start another actor in place of a dead or unreachable one.
+
+        Raises:
+            JobFailed: too many have died.
+        """
+        if isinstance(error, ActorUnavailableError):
+            ray.kill(member.actor)
+        self._deaths += not machine_went
+        if self._deaths > self._most_deaths or (self.model is None and self._deaths == MOST_ATTEMPTS):
+            raise JobFailed(f"{self._deaths} scorers died, the last one: {one_line(error)}")
+        self.members.remove(member)
+        replacement = self.add()
+        what = "went with its machine" if machine_went else f"died ({one_line(error)})"
+        self._note(f"{member.name} {what}; {replacement.name} takes its place")
+
+
+def is_alive(node: str | None) -> bool:
+    """Whether a machine is still part of the cluster; an unknown one counts as alive."""
+    return node is None or any(known["NodeID"] == node and known["Alive"] for known in ray.nodes())

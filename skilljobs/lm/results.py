@@ -1,0 +1,26 @@
+"""What tuning and reading a model give, as plain types that need no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TuningPoint:
+    """A row of `prompt/tuning.parquet`.
+
+    `loss` is in nats per token (with `--tune-loss choices`, per question); `accuracy` is None where it was not taken.
+    """
+
+    step: int
+    split: str
+    loss: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class TokenEffect:
+    """How a neuron of positive activation moves a token's logit, relative to the other tokens."""
+
+    layer: int
+    neuron: int
+    token: str
+    logit: float

@@ -1,0 +1,229 @@
+"""Tuning a soft prompt with the model frozen (Lester et al. 2021), the prompt between the text and the answer.
+
+The text in front of the prompt does not depend on it, so it runs without gradients, once a batch. Where memory does
+not hold what a step keeps for its gradient, layers compute it again; where it does not hold that either, a batch goes
+in parts.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from safetensors.torch import load, save
+
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.losses import accuracy, loss_terms, prompt_loss, validation_loss
+from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import read_metadata
+from skilljobs.lm.recompute import bytes_kept
+from skilljobs.lm.results import TuningPoint
+
+BATCH = 16
+VALIDATE_EVERY = 25
+VALIDATION_EXAMPLES = 128
+PATIENCE = 4
+"""Validations without a gain after which tuning stops."""
+LEAST_GAIN = 0.01
+"""The fraction of the loss that counts as a gain. The best prompt is kept whatever its gain."""
+BATCHES_SORTED = 8
+"""Batches among which examples are sorted by length, to pad less."""
+WARMUP = 10
+SHARE_KEPT = 0.5
+"""Of the free memory: what a step may keep for its gradient before layers compute it again."""
+
+
+@dataclass
+class TuningState:
+    """All that tuning continues from. The vectors are P x d_model, float32."""
+
+    vectors: torch.Tensor
+    best: torch.Tensor
+    first_moment: torch.Tensor
+    second_moment: torch.Tensor
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    gain_loss: float = math.inf
+    """Loss and step of the last gain."""
+    gain_step: int = 0
+
+    @classmethod
+    def start(cls, vectors: torch.Tensor) -> "TuningState":
+        return cls(vectors.clone(), vectors.clone(), torch.zeros_like(vectors), torch.zeros_like(vectors))
+
+    def to_bytes(self) -> bytes:
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        numbers = {name: repr(value) for name, value in vars(self).items() if name not in tensors}
+        return bytes(save(tensors, numbers))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "TuningState":
+        numbers = read_metadata(data)
+        return cls(
+            **load(data),
+            step=int(numbers["step"]),
+            best_loss=float(numbers["best_loss"]),
+            best_step=int(numbers["best_step"]),
+            gain_loss=float(numbers["gain_loss"]),
+            gain_step=int(numbers["gain_step"]),
+        )
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    steps: int
+    learning_rate: float
+    loss: Literal["target", "choices"]
+    seed: int
+    batch_tokens: int
+
+
+def default_learning_rate(lm: FrozenLM) -> float:
+    """A fifth of the embeddings' root mean square: Adam moves each coordinate by about its rate a step, so this
+    suits any model's scale."""
+    ids = torch.arange(min(4096, lm.config.vocab_size), device=lm.device)
+    with torch.no_grad():
+        return 0.2 * lm.embed(ids[None]).float().square().mean().sqrt().item()
+
+
+class Tuner:
+    """Tunes a prompt step by step; `state` can be stored at any validation and continued from."""
+
+    def __init__(
+        self,
+        lm: FrozenLM,
+        state: TuningState,
+        train: Sequence[TokenizedExample],
+        validation: Sequence[TokenizedExample],
+        settings: TuneSettings,
+    ) -> None:
+        self.lm = lm
+        self.state = state
+        self.train = train
+        self.validation = validation[:VALIDATION_EXAMPLES]
+        self.settings = settings
+        self._vectors = torch.nn.Parameter(state.vectors.clone())
+        self._optimizer = torch.optim.Adam([self._vectors], settings.learning_rate, betas=(0.9, 0.99), eps=1e-12)
+        self._optimizer.state[self._vectors] = {
+            "step": torch.tensor(float(state.step)),
+            "exp_avg": state.first_moment.clone(),
+            "exp_avg_sq": state.second_moment.clone(),
+        }
+        self.recompute = False
+        """Whether layers compute again what their gradients need."""
+
+    def run(self) -> Iterator[TuningPoint]:
+        """Tune until the steps are done or the validation loss stops falling; the best prompt is in `state.best`.
+
+        Yields the validation before the first step, after every `VALIDATE_EVERY` steps their mean training loss and a
+        validation, and at last that of the best prompt once more. The first and the last have an accuracy.
+        """
+        state = self.state
+        if state.step == 0:
+            yield replace(self._validate(), accuracy=self._accuracy())
+        if self.train:
+            self.recompute = self._keeps_too_much()
+        losses: list[float] = []
+        while state.step < self.settings.steps:
+            if state.step - state.gain_step >= PATIENCE * VALIDATE_EVERY:
+                break
+            losses.append(self._step())
+            if state.step % VALIDATE_EVERY == 0 or state.step == self.settings.steps:
+                yield TuningPoint(state.step, "train", math.fsum(losses) / len(losses), None)
+                losses.clear()
+                yield self._validate()
+        yield TuningPoint(state.best_step, "validation", state.best_loss, self._accuracy())
+
+    def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
+        return prompt_loss(self.lm, vectors, batch, self.settings.loss, self.recompute)
+
+    def validation_loss(self) -> float:
+        settings = self.settings
+        return validation_loss(self.lm, self.state.vectors, self.validation, settings.loss, settings.batch_tokens)
+
+    def _accuracy(self) -> float | None:
+        return accuracy(self.lm, self.state.best, self.validation, self.settings.batch_tokens)
+
+    def _step(self) -> float:
+        batch = self._draw()
+        terms = loss_terms(batch, self.settings.loss)
+
+        def run(places: list[int]) -> tuple[float, torch.Tensor]:
+            part = [batch[place] for place in places]
+            share = loss_terms(part, self.settings.loss) / terms
+            loss, gradient = self._gradient(part)
+            return share * loss, share * gradient
+
+        parts = [found for _, found in in_parts(list(range(len(batch))), run)]
+        self.state.step += 1
+        self._update(sum((gradient for _, gradient in parts), torch.zeros(())))
+        return math.fsum(loss for loss, _ in parts)
+
+    def _gradient(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
+        """Loss, and its gradient as float32 on the host."""
+        if not self.recompute:
+            try:
+                return self._gradient_at_once(batch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.recompute = True
+        return self._gradient_at_once(batch)
+
+    def _gradient_at_once(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
+        vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
+        loss = self.loss(vectors, batch)
+        (gradient,) = torch.autograd.grad(loss, vectors)
+        return loss.item(), gradient.float().cpu()
+
+    def _keeps_too_much(self) -> bool:
+        """Whether a step would keep more for its gradient than it should, told from an example of the next batch."""
+        vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
+        batch = self._draw()
+        try:
+            kept = len(batch) * bytes_kept(self.lm.model, lambda: self.loss(vectors, batch[-1:]))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return True
+        return kept > SHARE_KEPT * free_memory(self.lm.device)
+
+    def _update(self, gradient: torch.Tensor) -> None:
+        """One step of Adam (Kingma & Ba 2015), with warm-up and cosine decay of the rate to a tenth."""
+        state = self.state
+        decay = 0.55 + 0.45 * math.cos(math.pi * state.step / self.settings.steps)
+        self._optimizer.param_groups[0]["lr"] = self.settings.learning_rate * min(decay, state.step / WARMUP)
+        self._vectors.grad = gradient
+        self._optimizer.step()
+        moments = self._optimizer.state[self._vectors]
+        state.vectors = self._vectors.detach().clone()
+        state.first_moment, state.second_moment = moments["exp_avg"], moments["exp_avg_sq"]
+
+    def _draw(self) -> list[TokenizedExample]:
+        """The batch of the next step: a pure function of seed and step, so that a continued run draws the same.
+
+        An epoch is a random order of the examples, cut into stretches; the batches of a stretch are of like lengths,
+        and themselves in random order.
+        """
+        per_epoch = max(1, len(self.train) // BATCH)
+        epoch, place = divmod(self.state.step, per_epoch)
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.train), generator=generator).tolist()
+        stretch, within = divmod(place, BATCHES_SORTED)
+        start = stretch * BATCHES_SORTED * BATCH
+        batches = min(BATCHES_SORTED, per_epoch - stretch * BATCHES_SORTED)
+        indices = sorted(order[start : start + batches * BATCH], key=lambda index: len(self.train[index].text))
+        turn = int(torch.randperm(batches, generator=generator.manual_seed(epoch * 7919 + stretch))[within])
+        return [self.train[index] for index in indices[turn * BATCH : (turn + 1) * BATCH]]
+
+    def _validate(self) -> TuningPoint:
+        state = self.state
+        loss = self.validation_loss()
+        if loss < state.best_loss:
+            state.best_loss, state.best_step, state.best = loss, state.step, state.vectors.clone()
+        if loss < (1 - LEAST_GAIN) * state.gain_loss:
+            state.gain_loss, state.gain_step = loss, state.step
+        return TuningPoint(state.step, "validation", loss, None)

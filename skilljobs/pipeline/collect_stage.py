@@ -1,0 +1,146 @@
+"""The stage that scores the shards: they are given to the pool until all are committed, or enough of them are."""
+
+import time
+from dataclasses import replace
+
+from skilljobs.cluster.telemetry import count
+from skilljobs.lm.safetensors_header import tensors_digest
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.stage import Stage
+from skilljobs.plan.job_plan import JobPlan
+from skilljobs.plan.metric_choice import external_values
+from skilljobs.reduce.stopping import StoppingRule
+from skilljobs.stats.layout import NULL_SKEWED
+from skilljobs.stats.null import skewness
+from skilljobs.store.reader import RunReader
+from skilljobs.store.references import REFERENCE_NAME
+from skilljobs.store.run import PROMPT_NAME, CollectedFacts, RunFiles
+from skilljobs.store.shards import (
+    Receipt,
+    committed_receipt,
+    examples_name,
+    moments_name,
+    read_scores,
+    scores_name,
+    sha256,
+    sums_name,
+)
+
+
+class Collect(Stage):
+    """Have every shard committed that is not; with `--until-ci`, only as many as are needed."""
+
+    name = "collect"
+    needs = "scorers"
+    writes = ("shards/*.parquet",)
+
+    def steps(self, job: Job) -> int | None:
+        return len(job.plan.test)
+
+    def is_done(self, job: Job) -> bool:
+        """Shards may be damaged as long as they have not been reduced."""
+        record = job.run.record
+        return record.is_done(self.name) and (
+            record.is_done("reduce") or len(_committed(job.plan, job.run)) == len(job.plan.shards)
+        )
+
+    def run(self, job: Job) -> str:
+        plan, run, pool = job.plan, job.run, job.workplace.pool
+        run.extend_fingerprint(
+            {
+                "prompt_digest": tensors_digest(run.folder.read(PROMPT_NAME)),
+                "reference_digest": sha256(run.folder.read(REFERENCE_NAME)),
+            }
+        )
+        planned, retried_before = len(plan.shards), pool.retried
+        receipts = _committed(plan, run)
+        if receipts:
+            job.reporter.note(f"collect: {len(receipts)} of {planned} shards are committed already")
+        count("rows_quarantined", len(plan.bad_rows), run.record.run_id)
+        enough = _score_missing(job, receipts)
+        stopped = ""
+        if enough is not None:
+            run.stop_at(enough)
+            stopped = f" of {planned}: the tenth neuron of every metric is known within {plan.spec.until_ci:g}"
+        job.plan = needed_plan(plan, run)
+        _delete_unneeded(run, len(job.plan.shards))
+        run.record_collected(_facts(job.plan, run, [receipts[shard] for shard in range(len(job.plan.shards))]))
+        retried = pool.retried - retried_before
+        return f"{len(job.plan.test)} examples in {len(job.plan.shards)} shards{stopped}, {retried} retried"
+
+
+def needed_plan(plan: JobPlan, run: RunFiles) -> JobPlan:
+    """The plan without the shards that the job no longer needs, because those before them were enough."""
+    stopped_at = run.record.stopped_at
+    return plan if stopped_at is None else replace(plan, shards=plan.shards[:stopped_at])
+
+
+def _score_missing(job: Job, receipts: dict[int, Receipt]) -> int | None:
+    """Add the receipts of all missing shards. Returns the number of shards that are enough, if it stopped early.
+
+    Raises:
+        JobFailed: a shard could not be scored.
+    """
+    plan, run, pool = job.plan, job.run, job.workplace.pool
+    run_id, fingerprint = run.record.run_id, run.record.fingerprint.digest
+    rule = _stopping_rule(plan, run)
+    for shard in sorted(receipts):
+        enough = rule.committed(shard) if rule else None
+        if enough is not None:
+            return enough
+    missing = [shard for shard in range(len(plan.shards)) if shard not in receipts]
+    begun, examples_before, retried = time.monotonic(), _examples(receipts), pool.retried
+    for receipt in pool.map(missing, lambda actor, shard: actor.score.remote(job.work, shard, fingerprint)):
+        receipts[receipt.shard] = receipt
+        count("shards_done", 1, run_id)
+        count("shards_retried", pool.retried - retried, run_id)
+        retried = pool.retried
+        rate = (_examples(receipts) - examples_before) / (time.monotonic() - begun)
+        job.reporter.advance(
+            _examples(receipts), f"{len(receipts)} of {len(plan.shards)} shards, {rate:.1f} examples/s"
+        )
+        enough = rule.committed(receipt.shard) if rule else None
+        if enough is not None:
+            pool.finish_in_hand()
+            return enough
+    return None
+
+
+def _examples(receipts: dict[int, Receipt]) -> int:
+    return sum(receipt.examples for receipt in receipts.values())
+
+
+def _committed(plan: JobPlan, run: RunFiles) -> dict[int, Receipt]:
+    """The receipts of the shards that are committed, by shard."""
+    fingerprint = run.record.fingerprint.digest
+    receipts = (committed_receipt(run.folder, shard, fingerprint) for shard in range(len(plan.shards)))
+    return {receipt.shard: receipt for receipt in receipts if receipt}
+
+
+def _stopping_rule(plan: JobPlan, run: RunFiles) -> StoppingRule | None:
+    width = plan.spec.until_ci
+    return None if width is None or run.record.stopped_at is not None else StoppingRule(RunReader(run.uri), width)
+
+
+def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFacts:
+    choices = sum(receipt.choices for receipt in receipts)
+    derived = [metric.name for metric in plan.layout.metrics if metric.kind == "model"]
+    values = external_values(plan.external, plan.test) | read_scores(run.folder, len(plan.shards), derived)
+    if plan.null_values is not None:
+        values[NULL_SKEWED] = plan.null_values
+    return CollectedFacts(
+        shards=tuple(len(shard) for shard in plan.shards),
+        halves=plan.halves,
+        bit_exact=all(receipt.bit_exact for receipt in receipts),
+        tokens=sum(receipt.tokens for receipt in receipts),
+        test_accuracy=sum(receipt.right for receipt in receipts) / choices if choices else None,
+        skewness={name: round(skewness(column), 3) for name, column in values.items()},
+        peak_memory_mb=round(max(receipt.peak_memory_bytes for receipt in receipts) / 2**20),
+    )
+
+
+def _delete_unneeded(run: RunFiles, needed_shards: int) -> None:
+    """Delete the files of shards that are not needed, so that the run's tables agree with each other."""
+    for shard in range(needed_shards, len(run.record.shards)):
+        for name in (scores_name(shard), sums_name(shard), moments_name(shard), examples_name(shard)):
+            run.folder.delete(name)

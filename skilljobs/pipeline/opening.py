@@ -1,0 +1,122 @@
+"""Opening the run of a job: its record is made when the job is first submitted, and checked when it is again."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from skilljobs.errors import InputError
+from skilljobs.hashing import stable_digest
+from skilljobs.lm.safetensors_header import tensors_digest
+from skilljobs.pipeline.stage import Stage
+from skilljobs.plan.job_plan import JobPlan
+from skilljobs.plan.reused_prompt import reused_prompt_bytes
+from skilljobs.plan.versions import installed_version
+from skilljobs.spec import WITHOUT_EFFECT_ON_NUMBERS, JobSpec
+from skilljobs.store.record import (
+    FORMAT_VERSION,
+    ExampleCounts,
+    Fingerprint,
+    ModelFacts,
+    QuarantinedRow,
+    RunRecord,
+)
+from skilljobs.store.run import RunFiles, refuse_changes
+from skilljobs.tasks.registry import find_task
+
+COVERED_BY = {"data": "examples_digest", "train_data": "examples_digest", "model": "model_digest"}
+"""Options that name files, and the field of the fingerprint that holds what was read from them."""
+
+
+def default_run_id(spec: JobSpec) -> str:
+    """Task, model, and a short hash of a resolved spec: the same spec finds its run again."""
+    return f"{find_task(spec.task).name}-{Path(spec.model or '').name}-{spec.digest}"
+
+
+def open_run_files(uri: str) -> RunFiles:
+    """The files of a run, whether there are any yet or not.
+
+    Raises:
+        InputError: `uri` is not a place where files can be kept.
+    """
+    try:
+        return RunFiles(uri)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"--out: {uri} is not a folder that runs can be kept in: {error}") from error
+
+
+def open_run(uri: str, run_id: str, plan: JobPlan, stages: Iterable[Stage]) -> RunFiles:
+    """The run of a job: begun now, or found and not changed in anything that determines its numbers.
+
+    Raises:
+        InputError: the run exists and was begun with something else, or its directory cannot be written.
+    """
+    run = open_run_files(uri)
+    fields, names = planned_fields(plan), tuple(stage.name for stage in stages if stage.is_required)
+    if run.exists:
+        _refuse_other_files(run, plan, fields)
+        refuse_changes(uri, run.record.fingerprint.fields, fields)
+        run.plan_stages(names)
+        run.change_spec(plan.spec)
+        return run
+    record = RunRecord(
+        run_id=run_id,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        spec=plan.spec.as_json(),
+        planned_stages=names,
+        fingerprint=Fingerprint.of(fields),
+        versions={name: installed_version(name) for name in ("skilljobs", "ray", "pyarrow", "numpy")},
+        examples=ExampleCounts(train=len(plan.train), validation=len(plan.validation), test=len(plan.test)),
+        shards=tuple(len(shard) for shard in plan.shards),
+        halves=plan.halves,
+        units_repeat=plan.units_repeat,
+        model=ModelFacts(name=plan.source.name),
+        groups=plan.layout.groups,
+        quarantined=tuple(QuarantinedRow(source=r.source, row=r.number, reason=r.reason) for r in plan.bad_rows),
+    )
+    try:
+        run.save(record)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"the run's directory {uri} cannot be written: {error}") from error
+    return run
+
+
+def planned_fields(plan: JobPlan) -> dict[str, Any]:
+    """What determines the numbers and is known before anything runs.
+
+    Options that cannot change a number are left out, and those that name files are represented by what the files hold.
+    """
+    left_out = WITHOUT_EFFECT_ON_NUMBERS | COVERED_BY.keys()
+    fields = {name: value for name, value in plan.spec.as_json().items() if name not in left_out}
+    prompt = reused_prompt_bytes(plan.spec)
+    if prompt is not None:
+        fields["soft_prompt"] = f"tensor {_digest_of_prompt(prompt)}"
+    return fields | {
+        "format": FORMAT_VERSION,
+        "model_digest": plan.source.digest,
+        "examples_digest": plan.examples_digest,
+        "metrics": [[metric.name, metric.nullable] for metric in plan.layout.metrics],
+        "populations": list(plan.layout.populations),
+        "shard_sizes": [len(shard) for shard in plan.shards],
+    }
+
+
+def _digest_of_prompt(prompt: bytes) -> str:
+    try:
+        return tensors_digest(prompt)
+    except (ValueError, KeyError, TypeError):
+        return stable_digest(prompt.hex(), size=16).hex()
+
+
+def _refuse_other_files(run: RunFiles, plan: JobPlan, fields: dict[str, Any]) -> None:
+    """Refuse another model or data file by the option that names it, where the option differs as well.
+
+    Raises:
+        InputError: gives the option with its old and new value.
+    """
+    before, now = run.record.spec, plan.spec.as_json()
+    for option, field in COVERED_BY.items():
+        if before.get(option) != now[option] and run.record.fingerprint.fields.get(field) != fields[field]:
+            refuse_changes(run.uri, {option: before.get(option)}, {option: now[option]})

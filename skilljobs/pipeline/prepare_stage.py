@@ -1,0 +1,27 @@
+"""The first stage: the examples, as they will be evaluated, are written to the run."""
+
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.stage import Stage
+from skilljobs.store.examples import example_bytes, example_schema
+from skilljobs.store.run import TUNING_EXAMPLES_NAME
+from skilljobs.store.schema import sums_schema
+from skilljobs.store.shards import examples_name
+
+
+class Prepare(Stage):
+    """Write the examples of every shard, and those to tune on."""
+
+    name = "prepare"
+    writes = ("examples/part-*.parquet", TUNING_EXAMPLES_NAME)
+
+    def run(self, job: Job) -> str:
+        plan, tuning = job.plan, job.plan.train + job.plan.validation
+        schema = example_schema(plan.test + tuning)
+        for shard, examples in enumerate(plan.shards):
+            job.run.folder.write(examples_name(shard), example_bytes(examples, schema))
+        job.run.folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
+        return (
+            f"{len(plan.test)} test examples in {len(plan.shards)} shards, {len(plan.train)} to tune on;"
+            f" sums of {len(sums_schema(plan.layout))} columns, {plan.sums_size / 1e6:.1f} MB a shard,"
+            f" {plan.sums_size * len(plan.shards) / 1e6:.0f} MB in all before compression"
+        )

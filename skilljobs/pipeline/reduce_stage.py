@@ -1,0 +1,31 @@
+"""The stage that turns the sums of all shards into correlations, one layer at a time."""
+
+from functools import partial
+
+from skilljobs.cluster.reduce_tasks import reduce_all
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.stage import Stage
+from skilljobs.reduce.layers import ReduceJob, reduce_layer
+from skilljobs.store.run import BEST_NAME, TOP_NAME
+
+
+def reduce_job(job: Job) -> ReduceJob:
+    """What a reducer must know about a job."""
+    layers = len(job.run.record.neurons_per_layer)
+    return ReduceJob(job.run.uri, job.plan.layout, job.plan.halves, job.plan.kept_tokens, layers)
+
+
+class Reduce(Stage):
+    """Correlate every neuron with every metric, in every population."""
+
+    name = "reduce"
+    needs = "cluster"
+    writes = ("correlations/layer-*.parquet", TOP_NAME, BEST_NAME)
+
+    def steps(self, job: Job) -> int | None:
+        return len(job.run.record.neurons_per_layer)
+
+    def run(self, job: Job) -> str:
+        reduction = reduce_job(job)
+        reduce_all(reduction, partial(reduce_layer, reduction), job.reporter, job.workplace.scorer_nodes)
+        return f"{reduction.layers} layers"

@@ -1,0 +1,17 @@
+"""The stage that fixes what all sums are taken about."""
+
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.stage import Stage
+from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
+
+
+class Reference(Stage):
+    """Read the first batch of shard 0, and store the reference of every neuron and metric."""
+
+    name = "reference"
+    needs = "scorers"
+    writes = (REFERENCE_NAME, METRICS_NAME)
+
+    def run(self, job: Job) -> str:
+        job.workplace.pool.run_on_one(lambda actor: [actor.make_references.remote(job.work)], lambda _: None)
+        return "of every neuron and metric, from the first batch"

@@ -1,0 +1,19 @@
+"""The last stage: figures and the report."""
+
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.stage import Stage
+from skilljobs.store.reader import RunReader
+from skilljobs.store.run import FIGURES, REPORT_NAME
+
+
+class Report(Stage):
+    """Draw the figures and write the page. The run counts as complete without it."""
+
+    name = "report"
+    writes = (REPORT_NAME, f"{FIGURES}/*")
+    is_required = False
+
+    def run(self, job: Job) -> str:
+        from skilljobs.report.page import write_report
+
+        return write_report(RunReader(job.run.uri))

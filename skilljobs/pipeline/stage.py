@@ -1,0 +1,64 @@
+"""A stage of a job: what it needs, what it writes, and how it runs."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from skilljobs.progress.reporter import Reporter
+
+if TYPE_CHECKING:
+    from skilljobs.pipeline.job import Job
+
+Need = Literal["cluster", "scorers"]
+"""What is started before a stage runs: Ray, or Ray with scorers that have loaded the model."""
+
+
+class Stage(ABC):
+    """One step of a job, in a fixed order with the others. A stage that is done is skipped when the job is resumed."""
+
+    name: ClassVar[str]
+    """The stage's name in the record, in progress and in `status`."""
+    needs: ClassVar[Need | None] = None
+    writes: ClassVar[tuple[str, ...]] = ()
+    """The files of the run that it writes, as patterns."""
+    is_required: ClassVar[bool] = True
+    """Whether the run is incomplete without it; if not, its failure is only noted."""
+
+    def steps(self, job: "Job") -> int | None:
+        """How many steps the progress counts, if that is known."""
+        return None
+
+    def is_done(self, job: "Job") -> bool:
+        """Whether nothing is left to do."""
+        return job.run.record.is_done(self.name)
+
+    @abstractmethod
+    def run(self, job: "Job") -> str:
+        """Do it. Returns a summary of one line.
+
+        Raises:
+            JobFailed: it could not be finished; what was committed is kept.
+            InputError: the model, the cluster or the stored run does not fit the job.
+        """
+
+
+@dataclass
+class Timing:
+    """What is known about a stage at its end."""
+
+    seconds: float = 0.0
+    summary: str = ""
+
+
+@contextmanager
+def timed(reporter: Reporter, name: str, steps: int | None = None) -> Iterator[Timing]:
+    """Time a stage and show it. The body sets the summary of what it yields."""
+    timing = Timing()
+    reporter.begin(name, steps)
+    begun = time.monotonic()
+    yield timing
+    timing.seconds = time.monotonic() - begun
+    reporter.end(timing.summary, timing.seconds)

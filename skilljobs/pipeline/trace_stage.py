@@ -1,0 +1,41 @@
+"""The stage that reads the top neurons example by example, and the tokens that they write."""
+
+import numpy as np
+import pyarrow as pa
+
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.stage import Stage
+from skilljobs.store.run import ACTIVATIONS_NAME, VOCABULARY_NAME
+from skilljobs.store.schema import VOCABULARY, parquet_bytes
+from skilljobs.store.traces import TRACED_EXAMPLES, activations_bytes, neurons_to_trace
+
+
+class Trace(Stage):
+    """Trace the top neurons of each metric over examples of half 1."""
+
+    name = "trace"
+    needs = "scorers"
+    writes = (ACTIVATIONS_NAME, VOCABULARY_NAME)
+
+    def run(self, job: Job) -> str:
+        plan, folder, pool = job.plan, job.run.folder, job.workplace.pool
+        neurons = neurons_to_trace(folder)
+        shards: list[int] = []
+        for shard in plan.halves[1]:
+            if sum(len(plan.shards[chosen]) for chosen in shards) < TRACED_EXAMPLES:
+                shards.append(shard)
+        traced: dict[int, np.ndarray] = {}
+        results = pool.map(shards, lambda actor, shard: actor.trace.remote(job.work, shard, neurons))
+        for shard, activations in results:
+            traced[shard] = activations
+            job.reporter.advance(len(traced), "shards")
+        ids = [example.example_id for shard in shards for example in plan.shards[shard]][:TRACED_EXAMPLES]
+        values = np.concatenate([traced[shard] for shard in shards]) if shards else np.zeros((0, len(neurons)))
+        folder.write(ACTIVATIONS_NAME, activations_bytes(ids, neurons, values[: len(ids)]))
+        places = sorted({(neuron.layer, neuron.neuron) for neuron in neurons})
+
+        def write_vocabulary(rows: list[dict[str, object]]) -> None:
+            folder.write(VOCABULARY_NAME, parquet_bytes([pa.Table.from_pylist(rows, VOCABULARY)], VOCABULARY))
+
+        pool.run_on_one(lambda actor: [actor.vocabulary.remote(places)], write_vocabulary)
+        return f"{len(places)} neurons over {len(ids)} examples of half 1"

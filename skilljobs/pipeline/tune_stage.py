@@ -1,0 +1,40 @@
+"""The stage that makes the soft prompt, on one scorer."""
+
+from skilljobs.lm.results import TuningPoint
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.stage import Stage
+from skilljobs.plan.reused_prompt import reused_prompt_bytes
+from skilljobs.plan.work import PromptAccuracy
+from skilljobs.store.record import Accuracy
+from skilljobs.store.run import PROMPT_NAME, TUNING_NAME, TUNING_STATE_NAME
+
+
+class Tune(Stage):
+    """Tune the soft prompt, or take the one to reuse or a baseline."""
+
+    name = "tune"
+    needs = "scorers"
+    writes = (PROMPT_NAME, TUNING_NAME)
+
+    def steps(self, job: Job) -> int | None:
+        return job.plan.spec.tune_steps if job.plan.spec.soft_prompt is None else None
+
+    def run(self, job: Job) -> str:
+        reused = reused_prompt_bytes(job.plan.spec)
+        accuracy = PromptAccuracy(None, None)
+
+        def take(item: TuningPoint | PromptAccuracy) -> None:
+            nonlocal accuracy
+            if isinstance(item, PromptAccuracy):
+                accuracy = item
+            elif item.split == "validation":
+                job.reporter.advance(item.step, f"validation loss {item.loss:.4f}")
+
+        job.workplace.pool.run_on_one(lambda actor: actor.make_prompt.remote(job.work, reused), take)
+        job.run.record_accuracy(Accuracy(before=accuracy.before, after=accuracy.after))
+        job.run.folder.delete(TUNING_STATE_NAME)
+        return f"validation accuracy {_shown(accuracy.before)} before, {_shown(accuracy.after)} after"
+
+
+def _shown(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.3f}"

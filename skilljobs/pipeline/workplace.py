@@ -1,0 +1,177 @@
+"""Ray and the scorers of a job, started when they are first needed and shared by all of its soft prompts."""
+
+from contextlib import ExitStack
+from types import TracebackType
+
+from skilljobs.cluster.actor import start_scorer
+from skilljobs.cluster.authentication import token_location
+from skilljobs.cluster.machines import refuse_missing
+from skilljobs.cluster.pool import ScorerPool
+from skilljobs.cluster.resolving import resolve_on
+from skilljobs.cluster.scorer_group import ScorerGroup
+from skilljobs.cluster.session import look_at_cluster, ray_session
+from skilljobs.cluster.telemetry import count
+from skilljobs.errors import InputError
+from skilljobs.lm.source import ModelSource
+from skilljobs.pipeline.stage import timed
+from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
+from skilljobs.plan.job_plan import JobPlan
+from skilljobs.plan.landmarks import Landmarks
+from skilljobs.plan.versions import decisive_versions
+from skilljobs.plan.work import LoadedModel, ModelSetup
+from skilljobs.progress.reporter import Reporter
+from skilljobs.store.record import Numerics
+from skilljobs.store.run import RunFiles
+
+
+class Workplace:
+    """Where jobs of one model run. As a context, it ends its scorers and its Ray."""
+
+    def __init__(self, source: ModelSource, placement: Placement, reporter: Reporter) -> None:
+        self._source, self._placement, self._reporter = source, placement, reporter
+        self._stack = ExitStack()
+        self._cluster: Cluster | None = None
+        self._numerics: Numerics | None = None
+        self._pool: ScorerPool | None = None
+        self._replicas: Replicas | None = None
+
+    def __enter__(self) -> "Workplace":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the scorers and Ray."""
+        self._stack.close()
+        self._cluster = self._pool = None
+
+    @property
+    def pool(self) -> ScorerPool:
+        """The scorers, after `start_scorers`."""
+        assert self._pool is not None
+        return self._pool
+
+    @property
+    def scorer_nodes(self) -> set[str]:
+        """The machines whose scorers have loaded, by Ray's ids; empty if no scorer was started."""
+        members = self._pool.group.members if self._pool else []
+        return {member.node for member in members if member.node is not None}
+
+    def connect(self, run: RunFiles) -> Cluster:
+        """Start Ray or connect to it, unless that is done; timed and shown as the stage `ray` of `run`.
+
+        Raises:
+            InputError: there is no cluster at the given address.
+        """
+        if self._cluster is None:
+            with timed(self._reporter, "ray") as timing:
+                session = ray_session(self._placement.address, self._placement.debug)
+                cluster = self._cluster = self._stack.enter_context(session)
+                at = f"dashboard at {cluster.dashboard}{token_location()}"
+                timing.summary = at if cluster.dashboard else "already connected"
+            finish(run, "ray", timing.seconds)
+        return self._cluster
+
+    def use_numerics(self, numerics: Numerics | None) -> None:
+        """Let all runs that have no numerics of their own yet use these."""
+        self._numerics = self._numerics or numerics
+
+    def fix_numerics(self, run: RunFiles, plan: JobPlan) -> Numerics:
+        """The numerics of `run`: as stored, as in the workplace's earlier runs, or worked out now and stored.
+
+        Raises:
+            InputError: the cluster, or what was asked for, does not fit them.
+        """
+        cluster, wanted = self.connect(run), self._placement.gpus_per_replica
+        numerics = run.record.numerics or self._numerics
+        if numerics is None:
+            numerics = resolve_on(
+                cluster,
+                plan.spec,
+                plan.source,
+                self._placement,
+                self._reporter.note,
+                plan.sums_size,
+                plan.kept_tokens or 1,
+            )
+        elif wanted not in (None, numerics.gpus):
+            raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {numerics.gpus}")
+        if self._replicas is None:
+            one = Replicas.one_with(numerics)
+            self._replicas = lay_out(cluster, one, self._placement.replicas, len(plan.shards))
+            if cluster.grows:
+                refuse_missing(self._landmarks(run))
+        self._numerics = numerics
+        run.fix_numerics(numerics)
+        return numerics
+
+    def start_scorers(self, run: RunFiles, plan: JobPlan) -> None:
+        """Start the scorers and wait until one has loaded the model; timed and shown as the stage `load` of `run`.
+
+        Raises:
+            InputError: the model cannot be used, or the machines do not fit the run.
+            JobFailed: no scorer could load it.
+        """
+        if self._pool is None:
+            with timed(self._reporter, "load") as timing:
+                self._pool = self._new_pool(run, self.fix_numerics(run, plan))
+                self._pool.group.first_loaded()
+                timing.summary = self._load_summary(plan)
+            finish(run, "load", timing.seconds)
+        model = self._loaded_model
+        versions = {name: model.versions[name] for name in ("torch", "transformers")}
+        run.describe_model(model.parameters, model.neurons_per_layer, versions)
+        run.extend_fingerprint(
+            {f"version.{name}": version for name, version in versions.items()}
+            | {"numerics.device_model": model.device_model, "numerics.reads_trees": model.reads_trees}
+        )
+
+    @property
+    def _loaded_model(self) -> LoadedModel:
+        model = self.pool.group.model
+        assert model is not None
+        return model
+
+    def _new_pool(self, run: RunFiles, numerics: Numerics) -> ScorerPool:
+        cluster, replicas = self._cluster, self._replicas
+        assert cluster is not None
+        assert replicas is not None
+        setup = ModelSetup(
+            source=self._source,
+            numerics=numerics,
+            on_other_machines=cluster.grows,
+            landmarks=self._landmarks(run) if cluster.grows else None,
+        )
+        must_agree = decisive_versions()
+        device = run.record.fingerprint.fields.get("numerics.device_model")
+        if device is not None:
+            must_agree["device"] = device
+        group = ScorerGroup(
+            lambda name: start_scorer(name, setup, replicas), replicas.count, self._reporter.note, must_agree
+        )
+        self._stack.callback(group.close)
+        grows = cluster.grows and self._placement.replicas is None
+        return ScorerPool(group, self._reporter.note, (lambda: replicas.room_in(look_at_cluster())) if grows else None)
+
+    def _landmarks(self, run: RunFiles) -> Landmarks:
+        return Landmarks.of(run.uri, run.record.created, self._source)
+
+    def _load_summary(self, plan: JobPlan) -> str:
+        model, numerics, replicas = self._loaded_model, self._numerics, self._replicas
+        assert numerics is not None
+        assert replicas is not None
+        return (
+            f"{plan.source.name}, {model.parameters:,} parameters,"
+            f" {sum(model.neurons_per_layer):,} neurons in {len(model.neurons_per_layer)} layers,"
+            f" {numerics.dtype} on {replicas.count} x {model.device_model},"
+            f" batches of {numerics.batch_tokens:,} tokens"
+        )
+
+
+def finish(run: RunFiles, stage: str, seconds: float) -> None:
+    """Record a stage as done, and count its seconds for dashboards."""
+    run.finish_stage(stage, seconds)
+    count("stage_seconds", seconds, run.record.run_id, stage=stage)

@@ -1,0 +1,63 @@
+"""What is refused before anything starts: sums that are too large, and examples that are too long."""
+
+from collections.abc import Sequence
+
+from skilljobs.errors import InputError
+from skilljobs.lm.source import ModelSource
+from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import Layout
+from skilljobs.tasks.base import Example
+
+
+def shard_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> int:
+    """Bytes of a shard's sums before compression; 0 if the model's configuration does not give its neurons."""
+    tokens = max(1, prompt_length) if spec.tokens == "each" else 1
+    return layout.bytes_per_neuron() * (source.neurons or 0) * tokens
+
+
+def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> None:
+    """Refuse sums above `--max-sums-gb`.
+
+    Raises:
+        InputError: gives their size and the options that reduce it.
+    """
+    size = shard_sums_size(layout, source, spec, prompt_length) / 1e9
+    if size > spec.max_sums_gb:
+        raise InputError(
+            f"the sums of a shard would take {size:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
+            " choose fewer metrics (--metric), populations (--by) or null metrics (--null), or --tokens mean"
+        )
+
+
+def check_lengths(examples: Sequence[Example], source: ModelSource, prompt_length: int) -> None:
+    """Refuse an example that does not fit into the model's context.
+
+    A token takes at least one byte, so examples with few bytes pass without being tokenized.
+
+    Raises:
+        InputError: names the example, its tokens and the room that there is.
+    """
+    if source.context is None:
+        return
+    room = source.context - prompt_length - 2
+    long_examples = [
+        example
+        for example in examples
+        if len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,)) > room
+    ]
+    if not long_examples or not (source.path / "tokenizer.json").is_file():
+        return
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(source.path / "tokenizer.json"))
+    for example in long_examples:
+        longest = max(
+            len(tokenizer.encode(continuation, add_special_tokens=False).ids)
+            for continuation in example.choices or (example.answer_text,)
+        )
+        tokens = len(tokenizer.encode(example.text).ids) + longest
+        if tokens > room:
+            raise InputError(
+                f"the example {example.example_id!r} takes {tokens} tokens; the model {source.name} has room for {room}"
+                " in addition to the soft prompt"
+            )

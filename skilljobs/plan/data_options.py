@@ -1,0 +1,81 @@
+"""The task that a spec names, with what the spec says about its data."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from skilljobs.errors import InputError
+from skilljobs.lm.prompt_placement import split_template
+from skilljobs.options import flag_of
+from skilljobs.spec import JobSpec
+from skilljobs.tasks.base import Task
+from skilljobs.tasks.registry import find_task, loadable_tasks
+from skilljobs.tasks.row_files import is_on_hub
+
+OPTIONS_A_TASK_MAY_REFUSE = ("train_data", "hide_choices", "template", "unit")
+
+
+def resolve_spec(spec: JobSpec) -> tuple[JobSpec, type[Task]]:
+    """The spec with its model named and the options of its task checked, and the task.
+
+    Raises:
+        InputError: there is no such task, no model is named and the task has none by default, or an option is not for
+            this task or has a bad value.
+    """
+    task = find_task(spec.task)
+    model = spec.model or task.default_model
+    if model is None:
+        raise InputError(f"the task {task.name} needs a model: --model ID-or-DIR (or --model tiny to try it)")
+    return replace(spec, model=model, own=_checked_own(spec, task)), task
+
+
+def _checked_own(spec: JobSpec, task: type[Task]) -> dict[str, Any]:
+    """The options that the task itself declares, those of default value left out."""
+    declared = {option.name: option for option in task.own_options()}
+    own: dict[str, Any] = {}
+    for name, value in spec.own.items():
+        if name in declared:
+            checked = declared[name].checked(value)
+            if checked != declared[name].default:
+                own[name] = checked
+        elif value not in (None, False, ()):
+            raise InputError(_not_for_this_task(name, task))
+    for name in OPTIONS_A_TASK_MAY_REFUSE:
+        if getattr(spec, name) not in (None, False) and name not in task.accepts:
+            raise InputError(_not_for_this_task(name, task))
+    return own
+
+
+def _not_for_this_task(name: str, task: type[Task]) -> str:
+    others = [other.name for other in loadable_tasks() if name in {option.name for option in other.own_options()}]
+    known = others or name in OPTIONS_A_TASK_MAY_REFUSE
+    of_others = f"; it is an option of {', '.join(others)}" if others else ""
+    return f"{flag_of(name)} is not for the task {task.name}{of_others}" if known else f"there is no option {flag_of(name)}"
+
+
+def make_task(spec: JobSpec) -> Task:
+    """The task of a resolved spec, ready to give its rows.
+
+    Raises:
+        InputError: the spec names a file that is not there, or options that do not go together.
+    """
+    for name in (spec.data, spec.train_data):
+        if name is not None and not is_on_hub(name) and not Path(name).expanduser().is_file():
+            raise InputError(f"there is no file {name}")
+    task = find_task(spec.task)
+    return task(
+        task.options_type(
+            data=None if spec.data is None else Path(spec.data).expanduser(),
+            train_data=None if spec.train_data is None else Path(spec.train_data).expanduser(),
+            seed=spec.seed,
+            hide_choices=spec.hide_choices,
+            template=split_template(spec.template),
+            unit_column=spec.unit,
+            **spec.own,
+        )
+    )
+
+
+def command_of(spec: JobSpec) -> str:
+    """The command that submits `spec`, with the options of its task."""
+    return spec.command(find_task(spec.task).own_options())

@@ -1,0 +1,80 @@
+"""How much memory a scorer takes, from what is known before one starts."""
+
+from skilljobs.plan.capacity import Machine
+from skilljobs.errors import InputError
+from skilljobs.lm.source import ModelSource
+
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
+"""Tokens that keep the device busy; a larger batch only adds padding."""
+LEAST_BATCH_TOKENS = 256
+BATCH_SHARE = 0.5
+"""The share of the memory left by weights and sums that a batch may take: allocators waste some, and the bytes of a token
+are an estimate."""
+EXAMPLE_TOKENS = 32
+"""A lower bound for the tokens of an example with its soft prompt, in practice."""
+CPU_RUNTIME_BYTES, GPU_RUNTIME_BYTES = 600_000_000, 3_000_000_000
+"""Memory of the libraries; on a GPU, of its context and a block of logits."""
+
+
+def weights_bytes(source: ModelSource, dtype: str) -> float:
+    """Bytes of the model's weights when they are held as `dtype`."""
+    stored = source.config.get("dtype", source.config.get("torch_dtype"))
+    return sum(file.stat().st_size for file in source.weight_files) * _width(dtype) / _width(stored)
+
+
+def refuse_too_large(source: ModelSource, dtype: str, gpus: int, machine: Machine) -> None:
+    """Refuse a model whose weights alone exceed a replica's memory.
+
+    Raises:
+        InputError: `machine`, or `gpus` of its GPUs, cannot hold them.
+    """
+    weights, memory = weights_bytes(source, dtype), gpus * machine.gpu_memory if gpus else machine.memory
+    if 0 < memory < weights:
+        where = f"{gpus} of the GPUs" if gpus > 1 else "a GPU" if gpus else "the machine"
+        needed = -(-weights * 1.2 // machine.gpu_memory) if gpus else 0
+        ways = ["--dtype bfloat16"] * (dtype == "float32") + [f"--gpus-per-replica {needed:.0f}"] * (gpus > 0)
+        raise InputError(
+            f"the model {source.name} takes {weights / 1e9:.3g} GB as {dtype}, and {where} has {memory / 1e9:.3g} GB:"
+            f" try {' or '.join([*ways, 'a smaller model'])}"
+        )
+
+
+def fitting_batch_tokens(
+    source: ModelSource, dtype: str, gpus: int, replicas: int, machine: Machine, sums_size: int, kept_tokens: int
+) -> int:
+    """Tokens of a batch, padding included: enough to keep the device busy, or what its memory holds if that is less.
+
+    Args:
+        gpus: GPUs of a replica; if 0, `replicas` replicas share the memory of `machine`.
+        sums_size: bytes of a shard's sums.
+        kept_tokens: prompt positions kept for each neuron and example.
+    """
+    enough = GPU_BATCH_TOKENS if gpus else CPU_BATCH_TOKENS
+    memory = machine.gpu_memory if gpus else machine.memory / replicas
+    token_bytes = _token_bytes(source, dtype, kept_tokens)
+    if not memory or token_bytes is None:
+        return enough
+    if gpus:
+        taken = weights_bytes(source, dtype) / gpus + 2 * sums_size + GPU_RUNTIME_BYTES
+    else:
+        taken = weights_bytes(source, dtype) + 3 * sums_size + CPU_RUNTIME_BYTES  # one shard is added up, one written
+    fitting = BATCH_SHARE * max(0.0, memory - taken) / token_bytes
+    return max(LEAST_BATCH_TOKENS, min(enough, int(fitting) // LEAST_BATCH_TOKENS * LEAST_BATCH_TOKENS))
+
+
+def _token_bytes(source: ModelSource, dtype: str, kept_tokens: int) -> float | None:
+    """Bytes that one token takes: what a layer's forward pass holds at once, and for all layers the keys, the values and
+    the float64 activations of two batches.
+
+    Keys and values are held after a common prefix, and if choices are read as branches; they are counted once.
+    """
+    if source.neurons is None or source.layers is None or source.width is None:
+        return None
+    layer_numbers = 10 * source.width + 4 * source.neurons / source.layers
+    cached = 2 * source.layers * (source.cached_width or source.width)
+    return (layer_numbers + cached) * _width(dtype) + 2 * 8 * source.neurons * kept_tokens / EXAMPLE_TOKENS
+
+
+def _width(dtype: object) -> int:
+    """Bytes of one number of this type."""
+    return 2 if dtype in ("bfloat16", "float16") else 4

@@ -1,0 +1,159 @@
+"""What a job will do, worked out from its spec and data before anything heavy starts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.errors import InputError
+from skilljobs.hashing import stable_digest
+from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.plan.checks import check_lengths, check_sums_size, shard_sums_size
+from skilljobs.plan.data_options import make_task, resolve_spec
+from skilljobs.plan.metric_choice import choose_metrics, external_values
+from skilljobs.plan.reused_prompt import planned_prompt_length
+from skilljobs.plan.sharding import sample, shard_examples
+from skilljobs.plan.work import Reading
+from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.stats.null import most_skewed, null_metrics
+from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.external_metrics import ExternalMetric, Population, check_columns, group_populations
+from skilljobs.tasks.reading import BadRow, read_examples
+from skilljobs.tasks.text_task import TextTask
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """A job's examples, split and sharded, and the layout of its sums."""
+
+    spec: JobSpec
+    task: Task
+    source: ModelSource
+    train: list[Example]
+    validation: list[Example]
+    shards: list[list[Example]]
+    """The test examples. All examples of a shard are of one half."""
+    external: tuple[ExternalMetric, ...]
+    populations: tuple[Population, ...]
+    layout: Layout
+    null_values: NDArray[np.float64] | None
+    """The values that skewed null metrics are drawn from; None if no external metric is skewed."""
+    prompt_length: int
+    sums_size: int
+    """Bytes of a shard's sums before compression."""
+    bad_rows: list[BadRow]
+
+    @property
+    def test(self) -> list[Example]:
+        return [example for shard in self.shards for example in shard]
+
+    @property
+    def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shards of half 0 and of half 1."""
+        first, second = (
+            tuple(number for number, shard in enumerate(self.shards) if shard[0].half == half) for half in (0, 1)
+        )
+        return first, second
+
+    @property
+    def kept_tokens(self) -> int | None:
+        """Prompt positions that the sums keep for each neuron; None if they are aggregated."""
+        return max(1, self.prompt_length) if self.spec.tokens == "each" else None
+
+    @property
+    def reading(self) -> Reading:
+        """What scorers read from every example."""
+        return Reading(self.layout, self.external, self.populations, self.null_values, self.task.choice_probabilities)
+
+    @property
+    def units_repeat(self) -> bool:
+        """Whether some test examples share a unit, so that p and q are too small."""
+        test = self.test
+        return len({example.unit for example in test}) < len(test)
+
+    @cached_property
+    def examples_digest(self) -> str:
+        """A digest that changes with any example, its split, its shard, or its place in the shard."""
+        parts = [
+            json.dumps(
+                [e.example_id, e.unit, e.split, e.text, e.choices, e.answer, e.target, e.metrics], sort_keys=True
+            )
+            for group in (self.train, self.validation, *self.shards)
+            for e in group
+        ]
+        sizes = [len(self.train), len(self.validation), *map(len, self.shards)]
+        return stable_digest(sizes, *parts, size=16).hex()
+
+
+def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) -> JobPlan:
+    """Read and check everything that `spec` names.
+
+    Args:
+        texts: rows that were written and graded for the job, where its task is a `TextTask`.
+
+    Raises:
+        InputError: something that it names does not exist, or does not fit the rest.
+    """
+    spec, _ = resolve_spec(spec)
+    source = find_model(spec.model or "")
+    prompt_length = planned_prompt_length(spec, source)
+    task = make_task(spec)
+    if isinstance(task, TextTask):
+        task.texts = texts
+    data_name = task.options.data or task.name
+    examples, bad_rows = read_examples(task, spec.max_bad_rows)
+    check_columns(examples)
+    check_lengths(examples, source, prompt_length)
+    by = spec.by or ((task.group,) if task.group else ())
+    test = [example for example in examples if example.split == "test"]
+    if len(test) < 4:
+        raise InputError(f"{data_name} has {len(test)} test examples; a correlation needs at least 4")
+    groups = {column: group_populations(test, column) for column in dict.fromkeys(by)}
+    test = sample(test, spec.limit, groups[by[0]][0].source if by else None, spec.seed)
+    external, model_metrics = choose_metrics(spec, task, test)
+    null_values = most_skewed(external_values(external, test)) if spec.null else None
+    layout = Layout(
+        metrics=(
+            *(Metric(m.name, "external", m.nullable, m.column, m.level) for m in external),
+            *model_metrics,
+            *null_metrics(spec.null, skewed=null_values is not None),
+        ),
+        populations=(ALL, *(population.name for group in groups.values() for population in group)),
+        groups={column: tuple(population.name for population in group) for column, group in groups.items()},
+    )
+    check_sums_size(layout, source, spec, prompt_length)
+    plan = JobPlan(
+        spec=spec,
+        task=task,
+        source=source,
+        train=[example for example in examples if example.split == "train"],
+        validation=[example for example in examples if example.split == "validation"],
+        shards=shard_examples(test, spec.shard_size, spec.seed),
+        external=external,
+        populations=tuple(population for group in groups.values() for population in group),
+        layout=layout,
+        null_values=null_values,
+        prompt_length=prompt_length,
+        sums_size=shard_sums_size(layout, source, spec, prompt_length),
+        bad_rows=bad_rows,
+    )
+    if spec.soft_prompt is None:
+        _check_tuning(plan, str(data_name))
+    return plan
+
+
+def _check_tuning(plan: JobPlan, data_name: str) -> None:
+    if not (plan.train and plan.validation):
+        raise InputError(
+            f"{data_name} has {len(plan.train)} train and {len(plan.validation)} validation examples;"
+            " tuning needs both (or --soft-prompt random, or a run or file to reuse)"
+        )
+    if plan.spec.tune_loss == "choices":
+        without = [example for example in plan.train + plan.validation if example.choices is None]
+        if without:
+            raise InputError(f"--tune-loss choices needs choices, and the example {without[0].example_id!r} has none")

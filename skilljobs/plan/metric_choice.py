@@ -1,0 +1,62 @@
+"""Which metrics a job correlates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.errors import InputError
+from skilljobs.spec import JobSpec
+from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
+from skilljobs.stats.layout import NULL, Metric
+from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
+
+
+def external_values(metrics: Sequence[ExternalMetric], examples: Sequence[Example]) -> dict[str, NDArray[np.float64]]:
+    """The values of each metric, by its name; NaN where an example lacks it."""
+    return {metric.name: np.array([metric.value(example) for example in examples]) for metric in metrics}
+
+
+def choose_metrics(
+    spec: JobSpec, task: Task, test: Sequence[Example]
+) -> tuple[tuple[ExternalMetric, ...], tuple[Metric, ...]]:
+    """The external and the model-derived metrics that `spec` asks for.
+
+    Raises:
+        InputError: a metric does not exist, or no neuron could know it.
+    """
+    external = external_metrics(test)
+    derived_names = (*MODEL_METRICS, *task.choice_probabilities)
+    needs_choices = OF_CHOICES_ONLY | set(task.choice_probabilities)
+    for metric in external:
+        if {metric.name, metric.column} & set(derived_names) or metric.name.startswith(NULL):
+            raise InputError(f"the column {metric.column!r} has the name of one of skilljobs' own metrics: rename it")
+    open_ended = [example for example in test if example.choices is None]
+    undefined = needs_choices if len(open_ended) == len(test) else frozenset()
+
+    def model_metric(name: str) -> Metric:
+        return Metric(name, "model", nullable=name in needs_choices and bool(open_ended))
+
+    if not spec.metric:
+        usual = (*DEFAULT_MODEL_METRICS, *task.choice_probabilities)
+        return tuple(external), tuple(model_metric(name) for name in usual if name not in undefined)
+    chosen: list[ExternalMetric] = []
+    derived: list[Metric] = []
+    for name in dict.fromkeys(spec.metric):
+        matching = [metric for metric in external if name in (metric.name, metric.column)]
+        if name in undefined:
+            raise InputError(f"the metric {name!r} needs choices, and no example has any")
+        if name in derived_names:
+            derived.append(model_metric(name))
+        elif spec.hide_choices and name in task.choice_metrics:
+            raise InputError(
+                f"the metric {name!r} is about the choices, and --hide-choices keeps them out of the text:"
+                " no neuron before them could know it"
+            )
+        elif not matching:
+            known = [*dict.fromkeys(metric.column for metric in external), *derived_names]
+            raise InputError(f"there is no metric {name!r}; there are {', '.join(known)}")
+        else:
+            chosen += [metric for metric in matching if metric not in chosen]
+    return tuple(chosen), tuple(derived)

@@ -1,0 +1,48 @@
+"""What decides the last bits of the numbers: worked out when a job is first submitted, and then stored."""
+
+from skilljobs.lm.source import ModelSource
+from skilljobs.plan.capacity import Machine
+from skilljobs.plan.footprint import fitting_batch_tokens, weights_bytes
+from skilljobs.spec import JobSpec
+from skilljobs.store.record import Numerics
+
+
+def resolve_numerics(
+    spec: JobSpec,
+    source: ModelSource,
+    gpus_per_replica: int,
+    machine: Machine,
+    sums_size: int = 0,
+    kept_tokens: int = 1,
+) -> Numerics:
+    """The numerics of a new run: float32 on a CPU, the model's own type on a GPU, and batches that fit into memory.
+
+    A replica has one thread where the model is small enough for every core of `machine` to hold a copy, since replicas
+    scale better than threads; otherwise it has all cores. The number of replicas that was asked for is not considered,
+    because it must not change the bits.
+
+    Args:
+        machine: the machine that a replica is planned for.
+        sums_size: bytes of a shard's sums.
+        kept_tokens: prompt positions kept for each neuron and example.
+    """
+    on_gpu = gpus_per_replica > 0
+    stored = source.config.get("dtype", source.config.get("torch_dtype"))
+    own = stored if stored in ("bfloat16", "float16", "float32") else "float32"
+    dtype = spec.dtype or (own if on_gpu else "float32")
+    threads = 1 if on_gpu or _fits_every_core(source, machine) else machine.cpus
+    replicas = max(1, machine.cpus // threads)
+    return Numerics(
+        gpus=gpus_per_replica,
+        device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
+        dtype=dtype,
+        threads=threads,
+        attention="sdpa",
+        batch_tokens=spec.batch_tokens
+        or fitting_batch_tokens(source, dtype, gpus_per_replica, replicas, machine, sums_size, kept_tokens),
+    )
+
+
+def _fits_every_core(source: ModelSource, machine: Machine) -> bool:
+    """Whether half of the memory holds the weights, in float32, once for each core."""
+    return weights_bytes(source, "float32") * machine.cpus <= machine.memory / 2

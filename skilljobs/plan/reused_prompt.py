@@ -1,0 +1,60 @@
+"""A soft prompt that a job reuses, from a run or a file, local or on object storage."""
+
+import pyarrow as pa
+
+from skilljobs.errors import InputError
+from skilljobs.lm.safetensors_header import read_header
+from skilljobs.lm.source import ModelSource
+from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
+from skilljobs.store.files import Folder
+from skilljobs.store.run import PROMPT_NAME, RunFiles, prompt_uri
+
+
+def is_reused(spec: JobSpec) -> bool:
+    """Whether the job takes its soft prompt from a run or a file."""
+    return spec.soft_prompt not in (None, RANDOM_PROMPT, NO_PROMPT)
+
+
+def reused_prompt_bytes(spec: JobSpec) -> bytes | None:
+    """The safetensors bytes of the soft prompt that `spec` reuses; None if it reuses none.
+
+    Raises:
+        InputError: there is no such run or file, or the run has several prompts.
+    """
+    if not is_reused(spec):
+        return None
+    name = str(spec.soft_prompt)
+    parent, _, file = name.rstrip("/").rpartition("/")
+    try:
+        run = RunFiles(name)
+        if run.folder.exists(PROMPT_NAME):
+            return run.folder.read(PROMPT_NAME)
+        if RunFiles(prompt_uri(run.uri, 0)).exists:
+            raise InputError(f"--soft-prompt {name} has several soft prompts: name one, {prompt_uri(name, 0)}")
+        return Folder(parent or ("/" if name.startswith("/") else ".")).read(file)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"--soft-prompt {name}: there is no such run or file") from error
+
+
+def planned_prompt_length(spec: JobSpec, source: ModelSource) -> int:
+    """The number of vectors in the job's soft prompt.
+
+    Raises:
+        InputError: a prompt to reuse does not exist, is not one tensor, or is not as wide as the model.
+    """
+    if spec.soft_prompt == NO_PROMPT:
+        return 0
+    data = reused_prompt_bytes(spec)
+    if data is None:
+        return spec.prompt_length
+    try:
+        shapes = [entry["shape"] for name, entry in read_header(data).items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: it is not a safetensors file") from None
+    width = source.width
+    if len(shapes) != 1 or len(shapes[0]) != 2 or (width and shapes[0][1] != width):
+        raise InputError(
+            f"--soft-prompt {spec.soft_prompt}: it holds {shapes}, not one tensor of positions x {width},"
+            f" the width of {source.name}"
+        )
+    return int(shapes[0][0])

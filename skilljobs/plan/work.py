@@ -1,0 +1,91 @@
+"""What travels to a scorer and back, without torch: the model it holds, the run it works for, and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.lm.source import ModelSource
+from skilljobs.plan.landmarks import Landmarks
+from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import Layout
+from skilljobs.store.record import Numerics
+from skilljobs.tasks.external_metrics import ExternalMetric, Population
+
+
+@dataclass(frozen=True)
+class ModelSetup:
+    """The model that a scorer holds, whichever run it works for."""
+
+    source: ModelSource
+    numerics: Numerics
+    on_other_machines: bool = False
+    """Whether scorers may run on machines other than the driver's."""
+    landmarks: Landmarks | None = None
+    """What a scorer's machine must see; None if that is not checked."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read from every example."""
+
+    layout: Layout
+    external: tuple[ExternalMetric, ...]
+    populations: tuple[Population, ...]
+    null_values: NDArray[np.float64] | None
+    """The values that skewed null metrics are drawn from; None if there are no such metrics."""
+    choice_probabilities: Mapping[str, int] = field(default_factory=dict)
+    """The task's own model-derived metrics: each the probability of the choice at an index."""
+
+
+@dataclass(frozen=True)
+class RunWork:
+    """The run that a scorer works for."""
+
+    uri: str
+    """The run's directory."""
+    run_id: str
+    spec: JobSpec
+    model_name: str
+    reading: Reading
+    answer_end: str | None
+    """The text that ends an answer; None: the tokenizer's end-of-sequence token."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What a scorer says once it has loaded its model."""
+
+    host: str
+    device_model: str
+    versions: Mapping[str, str]
+    """The packages that must have one version on all machines."""
+    reads_trees: bool
+    """Whether continuations are read as trees (see `skilljobs.lm.tree`)."""
+    neurons_per_layer: tuple[int, ...]
+    parameters: int
+    node: str | None = None
+    """Ray's id of the machine."""
+
+    @property
+    def must_agree(self) -> dict[str, str]:
+        """What must be the same for all scorers of a run, by name."""
+        return {**self.versions, "device": self.device_model}
+
+
+@dataclass(frozen=True)
+class UnfitMachine:
+    """What a scorer says if its machine does not see what it must."""
+
+    host: str
+    reason: str
+    node: str | None = None
+
+
+@dataclass(frozen=True)
+class PromptAccuracy:
+    """Accuracy on the validation examples before and after tuning; None without multiple-choice examples."""
+
+    before: float | None
+    after: float | None

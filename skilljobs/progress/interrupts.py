@@ -1,0 +1,33 @@
+"""SIGTERM as an exception, so that a job that is asked to stop finishes what it has in hand."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from skilljobs.errors import Terminated
+
+
+def raise_on_sigterm() -> None:
+    """Turn SIGTERM into `Terminated`. To be called again after Ray has started, since Ray installs its own handler."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+@contextmanager
+def sigterm_raised() -> Iterator[None]:
+    """Within the block SIGTERM is raised as `Terminated` in the main thread; afterwards it is handled as before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    raise_on_sigterm()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated

@@ -1,0 +1,122 @@
+"""From committed shards to correlations: one layer at a time, then one pass over all layers for q and the top.
+
+The pipeline runs `reduce_layer` as a task for each layer, and then `rank` once.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet as pq
+
+from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
+from skilljobs.stats.layout import Layout
+from skilljobs.stats.totals import LayerTotals
+from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.store.files import Folder
+from skilljobs.store.run import BEST_NAME, TOP_NAME, TOP_ROWS, correlations_name
+from skilljobs.store.schema import BEST, CORRELATIONS, parquet_bytes, parquet_stream
+from skilljobs.reduce.shard_sums import Halves, read_totals
+
+Array = NDArray[np.float64]
+UNRANKED = "unranked"
+
+
+@dataclass(frozen=True)
+class ReduceJob:
+    """What a reducer must know about a run."""
+
+    uri: str
+    layout: Layout
+    halves: Halves
+    tokens: int | None
+    """Prompt positions kept for each neuron; None if they are aggregated."""
+    layers: int
+
+
+def pairs(layout: Layout) -> list[tuple[str, str]]:
+    """Every reported (metric, population), in the order of the row groups."""
+    return [
+        (layout.metrics[place].name, population)
+        for population in layout.reported_populations
+        for place in layout.metrics_of(population)
+    ]
+
+
+def unranked_name(layer: int) -> str:
+    """The file in which a layer's correlations wait for their q."""
+    return f"{UNRANKED}/layer-{layer:03d}.parquet"
+
+
+def reduce_layer(job: ReduceJob, layer: int) -> None:
+    """Write the correlations of one layer, still without q."""
+    folder = Folder(job.uri)
+    tables = _layer_tables(job, layer, *read_totals(folder, job.halves, layer, job.layout))
+    folder.write(unranked_name(layer), parquet_bytes(tables, CORRELATIONS))
+
+
+def _layer_tables(
+    job: ReduceJob, layer: int, whole: LayerTotals, halves: Sequence[LayerTotals | None]
+) -> Iterator[pa.Table]:
+    for metric, population in pairs(job.layout):
+        centred = whole.centred(metric, population)
+        columns = correlation_columns(centred, [half.centred(metric, population) if half else None for half in halves])
+        yield correlation_table(columns, layer, job.tokens, metric, population, centred.n)
+
+
+def rank(job: ReduceJob) -> None:
+    """Write `correlations/` and `top.parquet`, with q over the whole model, one metric and population at a time.
+
+    If prompt positions are kept, also write `best.parquet`: the best token of each neuron, its p corrected for the
+    choice.
+    """
+    folder = Folder(job.uri)
+    files = [folder.open(unranked_name(layer)) for layer in range(job.layers)]
+    readers = [pq.ParquetFile(file) for file in files]
+    tops, bests = [], []
+    with parquet_stream(folder, [correlations_name(layer) for layer in range(job.layers)], CORRELATIONS) as writers:
+        for group, _ in enumerate(pairs(job.layout)):
+            ranked = _with_q([reader.read_row_group(group) for reader in readers])
+            for writer, table in zip(writers, ranked, strict=True):
+                writer.write_table(table, row_group_size=max(1, table.num_rows))
+            tops.append(_largest(pa.concat_tables(ranked), TOP_ROWS))
+            if job.tokens is not None:
+                bests.append(pa.concat_tables(_with_q([_best(table, job.tokens) for table in ranked])))
+    folder.write(TOP_NAME, parquet_bytes(tops, CORRELATIONS))
+    if bests:
+        folder.write(BEST_NAME, parquet_bytes(bests, BEST))
+    for file in files:
+        file.close()
+    folder.delete_folder(UNRANKED)
+
+
+def _with_q(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """The tables with q, computed from the p of all of them together."""
+    q = false_discovery_rate(np.concatenate([_floats(table["p"]) for table in tables]))
+    place = tables[0].schema.get_field_index("q")
+    starts = np.cumsum([0, *(table.num_rows for table in tables)])
+    return [
+        table.set_column(place, "q", pa.array(q[start:stop], from_pandas=True))
+        for table, start, stop in zip(tables, starts, starts[1:], strict=False)
+    ]
+
+
+def _best(table: pa.Table, tokens: int) -> pa.Table:
+    """The token of largest |r| for each neuron of a layer; neurons without any r are left out."""
+    r, p = (_floats(table[name]).reshape(tokens, -1) for name in ("r", "p"))
+    token, corrected = best_tokens(r, p)
+    neurons = np.flatnonzero(token >= 0)
+    rows = table.take(pa.array(token[neurons] * r.shape[1] + neurons)).select(BEST.names)
+    return rows.set_column(rows.schema.get_field_index("p"), "p", pa.array(corrected[neurons], from_pandas=True))
+
+
+def _largest(table: pa.Table, count: int) -> pa.Table:
+    """The rows of largest |r|, descending, ties by layer, token and neuron; rows without r are left out."""
+    return table.take(pa.array(strongest_first(_floats(table["r"]), count)))
+
+
+def _floats(column: pa.ChunkedArray) -> Array:
+    """Float64 with NaN for null."""
+    return np.array(column.to_numpy(), np.float64)

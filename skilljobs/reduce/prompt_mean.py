@@ -1,0 +1,39 @@
+"""From the correlations of several prompts' runs to those of the run that holds them."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet as pq
+
+from skilljobs.reduce.layers import ReduceJob, pairs, unranked_name
+from skilljobs.stats.aggregate import mean_over_prompts
+from skilljobs.stats.correlate import NUMBERS
+from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.store.files import Folder
+from skilljobs.store.run import correlations_name
+from skilljobs.store.schema import CORRELATIONS, parquet_bytes
+from skilljobs.reduce.shard_sums import read_moments
+
+
+def reduce_layer_over_prompts(job: ReduceJob, prompts: Sequence[str], layer: int) -> None:
+    """Write the correlations of one layer over all prompts, still without q. `prompts` are the URIs of their runs."""
+    folders = [Folder(uri) for uri in prompts]
+    moments = read_moments(folders[0], sorted(job.halves[0] + job.halves[1]))
+    assert moments is not None
+    tables = []
+    with ExitStack() as stack:
+        readers = [pq.ParquetFile(stack.enter_context(folder.open(correlations_name(layer)))) for folder in folders]
+        for group, (metric, population) in enumerate(pairs(job.layout)):
+            prompt_tables = [reader.read_row_group(group) for reader in readers]
+            freedom = moments.degrees_of_freedom(job.layout, metric, population)
+            columns = mean_over_prompts([_numbers(table) for table in prompt_tables], freedom)
+            n = prompt_tables[0]["n"][0].as_py()
+            tables.append(correlation_table(columns, layer, job.tokens, metric, population, n))
+    Folder(job.uri).write(unranked_name(layer), parquet_bytes(tables, CORRELATIONS))
+
+
+def _numbers(table: pa.Table) -> dict[str, NDArray[np.float64]]:
+    return {name: np.array(table[name].to_numpy(), np.float64) for name in NUMBERS}

@@ -1,0 +1,77 @@
+"""Stopping when the correlations are known well enough.
+
+The decision looks only at whole prefixes of the order of shards, so that the same job stops at the same shard on any
+cluster.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from skilljobs.stats.correlate import correlation_columns, strongest_first
+from skilljobs.stats.layout import ALL
+from skilljobs.stats.totals import LayerTotals
+from skilljobs.store.reader import RunReader
+from skilljobs.reduce.running_totals import RunningTotals
+
+RANK = 10
+"""The rank of the neuron whose interval decides, for each metric."""
+GROWTH = 1.05
+"""Growth of the prefix between two decisions: with a thousand shards, looking after each would cost more than it saves."""
+
+
+def prefixes(shards: int) -> Iterator[int]:
+    """The numbers of shards after which to decide, ascending and below `shards`."""
+    prefix = 2  # a shard of either half
+    while prefix < shards:
+        yield prefix
+        prefix = max(prefix + 1, int(prefix * GROWTH))
+
+
+class StoppingRule:
+    """Decides whether a prefix of a run's shards is enough: over all examples, the 95 % interval of the tenth strongest
+    neuron of every metric is narrower than `width`. Metrics with which no neuron has an r are ignored.
+
+    Holds the sums of one shard in memory.
+    """
+
+    def __init__(self, run: RunReader, width: float) -> None:
+        layout, shards = run.layout(), len(run.record.shards)
+        self._metrics = [metric.name for metric in layout.metrics if metric.kind != "null"]
+        self._totals = RunningTotals(run.folder, layout, len(run.record.neurons_per_layer))
+        self._width = width
+        self._prefixes = list(prefixes(shards))
+        self._committed: set[int] = set()
+        self._read = 0
+
+    def committed(self, shard: int) -> int | None:
+        """Note that a shard is committed. Returns the number of shards that are enough, once there is one."""
+        self._committed.add(shard)
+        while self._prefixes and self._committed.issuperset(range(self._prefixes[0])):
+            prefix = self._prefixes.pop(0)
+            for number in range(self._read, prefix):
+                self._totals.add(number)
+            self._read = prefix
+            widest = self.widest()
+            if widest is not None and widest < self._width:
+                return prefix
+        return None
+
+    def widest(self) -> float | None:
+        """The widest of the deciding intervals; None if no metric has any."""
+        layers = list(self._totals.layers())
+        widths = [width for metric in self._metrics if (width := _width_at_rank(layers, metric)) is not None]
+        return max(widths, default=None)
+
+
+def _width_at_rank(layers: list[LayerTotals], metric: str) -> float | None:
+    """The width of the interval of the neuron at `RANK`, or of the weakest if there are fewer."""
+    rs, widths = [], []
+    for totals in layers:
+        columns = correlation_columns(totals.centred(metric, ALL), [None, None])
+        first = strongest_first(columns["r"], RANK)
+        rs.append(columns["r"][first])
+        widths.append((columns["ci_high"] - columns["ci_low"])[first])
+    order = strongest_first(np.concatenate(rs), RANK)
+    # an interval that is undefined, for too few rows, is as wide as possible
+    return float(np.nan_to_num(np.concatenate(widths)[order[-1]], nan=2.0)) if len(order) else None

@@ -1,0 +1,185 @@
+"""The record of a run, `run.json`, as a type: what was asked for, decided and found."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from skilljobs.errors import InputError
+from skilljobs.hashing import stable_digest
+from skilljobs.spec import JobSpec
+
+FORMAT_VERSION = 3
+"""Raised whenever an older skilljobs would misread a run, or a newer one an older run."""
+
+
+class _Part(BaseModel):
+    """A part of the record: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Numerics(_Part):
+    """What decides the last bits. With these, the spec, the data and the prompt equal, the sums have the same bits on
+    any cluster."""
+
+    gpus: int
+    """GPUs of a replica."""
+    device: str
+    """`cpu`, `cuda`, or `auto` for a model that is spread over several GPUs."""
+    dtype: str
+    threads: int
+    """CPU threads of a replica."""
+    attention: str
+    batch_tokens: int
+
+
+class Fingerprint(_Part):
+    """Everything that determines the run's numbers, by name, and a digest of it."""
+
+    digest: str
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Fingerprint":
+        return cls(digest=stable_digest(json.dumps(fields, sort_keys=True), size=16).hex(), fields=fields)
+
+
+class StageRecord(_Part):
+    """A stage that is done. Seconds add up over resumed submissions."""
+
+    state: Literal["done"] = "done"
+    seconds: float
+
+
+class Accuracy(_Part):
+    """Fractions of multiple-choice examples that are answered right: on validation before and after tuning, on test."""
+
+    before: float | None = None
+    after: float | None = None
+    test: float | None = None
+
+
+class ExampleCounts(_Part):
+    """How many examples each split has."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class ModelFacts(_Part):
+    """The model, by name at first, with its size once it was loaded."""
+
+    name: str
+    parameters: int | None = None
+    neurons_per_layer: tuple[int, ...] | None = None
+
+
+class QuarantinedRow(_Part):
+    """A row of the data that is left out, and why."""
+
+    source: str
+    row: int
+    reason: str
+
+
+class RunRecord(_Part):
+    """The whole of `run.json`."""
+
+    format: int = FORMAT_VERSION
+    run_id: str
+    created: str
+    """ISO 8601, UTC."""
+    spec: dict[str, Any]
+    """The options of the job (see `JobSpec.as_json`)."""
+    planned_stages: tuple[str, ...]
+    """The stages that make the run complete, in order."""
+    numerics: Numerics | None = None
+    fingerprint: Fingerprint
+    versions: dict[str, str | None]
+    stages: dict[str, StageRecord] = {}
+    accuracy: Accuracy = Accuracy()
+    examples: ExampleCounts
+    shards: tuple[int, ...]
+    """Examples of each shard."""
+    halves: tuple[tuple[int, ...], tuple[int, ...]]
+    """The shards of half 0 and of half 1."""
+    units_repeat: bool
+    """Whether some test examples share a unit."""
+    model: ModelFacts
+    groups: dict[str, tuple[str, ...]]
+    """The populations of each grouping column."""
+    quarantined: tuple[QuarantinedRow, ...]
+    bit_exact: bool | None = None
+    """False if a batch had to be split for want of memory; None before the shards are collected."""
+    tokens: int | None = None
+    """Tokens that the model read of the test examples, without padding."""
+    skewness: dict[str, float] | None = None
+    """Of each metric's values."""
+    peak_memory_mb: int | None = None
+    """The largest memory of a scorer."""
+    stopped_at: int | None = None
+    """With `--until-ci`: how many shards were enough."""
+    prompts_fingerprints: tuple[str, ...] | None = None
+    """With several soft prompts: the digest of each prompt's fingerprint."""
+
+    @classmethod
+    def from_bytes(cls, data: bytes, uri: str) -> "RunRecord":
+        """Read `run.json`.
+
+        Raises:
+            InputError: it is damaged, or of another format version; names the run and what is wrong.
+        """
+        try:
+            stored = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"the run at {uri} has a broken run.json: {error}") from error
+        version = stored.get("format") if isinstance(stored, dict) else None
+        if version != FORMAT_VERSION:
+            raise InputError(f"the run at {uri} has format version {version}; this skilljobs reads {FORMAT_VERSION}")
+        try:
+            return cls.model_validate(stored)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(f"the run at {uri} has a broken run.json: {place}: {first['msg'].lower()}") from error
+
+    def to_bytes(self) -> bytes:
+        """The record as the text of `run.json`; what is not known yet is left out where nothing expects it."""
+        unknown = {name for name in _LEFT_OUT_WHILE_UNKNOWN if getattr(self, name) is None}
+        stored = self.model_dump(mode="json", exclude=unknown)
+        stored["model"] = {name: value for name, value in stored["model"].items() if value is not None}
+        return (json.dumps(stored, indent=2) + "\n").encode()
+
+    @property
+    def job_spec(self) -> JobSpec:
+        """The options of the job."""
+        return JobSpec.from_json(self.spec)
+
+    @property
+    def neurons_per_layer(self) -> tuple[int, ...]:
+        """FFN neurons of each layer.
+
+        Raises:
+            InputError: the model has not been loaded yet.
+        """
+        if self.model.neurons_per_layer is None:
+            raise InputError(f"the run {self.run_id} has not loaded its model yet")
+        return self.model.neurons_per_layer
+
+    def is_done(self, stage: str) -> bool:
+        return stage in self.stages
+
+    @property
+    def next_stage(self) -> str | None:
+        """The first planned stage that is not done; None if the run is complete (a report aside)."""
+        return next((stage for stage in self.planned_stages if stage not in self.stages), None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do, except perhaps a report."""
+        return self.next_stage is None
+
+
+_LEFT_OUT_WHILE_UNKNOWN = ("tokens", "skewness", "peak_memory_mb", "stopped_at", "prompts_fingerprints")

@@ -1,0 +1,75 @@
+"""The references of a run's neurons and metrics: written once, before the first shard, and only read afterwards."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet as pq
+
+from skilljobs.stats.layout import Layout
+from skilljobs.store.files import Folder
+from skilljobs.store.schema import METRICS, REFERENCE, parquet_bytes
+
+REFERENCE_NAME = "reference.parquet"
+METRICS_NAME = "metrics.parquet"
+
+
+def reference_bytes(references: Sequence[NDArray[np.float64]], each_token: bool) -> pa.Buffer:
+    """`references`: float64, tokens x neurons, one a layer; a row group each."""
+
+    def tables() -> Iterator[pa.Table]:
+        for layer, of_layer in enumerate(references):
+            tokens, neurons = of_layer.shape
+            token = np.repeat(np.arange(tokens, dtype=np.int16), neurons)
+            yield (
+                pa.table(
+                    {
+                        "layer": np.full(tokens * neurons, layer, np.int16),
+                        "token": pa.array(token) if each_token else pa.nulls(tokens * neurons, pa.int16()),
+                        "neuron": np.tile(np.arange(neurons, dtype=np.int32), tokens),
+                        "reference": of_layer.ravel(),
+                    },
+                    schema=REFERENCE,
+                )
+            )
+
+    return parquet_bytes(tables(), REFERENCE)
+
+
+def metrics_bytes(layout: Layout, references: Sequence[float]) -> pa.Buffer:
+    """The metrics file: a row for each metric of `layout`, with its reference."""
+    rows = [
+        {
+            "metric": metric.name,
+            "kind": metric.kind,
+            "nullable": metric.nullable,
+            "column": metric.column,
+            "level": metric.level,
+            "reference": reference,
+        }
+        for metric, reference in zip(layout.metrics, references, strict=True)
+    ]
+    return parquet_bytes([pa.Table.from_pylist(rows, METRICS)], METRICS)
+
+
+def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """The references of the neurons (tokens x neurons, one a layer) and of the metrics, all float64."""
+    with folder.open(REFERENCE_NAME) as file:
+        stored = pq.ParquetFile(file)
+        layers = [_layer(stored, layer) for layer in range(stored.num_row_groups)]
+    with folder.open(METRICS_NAME) as file:
+        metrics = pq.read_table(file)["reference"].to_numpy().copy()
+    return layers, metrics
+
+
+def read_layer_reference(folder: Folder, layer: int) -> NDArray[np.float64]:
+    """The references of the neurons of one layer, tokens x neurons, float64."""
+    with folder.open(REFERENCE_NAME) as file:
+        return _layer(pq.ParquetFile(file), layer)
+
+
+def _layer(stored: pq.ParquetFile, layer: int) -> NDArray[np.float64]:
+    table = stored.read_row_group(layer, columns=["neuron", "reference"])
+    neurons = int(table["neuron"].to_numpy().max()) + 1
+    return np.array(table["reference"].to_numpy(), np.float64).reshape(-1, neurons)

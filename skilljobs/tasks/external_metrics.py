@@ -1,0 +1,165 @@
+"""Which external metrics a data set has, and the populations that its columns make."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from skilljobs.errors import InputError
+from skilljobs.tasks.base import Example, MetricValue
+
+_KIND_NAMES: dict[type, str] = {bool: "bools", int: "numbers", float: "numbers", str: "text"}
+MOST_LEVELS = 50
+"""A text column with more values than this is an identifier, not a category."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalColumn:
+    """A column of the examples, or the entry `key` of a column that holds several values by name."""
+
+    column: str
+    key: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is called in the stored examples."""
+        return self.column if self.key is None else level_metric_name(self.column, self.key)
+
+    def value(self, example: Example) -> MetricValue:
+        """None where the example has none. As a metric, `choices` is how many there are."""
+        if self.column == "choices":
+            return None if example.choices is None else len(example.choices)
+        entry = example.metrics.get(self.column)
+        if isinstance(entry, Mapping):
+            return None if self.key is None else entry.get(self.key)
+        return entry if self.key is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalMetric:
+    """A numeric or bool column, or a 0/1 metric for one level of a category.
+
+    `level` is the category's level, or the key of an entry in a column that holds several values by name; None for a
+    column that is a metric by itself.
+    """
+
+    source: ExternalColumn
+    level: str | None
+    nullable: bool
+
+    @property
+    def column(self) -> str:
+        return self.source.column
+
+    @property
+    def name(self) -> str:
+        return self.column if self.level is None else level_metric_name(self.column, self.level)
+
+    def value(self, example: Example) -> float:
+        """NaN where the example lacks it."""
+        value = self.source.value(example)
+        if value is None:
+            return math.nan
+        is_category = self.level is not None and self.source.key is None
+        return float(value == self.level) if is_category else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The examples whose value in a column is named `level`."""
+
+    source: ExternalColumn
+    level: str
+
+    @property
+    def name(self) -> str:
+        return level_metric_name(self.source.name, self.level)
+
+    def has(self, example: Example) -> bool:
+        value = self.source.value(example)
+        return value is not None and level_name(value) == self.level
+
+
+def level_metric_name(column: str, level: str) -> str:
+    """The name of the metric or population of one level of a column."""
+    return f"{column}={level}"
+
+
+def level_name(value: MetricValue) -> str:
+    """How a value is written in the name of a metric or population."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def check_columns(examples: Iterable[Example]) -> None:
+    """Refuse a column that mixes kinds of values: they would not mean the same once stored.
+
+    Raises:
+        InputError: names the column and the kinds of values in it.
+    """
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for example in examples:
+        for column, entry in example.metrics.items():
+            for value in entry.values() if isinstance(entry, Mapping) else (entry,):
+                if value is not None:
+                    kinds[column].add(_KIND_NAMES[type(value)])
+                if isinstance(value, str) and isinstance(entry, Mapping):
+                    raise InputError(f"the column {column!r} holds the text {value!r} among values by name; they must be numbers")
+    for column, names in kinds.items():
+        if len(names) > 1:
+            raise InputError(f"the column {column!r} mixes {' and '.join(sorted(names))}; it must be of one kind")
+
+
+def external_columns(examples: Iterable[Example]) -> list[ExternalColumn]:
+    """The external columns of a data set, in order of first appearance."""
+    return list(
+        dict.fromkeys(
+            ExternalColumn(column, key)
+            for example in examples
+            for column, entry in example.metrics.items()
+            for key in (entry if isinstance(entry, Mapping) else (None,))
+        )
+    )
+
+
+def external_metrics(examples: Sequence[Example]) -> list[ExternalMetric]:
+    """All external metrics of `examples`. Text columns with too many values, and empty columns, make none.
+
+    Raises:
+        InputError: two metrics would have the same name.
+    """
+    metrics: list[ExternalMetric] = []
+    for source in external_columns(examples):
+        values = [source.value(example) for example in examples]
+        present = [value for value in values if value is not None]
+        nullable = len(present) < len(values)
+        levels = sorted({value for value in present if isinstance(value, str)})
+        if levels and len(levels) <= MOST_LEVELS:
+            metrics += [ExternalMetric(source, level, nullable) for level in levels]
+        elif present and not levels:
+            metrics.append(ExternalMetric(source, source.key, nullable))
+    seen: dict[str, ExternalMetric] = {}
+    for metric in metrics:
+        first = seen.setdefault(metric.name, metric)
+        if first is not metric:
+            raise InputError(
+                f"the columns {first.column!r} and {metric.column!r} both make a metric {metric.name!r}: rename one"
+            )
+    return metrics
+
+
+def group_populations(examples: Sequence[Example], column: str) -> list[Population]:
+    """The populations `column=value`, in order of their values.
+
+    Raises:
+        InputError: there is no such column, or it has more than `MOST_LEVELS` values.
+    """
+    columns = {source.name: source for source in external_columns(examples)}
+    source = columns.get(column)
+    if source is None:
+        raise InputError(f"there is no column {column!r} to group by; there are {', '.join(columns) or 'none'}")
+    values = {value for example in examples if (value := source.value(example)) is not None}
+    if not 1 <= len(values) <= MOST_LEVELS:
+        raise InputError(f"the column {column!r} has {len(values)} values; a group needs between 1 and {MOST_LEVELS}")
+    return [Population(source, level) for level in sorted(map(level_name, values))]

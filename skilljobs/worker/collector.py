@@ -1,0 +1,119 @@
+"""Collecting a shard: score its batches and add them to its sums. Needs a model and a prompt, but no files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skilljobs.lm.batch import TokenizedExample, plan_batches
+from skilljobs.lm.forward import ScoredBatch, score_batch
+from skilljobs.lm.memory import in_parts
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prefix import Prefix, read_prefix
+from skilljobs.lm.scores import answer_scores
+from skilljobs.lm.trace import read_activations
+from skilljobs.plan.work import RunWork
+from skilljobs.stats.answers import AnswerScores, metric_values
+from skilljobs.store.traces import TracedNeuron
+from skilljobs.tasks.base import Example
+from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference
+from skilljobs.worker.prepared_shard import PreparedShard, prepare_shard
+
+ScoredPart = tuple[list[int], ScoredBatch]
+"""A batch, or the part of it that memory held at a time: the indices of its examples, and their scores."""
+
+
+@dataclass(frozen=True)
+class Collector:
+    """A frozen model with a prompt (P x d_model, on the model's device), and the run that says what is read."""
+
+    lm: FrozenLM
+    prompt: torch.Tensor
+    work: RunWork
+    batch_tokens: int
+
+    def prepare(self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]) -> PreparedShard:
+        """Everything about a shard that is known without running the model."""
+        return prepare_shard(examples, tokenized, self.work, len(self.prompt), self.batch_tokens)
+
+    def references(self, shard: PreparedShard) -> tuple[list[NDArray[np.float64]], list[float]]:
+        """References of the neurons (float64, tokens x neurons, one for each layer) and of the metrics, from the first
+        batch."""
+        prefix = read_prefix(self.lm, shard.tokenized, len(self.prompt))
+        parts = list(self._score(shard, shard.batches[0], prefix))
+        activations = [torch.cat(layer) for layer in zip(*(part.activations for _, part in parts), strict=True)]
+        values = torch.from_numpy(np.concatenate([self._read(shard, indices, part)[1] for indices, part in parts]))
+        return (
+            [activation_reference(layer).cpu().numpy() for layer in activations],
+            [metric_reference(column) for column in values.T],
+        )
+
+    def collect(self, shard: PreparedShard, accumulator: SumsAccumulator) -> tuple[list[AnswerScores], bool]:
+        """Add a shard to `accumulator`. Returns the scores of its examples, and whether memory held every batch whole."""
+        scores: dict[int, AnswerScores] = {}
+
+        def add(indices: list[int], part: ScoredBatch) -> None:
+            part_scores, values = self._read(shard, indices, part)
+            accumulator.add(part.activations, torch.from_numpy(values), torch.from_numpy(shard.members[indices]))
+            scores.update(zip(indices, part_scores, strict=True))
+
+        exact = self._score_all(shard, add)
+        return [scores[index] for index in range(len(shard.tokenized))], exact
+
+    def trace(self, tokenized: Sequence[TokenizedExample], neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
+        """The activations of single neurons: examples x neurons."""
+        traced_activations = np.zeros((len(tokenized), len(neurons)))
+        if not neurons:
+            return traced_activations
+
+        def run(part: list[int]) -> torch.Tensor:
+            rows = [tokenized[index] for index in part]
+            layers = read_activations(self.lm, self.prompt, rows, self.work.spec.tokens)
+            columns = [layers[traced.layer][:, traced.token or 0, traced.neuron] for traced in neurons]
+            return torch.stack([column.to(self.lm.device, non_blocking=True) for column in columns], 1)
+
+        for batch in plan_batches(tokenized, len(self.prompt), self.batch_tokens):
+            for part, activations in in_parts(batch, run):
+                traced_activations[part] = activations.cpu().numpy()
+        return traced_activations
+
+    def _score_all(self, shard: PreparedShard, take: Callable[[list[int], ScoredBatch], None]) -> bool:
+        """Give the scores of each batch to `take`. Returns whether memory held every batch whole.
+
+        One batch is scored ahead: a GPU works on the next one while `take` reads. `take` must not keep the scores, so
+        that memory holds two batches at most.
+        """
+        prefix = read_prefix(self.lm, shard.tokenized, len(self.prompt))
+        exact, waiting = True, None
+        for batch in shard.batches:
+            for scored in self._score(shard, batch, prefix):
+                exact &= len(scored[0]) == len(batch)
+                if waiting:
+                    take(*waiting)
+                waiting = scored
+        if waiting:
+            take(*waiting)
+        return exact
+
+    def _score(self, shard: PreparedShard, batch: list[int], prefix: Prefix | None) -> Iterator[ScoredPart]:
+        """The scores of a batch, in parts if memory does not hold it whole."""
+
+        def run(part: list[int]) -> ScoredBatch:
+            rows = [shard.tokenized[index] for index in part]
+            return score_batch(self.lm, self.prompt, rows, self.work.spec.tokens, prefix)
+
+        return in_parts(batch, run)
+
+    def _read(
+        self, shard: PreparedShard, indices: list[int], part: ScoredBatch
+    ) -> tuple[list[AnswerScores], NDArray[np.float64]]:
+        """The scores of the examples, and all their metrics: rows x metrics, NaN where one is missing."""
+        scores = answer_scores(part, [shard.tokenized[index] for index in indices])
+        derived = [metric_values(score, self.work.reading.choice_probabilities) for score in scores]
+        values = shard.values[indices]
+        for column, metric in enumerate(self.work.reading.layout.metrics):
+            if metric.kind == "model":
+                values[:, column] = [example_values[metric.name] for example_values in derived]
+        return scores, values

@@ -1,0 +1,103 @@
+"""Making the soft prompt of a run: tuned, resumably and with progress as it goes, or reused, or a baseline."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.losses import accuracy
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
+from skilljobs.lm.results import TuningPoint
+from skilljobs.lm.tuner import VALIDATION_EXAMPLES, Tuner, TuneSettings, TuningState, default_learning_rate
+from skilljobs.plan.work import PromptAccuracy, RunWork
+from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
+from skilljobs.store.examples import examples_from
+from skilljobs.store.files import Folder
+from skilljobs.store.record import Numerics
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
+from skilljobs.store.schema import TUNING, parquet_bytes
+
+
+class PromptMaker:
+    """Makes the soft prompt of one run, as its spec says."""
+
+    def __init__(self, lm: FrozenLM, work: RunWork, numerics: Numerics) -> None:
+        self.lm, self.work, self._batch_tokens = lm, work, numerics.batch_tokens
+        self.folder = Folder(work.uri)
+
+    def make(self, reused: bytes | None) -> Iterator[TuningPoint | PromptAccuracy]:
+        """Write the run's prompt: tuned, or `reused` (a safetensors file), or a baseline.
+
+        Yields the points of the tuning curve, and at the end the accuracy on validation examples before and after.
+        """
+        examples = self._tuning_examples()
+        start = self._initial_prompt(reused)
+        if self.work.spec.soft_prompt is None:
+            yield from self._tune(start, examples)
+            return
+        validation = examples["validation"][:VALIDATION_EXAMPLES]
+        share_right = accuracy(self.lm, start.vectors, validation, self._batch_tokens)
+        self.folder.write(PROMPT_NAME, start.to_bytes())
+        yield PromptAccuracy(share_right, share_right)
+
+    def _tune(
+        self, start: SoftPrompt, examples: dict[str, list[TokenizedExample]]
+    ) -> Iterator[TuningPoint | PromptAccuracy]:
+        spec = self.work.spec
+        settings = TuneSettings(
+            steps=spec.tune_steps,
+            learning_rate=spec.learning_rate or default_learning_rate(self.lm),
+            loss=spec.tune_loss,
+            seed=spec.initial_prompt_seed,
+            batch_tokens=self._batch_tokens,
+        )
+        state, points = self._stored_state() or (TuningState.start(start.vectors), [])
+        for point in Tuner(self.lm, state, examples["train"], examples["validation"], settings).run():
+            points = [p for p in points if (p.step, p.split) != (point.step, point.split)] + [point]
+            if point.split == "validation":
+                points.sort(key=lambda point: (point.step, point.split))
+                self.folder.write(TUNING_NAME, _points_bytes(points))
+                self.folder.write(TUNING_STATE_NAME, state.to_bytes())
+            yield point
+        metadata = {
+            "model": self.work.model_name,
+            "task": spec.task or "",
+            "steps": str(state.best_step),
+            "validation_loss": repr(state.best_loss),
+            "learning_rate": repr(settings.learning_rate),
+        }
+        self.folder.write(PROMPT_NAME, SoftPrompt(state.best, metadata).to_bytes())
+        validated = {point.step: point.accuracy for point in points if point.split == "validation"}
+        yield PromptAccuracy(validated[0], validated[state.best_step])
+
+    def _initial_prompt(self, reused: bytes | None) -> SoftPrompt:
+        spec = self.work.spec
+        if reused is not None:
+            return read_prompt_bytes(reused)
+        if spec.soft_prompt == NO_PROMPT:
+            return no_prompt(self.lm.width)
+        assert spec.soft_prompt in (None, RANDOM_PROMPT)
+        vocabulary = min(self.lm.config.vocab_size, len(self.lm.tokenizer))
+        return random_prompt(self.lm.embedding, vocabulary, spec.prompt_length, spec.initial_prompt_seed)
+
+    def _tuning_examples(self) -> dict[str, list[TokenizedExample]]:
+        examples = examples_from(self.folder.read(TUNING_EXAMPLES_NAME))
+        return {
+            split: tokenize(self.lm.tokenizer, [e for e in examples if e.split == split], self.work.answer_end)
+            for split in ("train", "validation")
+        }
+
+    def _stored_state(self) -> tuple[TuningState, list[TuningPoint]] | None:
+        if not (self.folder.exists(TUNING_STATE_NAME) and self.folder.exists(TUNING_NAME)):
+            return None
+        state = TuningState.from_bytes(self.folder.read(TUNING_STATE_NAME))
+        with self.folder.open(TUNING_NAME) as file:
+            points = [TuningPoint(**row) for row in pq.read_table(file).to_pylist()]
+        return state, [point for point in points if point.step <= state.step]
+
+
+def _points_bytes(points: list[TuningPoint]) -> pa.Buffer:
+    return parquet_bytes([pa.Table.from_pylist([asdict(point) for point in points], TUNING)], TUNING)

@@ -1,0 +1,119 @@
+"""A scorer holds a frozen model and does the work of any run that reads it, in a plain process or in an actor."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import torch
+
+from skilljobs.lm.batch import tokenize
+from skilljobs.lm.forward import score_batches
+from skilljobs.lm.load import load_model, load_tokenizer
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import no_prompt
+from skilljobs.lm.results import TuningPoint
+from skilljobs.lm.scores import answer_scores
+from skilljobs.lm.source import find_again
+from skilljobs.lm.vocabulary import token_effects
+from skilljobs.lm.write import write_texts
+from skilljobs.machine import available_cpus
+from skilljobs.plan.versions import decisive_versions
+from skilljobs.plan.work import LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
+from skilljobs.tasks.base import Example
+from skilljobs.worker.prompt_maker import PromptMaker
+from skilljobs.worker.shard_scorer import ShardScorer
+
+EFFECTS_SHOWN = 20
+"""Tokens listed that a neuron promotes, and as many that it suppresses."""
+
+
+class Scorer:
+    """Holds a frozen model; makes the soft prompts of runs, and scores their shards."""
+
+    def __init__(self, setup: ModelSetup) -> None:
+        self.setup = setup
+        # One thread runs the model: OpenMP keeps a set of threads for each thread that calls it, and if these are more
+        # than the CPUs they sleep between any two loops.
+        self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (setup.numerics.threads,))
+        self._switching = Lock()
+        self._shard_scorer: ShardScorer | None = None
+
+    @cached_property
+    def lm(self) -> FrozenLM:
+        """The model; loaded when it is first used."""
+        numerics = self.setup.numerics
+        source = find_again(self.setup.source) if self.setup.on_other_machines else self.setup.source
+        model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
+        return FrozenLM(model, load_tokenizer(source))
+
+    def load(self) -> LoadedModel | UnfitMachine:
+        """Load the model, unless this machine does not see what it must."""
+        missing = self.setup.landmarks.missing() if self.setup.landmarks else None
+        if missing:
+            return UnfitMachine(platform.node(), missing)
+        self._computer.submit(lambda: self.lm).result()
+        on_gpu = self.lm.device.type == "cuda"
+        return LoadedModel(
+            host=platform.node(),
+            device_model=torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model(),
+            versions=decisive_versions(),
+            reads_trees=self.lm.takes_trees(1),
+            neurons_per_layer=tuple(self.lm.neurons_per_layer),
+            parameters=self.lm.model.num_parameters(),
+        )
+
+    def for_run(self, work: RunWork) -> ShardScorer:
+        """The scorer of one run's shards; that of the previous run is dropped."""
+        with self._switching:
+            current = self._shard_scorer
+            if current is None or current.work.uri != work.uri:
+                current = self._shard_scorer = ShardScorer(self.lm, work, self.setup.numerics, self._computer)
+            return current
+
+    def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[TuningPoint | PromptAccuracy]:
+        """Make a run's soft prompt (see `PromptMaker`). All cores work on it, since the other scorers wait."""
+        maker = PromptMaker(self.lm, work, self.setup.numerics)
+        self._computer.submit(torch.set_num_threads, available_cpus()).result()
+        try:
+            points = maker.make(reused)
+            while (point := self._computer.submit(next, points, None).result()) is not None:
+                yield point
+        finally:
+            self._computer.submit(torch.set_num_threads, self.setup.numerics.threads).result()
+
+    def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        """The tokens that each (layer, neuron) promotes and suppresses most: rows of `vocabulary.parquet`."""
+        effects = self._computer.submit(token_effects, self.lm, neurons, EFFECTS_SHOWN).result()
+        return [asdict(effect) for effect in effects]
+
+    def write(self, requests: Sequence[str], seed: int) -> list[str]:
+        """A text for each request, written by the model."""
+        return self._computer.submit(write_texts, self.lm, requests, seed).result()
+
+    def judge(self, questions: Sequence[Example], answer_end: str | None) -> list[float]:
+        """The probability of the first choice of each multiple-choice question, without a soft prompt."""
+        return self._computer.submit(self._judge, questions, answer_end).result()
+
+    def _judge(self, questions: Sequence[Example], answer_end: str | None) -> list[float]:
+        tokenized = tokenize(self.lm.tokenizer, questions, answer_end)
+        prompt = no_prompt(self.lm.width).vectors
+        probabilities = [0.0] * len(questions)
+        for indices, scored in score_batches(self.lm, prompt, tokenized, self.setup.numerics.batch_tokens):
+            scores = answer_scores(scored, [tokenized[index] for index in indices])
+            for index, score in zip(indices, scores, strict=True):
+                assert score.choice_probabilities is not None
+                probabilities[index] = score.choice_probabilities[0]
+        return probabilities
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

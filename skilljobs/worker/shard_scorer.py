@@ -1,0 +1,142 @@
+"""Scoring the shards of one run: a shard number goes in, committed files and a receipt come out."""
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import cached_property
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.prompt import read_prompt_bytes
+from skilljobs.plan.work import RunWork
+from skilljobs.stats.answers import AnswerScores
+from skilljobs.stats.sums import ShardSums
+from skilljobs.store.examples import examples_from
+from skilljobs.store.files import Folder
+from skilljobs.store.record import Numerics
+from skilljobs.store.references import (
+    METRICS_NAME,
+    REFERENCE_NAME,
+    metrics_bytes,
+    read_references,
+    reference_bytes,
+)
+from skilljobs.store.run import PROMPT_NAME
+from skilljobs.store.shards import (
+    Receipt,
+    examples_name,
+    moments_file,
+    moments_name,
+    scores_file,
+    scores_name,
+    sha256,
+    sums_file,
+    sums_name,
+)
+from skilljobs.store.traces import TracedNeuron
+from skilljobs.tasks.base import Example
+from skilljobs.worker.accumulator import SumsAccumulator
+from skilljobs.worker.collector import Collector
+from skilljobs.worker.prepared_shard import PreparedShard
+
+
+class ShardScorer:
+    """Reads the neurons of one run. The model runs in `computer`, which has one thread."""
+
+    def __init__(self, lm: FrozenLM, work: RunWork, numerics: Numerics, computer: Executor) -> None:
+        self.lm, self.work = lm, work
+        self.folder = Folder(work.uri)
+        self._numerics, self._computer = numerics, computer
+        self._preparing = Lock()
+
+    def make_references(self) -> None:
+        """Write the references of neurons and metrics, from the first batch of shard 0."""
+        examples, _ = self._read(0)
+        shard = self.collector.prepare(examples, self._tokenize(examples))
+        neurons, metrics = self._computer.submit(self.collector.references, shard).result()
+        self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics))
+        self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self._keeps_tokens))
+
+    def score(self, shard: int, fingerprint: str) -> Receipt:
+        """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
+
+        May be called for two shards at once: one is read, prepared and written while the model runs the other.
+        """
+        examples, part = self._read(shard)
+        with self._preparing:
+            prepared = self.collector.prepare(examples, self._tokenize(examples))
+        scores, exact, fetch, seconds = self._computer.submit(self._collect, prepared).result()
+        sums, reading = fetch(), self.work.reading
+        positions = self._references[0][0].shape[0]
+        files = {
+            sums_name(shard): sums_file(sums, reading.layout, positions, self._keeps_tokens),
+            moments_name(shard): moments_file(sums, reading.layout),
+        }
+        for name, data in files.items():
+            self.folder.write(name, data)
+        receipt = Receipt(
+            shard=shard,
+            half=examples[0].half,
+            fingerprint=fingerprint,
+            examples=len(examples),
+            choices=sum(score.correct is not None for score in scores),
+            right=sum(bool(score.correct) for score in scores),
+            tokens=prepared.tokens + len(examples) * len(self.collector.prompt),
+            seconds=seconds,
+            bit_exact=exact,
+            peak_memory_bytes=peak_memory(),
+            files={examples_name(shard): sha256(part)} | {name: sha256(data) for name, data in files.items()},
+            bytes_written=sum(memoryview(data).nbytes for data in files.values()),
+        )
+        ids = [example.example_id for example in examples]
+        self.folder.write(scores_name(shard), scores_file(ids, scores, reading.choice_probabilities, receipt))
+        return receipt
+
+    def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
+        """The activations of `neurons` over the examples of a shard: examples x neurons."""
+        examples, _ = self._read(shard)
+        with self._preparing:
+            tokenized = self._tokenize(examples)
+        return self._computer.submit(self.collector.trace, tokenized, neurons).result()
+
+    @cached_property
+    def collector(self) -> Collector:
+        """The model with the run's soft prompt."""
+        vectors = read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors
+        return Collector(self.lm, vectors.to(self.lm.device, self.lm.dtype), self.work, self._numerics.batch_tokens)
+
+    @property
+    def _keeps_tokens(self) -> bool:
+        return self.work.spec.tokens == "each"
+
+    @cached_property
+    def _references(self) -> tuple[list[torch.Tensor], torch.Tensor]:
+        neurons, metrics = read_references(self.folder)
+        return [torch.from_numpy(layer).to(self.lm.device) for layer in neurons], torch.from_numpy(metrics)
+
+    def _read(self, shard: int) -> tuple[list[Example], bytes]:
+        part = self.folder.read(examples_name(shard))
+        return examples_from(part), part
+
+    def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
+        return tokenize(self.lm.tokenizer, examples, self.work.answer_end)
+
+    def _collect(self, prepared: PreparedShard) -> tuple[list[AnswerScores], bool, Callable[[], ShardSums], float]:
+        """Scores, whether memory held every batch whole, a function that waits for the sums, and seconds."""
+        begun = time.monotonic()
+        accumulator = SumsAccumulator(self.work.reading.layout, *self._references)
+        scores, exact = self.collector.collect(prepared, accumulator)
+        return scores, exact, accumulator.fetch(), time.monotonic() - begun
+
+
+def peak_memory() -> int:
+    """The largest memory of this process so far, in bytes: of the GPU if one is used, otherwise resident."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,109 @@
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skilljobs.plan.job_plan import JobPlan, plan_job
+from skilljobs.plan.sharding import MOST_SHARDS, sample, shard_examples
+from skilljobs.errors import InputError
+from skilljobs.spec import JobSpec
+from skilljobs.tasks.base import Example
+from tests.tables import random_rows, write_jsonl
+
+
+def plan(**spec: Any) -> JobPlan:
+    return plan_job(JobSpec(**({"task": "arithmetic"} | spec)))
+
+
+def numbered(count: int) -> list[Example]:
+    return [Example(str(n), str(n), "test", "t", target="x", metrics={"g": "ab"[n % 3 == 0]}) for n in range(count)]
+
+
+def test_shards_hold_each_test_example_once_and_one_half_each() -> None:
+    planned = plan()
+    ids = [example.example_id for example in planned.test]
+    assert len(ids) == len(set(ids)) > 3000
+    assert all(len({example.half for example in shard}) == 1 for shard in planned.shards)
+    assert planned.shards[0][0].half != planned.shards[1][0].half
+    units = [{e.unit for e in group} for group in (planned.train, planned.validation, planned.test)]
+    assert sum(map(len, units)) == len(set.union(*units))
+    halves = [{e.unit for e in planned.test if e.half == half} for half in (0, 1)]
+    assert not halves[0] & halves[1]
+
+
+def test_rows_are_permuted_by_seed_and_never_more_than_the_most_shards() -> None:
+    rows = numbered(5000)
+    first = [[e.example_id for e in shard] for shard in shard_examples(rows, 100, seed=0)]
+    assert first == [[e.example_id for e in shard] for shard in shard_examples(rows[::-1], 100, seed=0)]
+    assert first != [[e.example_id for e in shard] for shard in shard_examples(rows, 100, seed=1)]
+    assert first[0] != sorted(first[0], key=int)
+    assert len(shard_examples(rows, 1, seed=0)) <= MOST_SHARDS
+
+
+def test_a_limit_keeps_the_shares_of_the_groups() -> None:
+    rows = numbered(3001)
+    drawn = sample(rows, 100, "g", seed=0)
+    assert Counter(str(example.metrics["g"]) for example in drawn) == {"a": 67, "b": 33}
+    assert len(sample(rows, 7, "g", 0)) == 7
+    assert sample(rows, 5000, "g", 0) == rows
+
+
+def test_default_metrics_and_populations() -> None:
+    planned = plan(limit=100)
+    names = [metric.name for metric in planned.layout.metrics]
+    assert {"operation=addition", "digits", "carry", "last_digit_decides", "confidence", "text_tokens"} <= set(names)
+    assert names[-16:] == [f"null:{k}" for k in range(16)]
+    assert planned.layout.reported_populations == [
+        "all", "operation=addition", "operation=division", "operation=multiplication", "operation=subtraction",
+        "within:operation",
+    ]  # fmt: skip
+    assert [metric.name for metric in planned.layout.metrics if metric.nullable] == ["carry"]
+    assert len(planned.test) == 100
+
+
+def test_chosen_metrics_only() -> None:
+    planned = plan(metric=("operation", "entropy"), null=0, by=("carry",))
+    assert [m.name for m in planned.layout.metrics] == [
+        "operation=addition", "operation=division", "operation=multiplication", "operation=subtraction", "entropy",
+    ]  # fmt: skip
+    assert planned.layout.populations == ("all", "carry=false", "carry=true")
+
+
+def test_open_ended_tables_have_no_choice_metrics(tmp_path: Path) -> None:
+    rows = [{"text": f"{n}:", "target": " x"} for n in range(60)]
+    data = write_jsonl(tmp_path / "t.jsonl", rows)
+    planned = plan(task=None, data=str(data), model="tiny", null=0)
+    assert [metric.name for metric in planned.layout.metrics] == ["confidence", "text_tokens"]
+    with pytest.raises(InputError, match="'margin' needs choices"):
+        plan(task=None, data=str(data), model="tiny", metric=("margin",))
+
+
+def test_the_spec_and_the_data_are_in_the_digests(tmp_path: Path) -> None:
+    assert JobSpec(task="arithmetic").digest != JobSpec(task="arithmetic", seed=1).digest
+    rows = random_rows(60)
+    first = plan(task=None, model="tiny", data=str(write_jsonl(tmp_path / "a.jsonl", rows)))
+    rows[5]["words"] += 1
+    second = plan(task=None, model="tiny", data=str(write_jsonl(tmp_path / "b.jsonl", rows)))
+    assert first.examples_digest != second.examples_digest
+
+
+def test_a_text_longer_than_the_context_is_named(small_llama: Path, tmp_path: Path) -> None:
+    rows = [*random_rows(60), {"example_id": "long", "text": "1" * 600, "choices": [" a", " b"], "answer": 0}]
+    with pytest.raises(InputError, match=r"'long' takes 60\d tokens"):
+        plan(task=None, data=str(write_jsonl(tmp_path / "t.jsonl", rows)), model=str(small_llama))
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"), [("confidence", "'confidence' has the name"), ("null:3", "'null:3' has the name")]
+)
+def test_a_column_cannot_take_the_name_of_an_own_metric(tmp_path: Path, column: str, reason: str) -> None:
+    rows = [row | {column: number % 7} for number, row in enumerate(random_rows(60))]
+    with pytest.raises(InputError, match=reason):
+        plan(task=None, data=str(write_jsonl(tmp_path / "t.jsonl", rows)), model="tiny")
+
+
+def test_tuning_on_choices_needs_choices(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "t.jsonl", [{"text": f"{n}:", "target": " x"} for n in range(60)])
+    with pytest.raises(InputError, match="--tune-loss choices needs choices"):
+        plan(task=None, data=str(data), model="tiny", tune_loss="choices")
