@@ -1,4 +1,4 @@
-"""How a job goes, as it tells itself in its run's directory."""
+"""The progress of a job, as the job records it in its run's directory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,37 +7,39 @@ from skilljobs.store.reader import RunReader
 from skilljobs.store.run import LOG_NAME, STOP_NAME, seconds_since
 
 SILENT_SECONDS = 60.0
-"""A job writes its progress every 20 s at least: what has been silent for longer has died."""
+"""A job writes its progress at least every 20 s, so one that has been silent for longer than this has died."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What was last heard of the job that works, or worked, on a run."""
+    """The last recorded progress of the job that is working, or has worked, on a run."""
 
     state: str
-    """running, done, stopped or failed; silent where it should run and has not been heard of."""
+    """One of running, done, stopped or failed, or silent if it should be running but has not written its progress."""
     text: str
+    """A sentence for the user."""
     seconds_ago: float
+    """Seconds since the progress was written."""
 
     @property
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         return self.state == "running"
 
 
 def progress_of(run: RunReader) -> Progress | None:
-    """None where no job has told anything."""
-    told = run.progress()
-    if told is None:
+    """Return the progress of a run's job, or None if no job has written any."""
+    entry = run.progress()
+    if entry is None:
         return None
-    ago = seconds_since(told["at"])
-    state = "silent" if told["state"] == "running" and ago > SILENT_SECONDS else told["state"]
-    return Progress(state, _text(told, state, ago), ago)
+    ago = seconds_since(entry["at"])
+    state = "silent" if entry["state"] == "running" and ago > SILENT_SECONDS else entry["state"]
+    return Progress(state, _text(entry, state, ago), ago)
 
 
 def log_of(run: RunReader, after: int = 0) -> tuple[list[str], int]:
-    """The lines that the run's jobs have told behind the first `after`, and how many they told in all.
+    """Return the lines that the run's jobs have logged after the first `after`, and how many they have logged in all.
 
-    The last 2,000 are kept.
+    Only the last 2,000 lines are kept.
     """
     if not run.folder.exists(LOG_NAME):
         return [], 0
@@ -47,30 +49,33 @@ def log_of(run: RunReader, after: int = 0) -> tuple[list[str], int]:
 
 
 def ask_to_stop(run: RunReader) -> None:
-    """Leave word for the job that works on the run. It takes it away when it has read it."""
+    """Write a stop request for the job that is working on the run. The job deletes it after reading it."""
     run.folder.write(STOP_NAME, b"")
 
 
 def asked_to_stop(run: RunReader) -> bool:
-    """Whether that word is still there."""
+    """Return whether there is a stop request that the job has not read yet."""
     return run.folder.exists(STOP_NAME)
 
 
-def take_back(run: RunReader) -> None:
-    """Take the word away that nobody has read."""
+def withdraw_stop_request(run: RunReader) -> None:
+    """Delete a stop request that no job has read."""
     run.folder.delete(STOP_NAME)
 
 
-def _text(told: dict[str, Any], state: str, ago: float) -> str:
-    where = f"{told['host']} (process {told['pid']})"
-    of = f" of {told['total']}" if told["total"] else ""
-    stage = f"{told['stage'] or 'starting'}" + (f" {told['done']}{of}" if told["done"] else "")
-    detail = f", {told['detail']}" if told["detail"] else ""
+def _text(entry: dict[str, Any], state: str, ago: float) -> str:
+    where = f"{entry['host']} (process {entry['pid']})"
+    total = f" of {entry['total']}" if entry["total"] else ""
+    stage = f"{entry['stage'] or 'starting'}" + (f" {entry['done']}{total}" if entry["done"] else "")
+    detail = f", {entry['detail']}" if entry["detail"] else ""
     match state:
         case "running":
-            return f"running on {where}: {stage}{detail} ({ago:.0f} s ago)"
+            return f"running on {where}: {stage}{detail} (updated {ago:.0f} s ago)"
         case "silent":
-            return f"nothing heard of {where} for {ago / 60:.0f} min, it was at {stage}: the same command goes on"
+            return (
+                f"no update from {where} for {ago / 60:.0f} min, it was last at {stage}:"
+                " run the same command again to resume"
+            )
         case "done":
             return f"done on {where}"
-    return f"{state} on {where}: {told['detail']}"
+    return f"{state} on {where}: {entry['detail']}"
