@@ -93,7 +93,7 @@ def test_an_address_where_nothing_is(tmp_path: Path) -> None:
     assert (done.returncode, "no Ray dashboard could be reached" in done.stderr) == (2, True)
     assert not list(tmp_path.iterdir())
     done = run_command(["runs", "--address", "127.0.0.1:6379"])
-    assert (done.returncode, "like http://HEAD:8265" in done.stderr) == (2, True)
+    assert (done.returncode, "such as http://HEAD:8265" in done.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("machine")
