@@ -17,10 +17,11 @@ KEYS = ["layer", "token", "neuron"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far two rankings agree.
+    """How far two rankings of the same neurons agree.
 
-    `r_correlation` is Pearson's over the neurons whose r is defined in both; None if it is undefined.
-    `p` is the hypergeometric probability of an overlap at least as large if the two had chosen independently.
+    `r_correlation` is Pearson's correlation over the neurons whose r is defined in both, or None if it is undefined.
+    `overlap` counts the neurons in both top `k`. `p` is the hypergeometric probability of an overlap at least as large
+    if the two rankings were independent.
     """
 
     neurons: int
@@ -30,10 +31,10 @@ class Comparison:
     p: float
     r_correlation: float | None
     shared: pl.DataFrame
-    """The neurons in both top k: layer, token, neuron, r_first, r_second, strongest first."""
+    """The neurons in both top k, strongest first, with columns layer, token, neuron, r_first, r_second."""
 
     def figures(self) -> dict[str, Any]:
-        """Everything but the table of neurons."""
+        """Return every field except the table of shared neurons."""
         return {name: value for name, value in vars(self).items() if name != "shared"}
 
 
@@ -43,7 +44,8 @@ def compare(
     """Compare r with `first_metric` in `first` to r with `second_metric` in `second`, neuron by neuron.
 
     Raises:
-        InputError: a metric or population does not exist, or the runs are of models of different shape.
+        InputError: a metric or population does not exist, a run has no correlations yet, or the runs differ in their
+            neurons or tokens.
     """
     for run, metric in ((first, first_metric), (second, second_metric)):
         check_reduced(run)
@@ -57,7 +59,7 @@ def compare(
     both = left.with_columns(r_first=left["r"], r_second=right["r"]).drop("r")
     tops = [_top(both, column, k) for column in ("r_first", "r_second")]
     shared = tops[0].join(tops[1].select(KEYS), on=KEYS, how="semi", nulls_equal=True)
-    chosen = [len(top) for top in tops]
+    sizes = [len(top) for top in tops]
     defined = both.drop_nulls(["r_first", "r_second"])
     varying = len(defined) > 1 and all(defined[column].std() for column in ("r_first", "r_second"))
     pearson = np.corrcoef(defined["r_first"], defined["r_second"])[0, 1] if varying else None
@@ -65,33 +67,35 @@ def compare(
         neurons=len(both),
         k=k,
         overlap=len(shared),
-        expected_overlap=chosen[0] * chosen[1] / len(both),
-        p=float(hypergeom.sf(len(shared) - 1, len(both), chosen[0], chosen[1])),
+        expected_overlap=sizes[0] * sizes[1] / len(both),
+        p=float(hypergeom.sf(len(shared) - 1, len(both), sizes[0], sizes[1])),
         r_correlation=None if pearson is None else float(pearson),
         shared=shared,
     )
 
 
 def agreement(run: RunReader, metric: str, population: str, k: int) -> pl.DataFrame:
-    """How far every two soft prompts of a run agree: a row a pair, with the figures of `Comparison`.
+    """Return how far each pair of a run's soft prompts agrees, in one row per pair.
+
+    Columns: prompt_first, prompt_second, and the fields of `Comparison` except `shared`.
 
     Raises:
-        InputError: the run has one soft prompt, or no such metric or population.
+        InputError: the run has only one soft prompt, no correlations yet, or no such metric or population.
     """
     if run.record["spec"]["prompts"] == 1:
-        raise InputError(f"the run at {run.uri} has one soft prompt: name two runs or two metrics to compare")
+        raise InputError(f"the run at {run.uri} has only one soft prompt: name two runs or two metrics to compare")
     check_reduced(run)
     prompts = run.prompts()
     rows = []
     for first, second in combinations(range(len(prompts)), 2):
-        found = compare(prompts[first], prompts[second], metric, metric, population, k)
-        rows.append({"prompt_first": first, "prompt_second": second, **found.figures()})
+        comparison = compare(prompts[first], prompts[second], metric, metric, population, k)
+        rows.append({"prompt_first": first, "prompt_second": second, **comparison.figures()})
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _r(run: RunReader, metric: str, population: str) -> pl.DataFrame:
-    found = run.correlations().filter(pl.col("metric") == metric, pl.col("population") == population)
-    return found.select(*KEYS, "r").sort(KEYS).collect()
+    rows = run.correlations().filter(pl.col("metric") == metric, pl.col("population") == population)
+    return rows.select(*KEYS, "r").sort(KEYS).collect()
 
 
 def _top(both: pl.DataFrame, column: str, k: int) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Traced activations of a run beside the metrics of its examples, and their distributions by group."""
+"""The traced activations of a run with the metrics of its examples, and their distributions by group."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,32 +19,36 @@ from skilljobs.tasks.external_metrics import level_name
 Array = NDArray[np.float64]
 
 MOST_VALUES = 4
-"""A number with more values than this is grouped by thirds."""
+"""A numeric metric with more distinct values than this is grouped into thirds."""
 GRID = 200
+"""Points at which a density is evaluated."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The activations of a neuron over the examples that share something."""
+    """A neuron's activations over the examples that have a value or a range of values in common."""
 
     label: str
     activations: Array
 
 
 def neuron_text(row: dict[str, Any]) -> str:
-    """How a neuron is named: `layer 3 neuron 17`, and its token where tokens are kept."""
+    """Return a neuron's name: `layer 3 neuron 17`, followed by its token if the row has one."""
     token = "" if row.get("token") is None else f" token {row['token']}"
     return f"layer {row['layer']} neuron {row['neuron']}{token}"
 
 
 def level_names(column: pl.Series) -> list[str | None]:
-    """The values of a column of examples as they are named in populations; of `choices` it is how many there are."""
+    """Return the values of a column of examples as they are named in populations.
+
+    For the column `choices`, the values are the numbers of choices.
+    """
     values = column.list.len() if column.name == "choices" else column
     return [None if value is None else level_name(value) for value in values.to_list()]
 
 
 class Traces:
-    """The traced examples of a run (of its first soft prompt, where there are several).
+    """The traced examples of a run, or those of its first soft prompt if it has several.
 
     Raises:
         InputError: the run has not been traced.
@@ -53,7 +57,7 @@ class Traces:
     def __init__(self, run: RunReader) -> None:
         self.run = run.prompts()[0]
         if not self.run.folder.exists(ACTIVATIONS_NAME):
-            raise InputError(f"the run at {run.uri} has no traced activations: submit it again to go on with it")
+            raise InputError(f"the run at {run.uri} has no traced activations: submit it again to resume it")
         self._activations = self.run.activations().collect()
         ids = self._activations.select(pl.col("example_id").unique(maintain_order=True))
         traced = ids.lazy()
@@ -70,37 +74,40 @@ class Traces:
         return self.run.strongest().filter(pl.col("population") == ALL).collect()
 
     def top(self, metric: str) -> dict[str, Any] | None:
-        """The neuron of largest |r| with `metric` over `all`, as a row of `correlations`; None if r is undefined."""
+        """Return the row of `correlations` with the largest |r| with `metric` over `all`, or None if r is undefined."""
         return next(self._top.filter(pl.col("metric") == metric).head(1).iter_rows(named=True), None)
 
     def activations(self, neuron: dict[str, Any]) -> Array | None:
-        """Of each example, in order; None if the neuron is not among the traced."""
+        """Return a neuron's activation for each of `examples`, in order, or None if the neuron was not traced."""
         same = (pl.col("layer") == neuron["layer"]) & (pl.col("neuron") == neuron["neuron"])
         if neuron.get("token") is not None:
             same &= pl.col("token") == neuron["token"]
-        found = self._activations.filter(same)
-        if found.is_empty() or self.examples.is_empty():
+        rows = self._activations.filter(same)
+        if rows.is_empty() or self.examples.is_empty():
             return None
-        return found["activation"].head(len(self.examples)).to_numpy()
+        return rows["activation"].head(len(self.examples)).to_numpy()
 
     def values(self, metric: str) -> Array:
-        """The metric of each example; NaN where it has none."""
+        """Return the metric's value for each of `examples`, in order, with NaN for those that have none."""
         columns = self.examples.columns
         if metric == "choices":
-            found = self.examples["choices"].list.len()
+            values = self.examples["choices"].list.len()
         elif metric in columns:
-            found = self.examples[metric]
+            values = self.examples[metric]
         else:
             column, level = next(
-                (metric[:place], metric[place + 1 :])
-                for place, sign in enumerate(metric)
-                if sign == "=" and metric[:place] in columns
+                (metric[:index], metric[index + 1 :])
+                for index, char in enumerate(metric)
+                if char == "=" and metric[:index] in columns
             )
-            found = self.examples[column].map_elements(level_name, pl.String) == level
-        return np.array(found.cast(pl.Float64).fill_null(np.nan).to_numpy())
+            values = self.examples[column].map_elements(level_name, pl.String) == level
+        return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
 
     def by_metric(self, metric: str, activations: Array, among: NDArray[np.bool_] | None = None) -> list[Group]:
-        """The activations by the values of a metric, of a number with many values by its thirds."""
+        """Group activations by the values of a metric, or by its thirds if it has more than `MOST_VALUES` values.
+
+        Examples without a value are left out, and so are those outside the mask `among` if it is given.
+        """
         values = self.values(metric)
         chosen = ~np.isnan(values) if among is None else ~np.isnan(values) & among
         distinct = np.unique(values[chosen])
@@ -117,7 +124,7 @@ class Traces:
         ]
 
     def by_column(self, column: str, activations: Array) -> list[Group]:
-        """The activations by the values of a column of the examples, those without one left out."""
+        """Group activations by the values of a column of the examples; examples without a value are left out."""
         names = level_names(self.examples[column])
         return [
             Group(level, activations[np.array([name == level for name in names])])
@@ -126,9 +133,10 @@ class Traces:
 
 
 def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
-    """A grid over the activations of all groups, and the density of each on it by a Gaussian kernel (Scott's rule).
+    """Return a grid over the activations of all groups, and the density of each group at its points.
 
-    None where a group has fewer than three examples or does not vary.
+    The grid has `GRID` points. Densities are estimated with a Gaussian kernel (Scott's rule). The density is None for a
+    group that has fewer than three examples or does not vary.
     """
     everything = np.concatenate([group.activations for group in groups])
     low, high = np.quantile(everything, [0.005, 0.995])

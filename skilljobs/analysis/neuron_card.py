@@ -1,4 +1,4 @@
-"""All that a run knows of one neuron."""
+"""Everything that a run knows about one neuron."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME, VOCABULARY_NAME
 
 TEXTS = 3
-"""Texts where the neuron is highest, and as many where it is lowest."""
+"""How many of the texts with the highest activations a card has, and how many of those with the lowest."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A text and how active the neuron is behind it."""
+class TextActivation:
+    """A text, its right answer, and the neuron's activation after the text."""
 
     activation: float
     text: str
@@ -28,64 +28,77 @@ class Shown:
 
 @dataclass(frozen=True)
 class NeuronCard:
-    """`groups`, `highest` and `lowest` are empty for a neuron that was not traced; so are the tokens where the run has
-    none of it. With `--tokens each` all is of one token of the prompt."""
+    """A neuron's correlations, activations by group, extreme texts, and promoted and suppressed tokens.
+
+    `groups`, `highest` and `lowest` are empty if the neuron was not traced. `promoted` and `suppressed` are empty if
+    the run has no tokens for the neuron. With `--tokens each`, correlations and activations are those of the prompt
+    token `token`, which is None otherwise.
+    """
 
     layer: int
     neuron: int
     token: int | None
     correlations: pl.DataFrame
-    """A row of `correlations` for each metric over `all`, strongest first."""
+    """One row of `correlations` for each metric over the population `all`, strongest first."""
     groups: dict[str, list[Group]]
-    """The activations by each grouping column, and by the metric that the neuron follows most."""
-    highest: list[Shown]
-    lowest: list[Shown]
+    """Activations by each grouping column, and by the metric with which the neuron correlates most strongly."""
+    highest: list[TextActivation]
+    lowest: list[TextActivation]
     promoted: list[tuple[str, float]]
+    """Tokens whose logits the neuron raises most, with its effect on the logit; `suppressed` has those it lowers."""
     suppressed: list[tuple[str, float]]
 
 
 class Cards:
-    """The cards of a run's neurons. `places`: the (layer, neuron) of all that will be asked for, read at once.
+    """The cards of some of a run's neurons.
+
+    `neurons` holds the (layer, neuron) of every card that will be asked for, so that their data are read once.
 
     Raises:
-        InputError: the model has no such neuron, or the run no correlations yet.
+        InputError: the model has no such neuron, or the run has no correlations yet.
     """
 
-    def __init__(self, run: RunReader, places: Collection[tuple[int, int]]) -> None:
+    def __init__(self, run: RunReader, neurons: Collection[tuple[int, int]]) -> None:
         check_reduced(run)
         widths = run.record["model"]["neurons_per_layer"]
-        for layer, neuron in places:
+        for layer, neuron in neurons:
             if not 0 <= layer < len(widths) or not 0 <= neuron < widths[layer]:
                 raise InputError(
                     f"there is no neuron {layer}/{neuron}: the model has {len(widths)} layers of {max(widths)} neurons,"
                     " both counted from 0"
                 )
         schema = {"layer": pl.Int16, "neuron": pl.Int32}
-        wanted = pl.LazyFrame(list(places), schema=schema, orient="row")
-        found = run.correlations().filter(pl.col("population") == ALL, ~pl.col("metric").str.starts_with(NULL))
+        wanted = pl.LazyFrame(list(neurons), schema=schema, orient="row")
+        correlations = run.correlations().filter(pl.col("population") == ALL, ~pl.col("metric").str.starts_with(NULL))
         self._correlations = (
-            found.join(wanted, on=["layer", "neuron"], how="semi")
+            correlations.join(wanted, on=["layer", "neuron"], how="semi")
             .sort(pl.col("r").abs(), descending=True, nulls_last=True, maintain_order=True)
             .collect()
         )
         self.run = run
-        first = run.prompts()[0]
-        self._traces = Traces(run) if first.folder.exists(ACTIVATIONS_NAME) else None
-        self._vocabulary = first.vocabulary().collect() if first.folder.exists(VOCABULARY_NAME) else None
+        first_prompt = run.prompts()[0]
+        self._traces = Traces(run) if first_prompt.folder.exists(ACTIVATIONS_NAME) else None
+        self._vocabulary = first_prompt.vocabulary().collect() if first_prompt.folder.exists(VOCABULARY_NAME) else None
 
     def card(self, layer: int, neuron: int, token: int | None = None) -> NeuronCard:
-        """The card of one of `places`; with `--tokens each` of its strongest token, unless one is named."""
-        found = self._correlations.filter(layer=layer, neuron=neuron)
-        if found["token"].null_count() < len(found):
-            token = found["token"][0] if token is None else token
-            found = found.filter(pl.col("token") == token)
-        place = {"layer": layer, "neuron": neuron, "token": token}
-        groups, highest, lowest = self._traced(place, found["metric"][0])
-        promoted, suppressed = self._tokens(layer, neuron)
-        return NeuronCard(layer, neuron, token, found, groups, highest, lowest, promoted, suppressed)
+        """Return the card of one of `neurons`.
 
-    def _traced(self, place: dict[str, Any], metric: str) -> tuple[dict[str, list[Group]], list[Shown], list[Shown]]:
-        activations = None if self._traces is None else self._traces.activations(place)
+        With `--tokens each` it is the card of that prompt token, or of the neuron's strongest token if `token` is None.
+        """
+        correlations = self._correlations.filter(layer=layer, neuron=neuron)
+        if correlations["token"].null_count() < len(correlations):
+            token = correlations["token"][0] if token is None else token
+            correlations = correlations.filter(pl.col("token") == token)
+        key = {"layer": layer, "neuron": neuron, "token": token}
+        groups, highest, lowest = self._traced(key, correlations["metric"][0])
+        promoted, suppressed = self._tokens(layer, neuron)
+        return NeuronCard(layer, neuron, token, correlations, groups, highest, lowest, promoted, suppressed)
+
+    def _traced(
+        self, neuron: dict[str, Any], metric: str
+    ) -> tuple[dict[str, list[Group]], list[TextActivation], list[TextActivation]]:
+        """Return the groups and the texts with the highest and lowest activations, all empty if it was not traced."""
+        activations = None if self._traces is None else self._traces.activations(neuron)
         if self._traces is None or activations is None:
             return {}, [], []
         groups = {column: self._traces.by_column(column, activations) for column in self.run.record["groups"]}
@@ -93,12 +106,14 @@ class Cards:
         order = activations.argsort(kind="stable")
         examples = self._traces.examples
 
-        def shown(index: int) -> Shown:
+        def text_activation(index: int) -> TextActivation:
             row = examples.row(index, named=True)
             answer = row["target"] if row["choices"] is None else row["choices"][row["answer"]]
-            return Shown(float(activations[index]), row["text"], answer)
+            return TextActivation(float(activations[index]), row["text"], answer)
 
-        return groups, [shown(int(i)) for i in order[::-1][:TEXTS]], [shown(int(i)) for i in order[:TEXTS]]
+        highest = [text_activation(int(index)) for index in order[::-1][:TEXTS]]
+        lowest = [text_activation(int(index)) for index in order[:TEXTS]]
+        return groups, highest, lowest
 
     def _tokens(self, layer: int, neuron: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
         if self._vocabulary is None:

@@ -1,4 +1,4 @@
-"""Several metrics at once: do the skills share neurons?"""
+"""Analyses of several metrics together, which show whether skills share neurons."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,29 +15,34 @@ from skilljobs.store.run import TOP_ROWS
 
 
 def level_metrics(run: RunReader, name: str) -> list[str]:
-    """The metrics `name=...`: the levels of a category, or the skills of `asked`.
+    """Return the metrics called `name=...`, which are the levels of a category or the skills of `asked`.
 
     Raises:
-        InputError: there are fewer than two.
+        InputError: the run has fewer than two such metrics.
     """
-    found = [m.name for m in run.layout().metrics if m.kind != "null" and m.name.startswith(f"{name}=")]
-    if len(found) < 2:
+    levels = [m.name for m in run.layout().metrics if m.kind != "null" and m.name.startswith(f"{name}=")]
+    if len(levels) < 2:
         families = sorted({m.name.partition("=")[0] for m in run.layout().metrics if "=" in m.name})
-        raise InputError(f"the run has no metrics {name}=...; it has such of {', '.join(families) or 'nothing'}")
-    return found
+        raise InputError(
+            f"the run has no category or set of skills {name!r} (metrics {name}=...);"
+            f" it has {', '.join(families) or 'none'}"
+        )
+    return levels
 
 
 def overlap(run: RunReader, metrics: Sequence[str], population: str = ALL, k: int = 100) -> pl.DataFrame:
-    """How many of the `k` neurons of largest |r| two metrics share: a row and a column (named by it) for each metric.
+    """Return how many of their `k` neurons of largest |r| each pair of metrics shares.
 
-    By chance two metrics share k squared over the number of neurons.
+    The frame has a row for each metric, and the column `metric` followed by a column named after each metric. By
+    chance, two metrics share k squared over the number of neurons.
 
     Raises:
-        InputError: the run has no such metric or population, or `k` is above the rows of `top.parquet`.
+        InputError: the run has no correlations yet or no such metric or population, or `k` exceeds the number of rows
+            that `top.parquet` keeps for each metric.
     """
     check_reduced(run)
     if k > TOP_ROWS:
-        raise InputError(f"-k {k}: the overlap is known of the {TOP_ROWS} strongest neurons of a metric")
+        raise InputError(f"-k {k}: the overlap is known only for the {TOP_ROWS} strongest neurons of each metric")
     for metric in metrics:
         check_pair(run, metric, population)
     strongest = run.strongest().filter(pl.col("population") == population, pl.col("metric").is_in(metrics)).collect()
@@ -45,46 +50,54 @@ def overlap(run: RunReader, metrics: Sequence[str], population: str = ALL, k: in
         set(strongest.filter(pl.col("metric") == metric).head(k).select("layer", "token", "neuron").iter_rows())
         for metric in metrics
     ]
-    counts = np.array([[len(one & other) for other in tops] for one in tops])
-    return pl.DataFrame({"metric": list(metrics)} | {name: counts[:, place] for place, name in enumerate(metrics)})
+    counts = np.array([[len(first & second) for second in tops] for first in tops])
+    return pl.DataFrame({"metric": list(metrics)} | {name: counts[:, column] for column, name in enumerate(metrics)})
 
 
 def expected_overlap(run: RunReader, metrics: Sequence[str], population: str = ALL, k: int = 100) -> float:
-    """How many of their `k` strongest neurons two of `metrics` share by chance: as if each had drawn its own."""
-    of_pair = (pl.col("metric") == metrics[0]) & (pl.col("population") == population)
-    places = run.correlations().filter(of_pair).select(pl.len()).collect().item()
-    ranked = run.strongest().filter(of_pair).head(k).select(pl.len()).collect().item()
-    return float(ranked * ranked / places)
+    """Return how many of their `k` strongest neurons two metrics share by chance, if each drew its own at random."""
+    selected = (pl.col("metric") == metrics[0]) & (pl.col("population") == population)
+    neurons = run.correlations().filter(selected).select(pl.len()).collect().item()
+    ranked = run.strongest().filter(selected).head(k).select(pl.len()).collect().item()
+    return float(ranked * ranked / neurons)
 
 
-def levels_of_a_category(run: RunReader, metrics: Sequence[str]) -> bool:
-    """Whether `metrics` are one-hot levels of one column: held fixed together they leave nothing of each other."""
+def are_levels_of_one_category(run: RunReader, metrics: Sequence[str]) -> bool:
+    """Return whether `metrics` are one-hot levels of one column.
+
+    No correlation is left with such a metric when all the others are held fixed.
+    """
     columns = run.examples().collect_schema().names()
     return len({metric.partition("=")[0] for metric in metrics}) == 1 and not any(m in columns for m in metrics)
 
 
-def beside_the_others(run: RunReader, metrics: Sequence[str], population: str = ALL, k: int = 5) -> pl.DataFrame:
-    """Of each metric the `k` neurons of largest |r|, with the r that is left when the other metrics are held fixed.
+def correlations_given_others(
+    run: RunReader, metrics: Sequence[str], population: str = ALL, k: int = 5
+) -> pl.DataFrame:
+    """Return the `k` neurons of largest |r| of each metric, with the partial r given the other metrics.
 
-    Columns: metric, layer, token, neuron, n, r, r_given_others, p_given_others. The last two are null where the metrics
-    have values for different examples, or are the levels of one category.
+    Columns: metric, layer, token, neuron, n, r, r_given_others, p_given_others. The last two are null if the metrics
+    have values for different examples, or if they are the levels of one category.
+
+    Raises:
+        InputError: the run has no correlations yet.
     """
     check_reduced(run)
     key = ["layer", "token", "neuron"]
     given = {metric: [name for name in metrics if name != metric] for metric in metrics}
     partials: dict[str, pl.DataFrame] = {}
-    if not levels_of_a_category(run, metrics):
+    if not are_levels_of_one_category(run, metrics):
         with suppress(InputError):
             partials = several_partial_correlations(run, given, population)
     frames = []
     for metric in metrics:
-        of_pair = (pl.col("population") == population) & (pl.col("metric") == metric)
-        top = run.strongest().filter(of_pair).head(k).select("metric", *key, "n", "r").collect()
+        selected = (pl.col("population") == population) & (pl.col("metric") == metric)
+        top = run.strongest().filter(selected).head(k).select("metric", *key, "n", "r").collect()
         if metric in partials:
-            left = partials[metric].select(*key, r_given_others="r", p_given_others="p")
-            top = top.join(left, on=key, how="left", nulls_equal=True, maintain_order="left")
+            partial = partials[metric].select(*key, r_given_others="r", p_given_others="p")
+            top = top.join(partial, on=key, how="left", nulls_equal=True, maintain_order="left")
         else:
-            nothing = pl.lit(None, pl.Float64)
-            top = top.with_columns(r_given_others=nothing, p_given_others=nothing)
+            missing = pl.lit(None, pl.Float64)
+            top = top.with_columns(r_given_others=missing, p_given_others=missing)
         frames.append(top)
     return pl.concat(frames)

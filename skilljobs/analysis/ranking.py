@@ -1,4 +1,4 @@
-"""The top neurons of a metric. Reads a run; no Ray, no model."""
+"""The top neurons of a metric, read from a finished run without Ray or the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from skilljobs.store.run import TOP_ROWS
 def top(
     run: RunReader, metric: str, population: str = ALL, k: int = 20, given: Sequence[str] = (), per_layer: bool = False
 ) -> pl.DataFrame:
-    """The `k` neurons of largest |r|, strongest first, with the columns of `correlations`; `per_layer`: of each layer.
+    """Return the `k` neurons of largest |r|, strongest first, with the columns of `correlations`.
 
-    With `given`, r is the partial correlation that is left when these metrics are held fixed. Neurons whose r is
-    undefined are left out.
+    With `given`, r is the partial correlation with these metrics held fixed. With `per_layer`, the `k` strongest
+    neurons of each layer are returned, layer by layer. Neurons whose r is undefined are left out.
 
     Raises:
         InputError: the run has no such metric or population, has no correlations yet, or cannot hold `given` fixed.
@@ -27,14 +27,14 @@ def top(
     check_reduced(run)
     check_pair(run, metric, population)
     if given:
-        found = partial_correlations(run, metric, population, given).lazy()
+        rows = partial_correlations(run, metric, population, given).lazy()
     else:
-        of_pair = (pl.col("metric") == metric) & (pl.col("population") == population)
+        selected = (pl.col("metric") == metric) & (pl.col("population") == population)
         if k <= TOP_ROWS and not per_layer:
-            return run.strongest().filter(of_pair).head(k).collect()
-        found = run.correlations().filter(of_pair)
+            return run.strongest().filter(selected).head(k).collect()
+        rows = run.correlations().filter(selected)
     order = [pl.col("r").abs(), pl.col("layer"), pl.col("token"), pl.col("neuron")]
-    ordered = found.filter(pl.col("r").is_not_null()).sort(order, descending=[True, False, False, False]).collect()
+    ordered = rows.filter(pl.col("r").is_not_null()).sort(order, descending=[True, False, False, False]).collect()
     if not per_layer:
         return ordered.head(k)
     return ordered.group_by("layer", maintain_order=True).head(k).sort("layer", maintain_order=True)
@@ -42,24 +42,26 @@ def top(
 
 @dataclass(frozen=True)
 class NullThreshold:
-    """The |r| that null metrics reach somewhere in the model, over `n` examples of `all`."""
+    """The |r| that null metrics reach somewhere in the model, over the population `all`."""
 
     r: float
     n: int
+    """Examples that the null metrics are correlated over."""
     draws: int
+    """Null metrics that the threshold is estimated from."""
     too_low: bool
-    """Whether the metric is more skewed than the null metrics, so that chance exceeds the threshold more often."""
+    """Whether the metric is more skewed than the null metrics and so exceeds the threshold by chance more often."""
 
     @property
     def level(self) -> float:
-        """The probability that a further null metric exceeds it."""
+        """The probability that another null metric exceeds the threshold."""
         return max(0.05, 1 / (self.draws + 1))
 
 
 def null_threshold(run: RunReader, metric: str) -> NullThreshold | None:
-    """The family-wise threshold of |r| with `metric` over `all`; None if the run has no null metrics.
+    """Return the family-wise threshold of |r| with `metric` over `all`, or None if the run has no null metrics.
 
-    For a skewed metric it is that of the skewed null metrics, where the run has them.
+    For a skewed metric, the threshold is that of the skewed null metrics if the run has them.
     """
     maxima = (
         run.strongest()
@@ -71,32 +73,47 @@ def null_threshold(run: RunReader, metric: str) -> NullThreshold | None:
     from_skewed = pl.col("metric").str.starts_with(NULL_SKEWED)
     signs, skewed = maxima.filter(~from_skewed), maxima.filter(from_skewed)
     skewness = run.record["skewness"]
-    own = skewness.get(metric, 0.0)
-    family = skewed if is_skewed(own) and len(skewed) else signs
+    metric_skewness = skewness.get(metric, 0.0)
+    family = skewed if is_skewed(metric_skewness) and len(skewed) else signs
     threshold = family_wise_threshold(family["r"].to_list())
     if threshold is None:
         return None
-    reached = abs(skewness[NULL_SKEWED]) if family is skewed else SKEWED
-    return NullThreshold(threshold, family["n"][0], len(family), too_low=abs(own) > 1.25 * reached)
+    family_skewness = abs(skewness[NULL_SKEWED]) if family is skewed else SKEWED
+    too_low = abs(metric_skewness) > 1.25 * family_skewness
+    return NullThreshold(threshold, family["n"][0], len(family), too_low)
 
 
-def threshold_that_applies(run: RunReader, metric: str, n: int) -> NullThreshold | None:
-    """The null threshold, if the metric's correlations are over as many examples as the null's; else None."""
+def applicable_threshold(run: RunReader, metric: str, n: int) -> NullThreshold | None:
+    """Return the null threshold of `metric`, or None if it does not apply to correlations over `n` examples.
+
+    It applies if the null metrics are correlated over the same number of examples.
+    """
     threshold = null_threshold(run, metric)
     return threshold if threshold is not None and threshold.n == n else None
 
 
 def check_reduced(run: RunReader) -> None:
+    """Check that a run has its correlations.
+
+    Raises:
+        InputError: the run has no correlations yet.
+    """
     if run.record["stages"].get("reduce", {}).get("state") != "done":
-        raise InputError(f"the run at {run.uri} has no correlations yet: submit it again to go on with it")
+        raise InputError(f"the run at {run.uri} has no correlations yet: submit it again to resume it")
 
 
 def check_pair(run: RunReader, metric: str, population: str) -> None:
+    """Check that a run has correlations with `metric` over `population`.
+
+    Raises:
+        InputError: the run has no such metric or population, or `metric` is a null metric and `population` is not
+            `all`.
+    """
     layout = run.layout()
     metrics = {m.name: m.kind for m in layout.metrics}
     if metric not in metrics:
-        shown = ", ".join(name for name, kind in metrics.items() if kind != "null")
-        raise InputError(f"the run has no metric {metric!r}; it has {shown}")
+        known = ", ".join(name for name, kind in metrics.items() if kind != "null")
+        raise InputError(f"the run has no metric {metric!r}; it has {known}")
     if population not in layout.reported_populations:
         raise InputError(f"the run has no population {population!r}; it has {', '.join(layout.reported_populations)}")
     if metrics[metric] == "null" and population != ALL:

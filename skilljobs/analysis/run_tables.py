@@ -1,30 +1,32 @@
-"""A run in a few tables: how well the model did, and how strong the neurons are."""
+"""Tables that summarise a run: the model's accuracy, and the strength of its neurons' correlations."""
 
 from collections.abc import Sequence
 
 import polars as pl
 
 from skilljobs.analysis.distributions import level_names
-from skilljobs.analysis.ranking import threshold_that_applies
+from skilljobs.analysis.ranking import applicable_threshold
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 
 STRONGEST = 10
+"""How many neurons are ranked on one half and measured on the other."""
 SIGNIFICANT = 0.01
+"""Neurons with a q below this count as significant."""
 
 
 def accuracy_by_group(run: RunReader) -> pl.DataFrame:
-    """Accuracy and mean confidence over all test examples and by the values of the grouping columns.
+    """Return accuracy and mean confidence over all test examples and by the values of the grouping columns.
 
-    Columns: population, examples, accuracy, confidence, target_logprob; accuracy is null without choices. Over several
-    soft prompts it is their mean.
+    Columns: population, examples, accuracy, confidence, target_logprob. The accuracy is null for tasks without choices.
+    With several soft prompts, the values are means over the prompts.
     """
     groups = list(run.record["groups"])
-    named = run.examples().select("example_id", *groups).collect()
-    levels = {column: level_names(named[column]) for column in groups}
-    named = named.select("example_id", *(pl.Series(column, names, pl.String) for column, names in levels.items()))
+    examples = run.examples().select("example_id", *groups).collect()
+    levels = {column: level_names(examples[column]) for column in groups}
+    examples = examples.select("example_id", *(pl.Series(column, names, pl.String) for column, names in levels.items()))
     scores = run.scores().select("example_id", "correct", "confidence", "target_logprob").collect()
-    scores = scores.join(named, on="example_id", how="inner")
+    scores = scores.join(examples, on="example_id", how="inner")
     means = [
         pl.col("example_id").n_unique().alias("examples"),
         pl.col("correct").mean().alias("accuracy"),
@@ -39,34 +41,42 @@ def accuracy_by_group(run: RunReader) -> pl.DataFrame:
 
 
 def metric_table(run: RunReader, metrics: Sequence[str] = (), population: str = ALL) -> pl.DataFrame:
-    """How strong the correlations with each metric are, a row a metric.
+    """Return how strong the correlations with each metric are, one row per metric.
 
-    Columns: metric, n, neurons (that have an r), top10 (|r| of the tenth strongest), null (the family-wise threshold;
-    null where the metric is known of fewer examples), null_too_low (whether chance exceeds it more often), above_null,
-    significant (neurons of q < `SIGNIFICANT`), on_half0 and on_half1 (mean r on either half of the `STRONGEST` neurons
-    of half 0, with the sign that they have there: ranked on one half, measured on the other).
+    Without `metrics`, all metrics but the null metrics are included. Columns:
+
+    - metric, n: the metric's name and the number of examples that have a value.
+    - neurons: how many neurons have an r.
+    - top10: |r| of the tenth strongest neuron, or null if there are fewer.
+    - null: the family-wise threshold, or null if the metric has values for fewer examples than the null metrics or
+      `population` is not `all`.
+    - null_too_low: whether the metric exceeds that threshold by chance more often.
+    - above_null: how many neurons have an |r| above the threshold.
+    - significant: how many neurons have q < `SIGNIFICANT`.
+    - on_half0, on_half1: the mean r on each half of the `STRONGEST` neurons of half 0, with each r multiplied by the
+      sign that it has on half 0. These neurons are ranked on one half and measured on the other.
     """
     names = list(metrics) or [metric.name for metric in run.layout().metrics if metric.kind != "null"]
     correlations = run.correlations().filter(pl.col("population") == population)
-    rows = []
+    table = []
     for name in names:
-        found = correlations.filter(pl.col("metric") == name).select("n", "r", "q", "r_half0", "r_half1").collect()
-        strength = found["r"].abs().drop_nulls().sort(descending=True)
-        threshold = threshold_that_applies(run, name, found["n"][0]) if population == ALL else None
-        ranked = found.drop_nulls("r_half0").sort(pl.col("r_half0").abs(), descending=True).head(STRONGEST)
+        rows = correlations.filter(pl.col("metric") == name).select("n", "r", "q", "r_half0", "r_half1").collect()
+        strength = rows["r"].abs().drop_nulls().sort(descending=True)
+        threshold = applicable_threshold(run, name, rows["n"][0]) if population == ALL else None
+        ranked = rows.drop_nulls("r_half0").sort(pl.col("r_half0").abs(), descending=True).head(STRONGEST)
         ranked = ranked.drop_nulls("r_half1")
-        rows.append(
+        table.append(
             {
                 "metric": name,
-                "n": found["n"][0],
+                "n": rows["n"][0],
                 "neurons": len(strength),
                 "top10": strength[STRONGEST - 1] if len(strength) >= STRONGEST else None,
                 "null": None if threshold is None else threshold.r,
                 "null_too_low": threshold is not None and threshold.too_low,
                 "above_null": None if threshold is None else int((strength > threshold.r).sum()),
-                "significant": int((found["q"] < SIGNIFICANT).sum()),
+                "significant": int((rows["q"] < SIGNIFICANT).sum()),
                 "on_half0": ranked["r_half0"].abs().mean(),
                 "on_half1": (ranked["r_half1"] * ranked["r_half0"].sign()).mean(),
             }
         )
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(table, infer_schema_length=None)

@@ -1,4 +1,4 @@
-"""The correlations so far of a run that is still being collected, from the shards that are committed."""
+"""The correlations of a run that is still being collected, computed from the shards committed so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,24 +15,25 @@ from skilljobs.reduce.running_totals import RunningTotals
 
 
 @dataclass(frozen=True)
-class SoFar:
-    """`top`: of each metric the strongest neurons over the examples of the committed shards, with the columns of
-    `correlations` (q and the halves apart, which are null). None before there is a shard."""
+class Snapshot:
+    """The strongest neurons over the shards that have been committed so far."""
 
     shards: int
-    of_shards: int
+    """Committed shards that have been read."""
+    total_shards: int
     examples: int
-    of_examples: int
+    """Examples in the committed shards."""
+    total_examples: int
     top: pl.DataFrame | None
+    """The strongest neurons of each metric, with the columns of `correlations`, of which q and the correlations on the
+    halves are null. None before the first shard is committed."""
 
 
 class Watcher:
-    """Reads each committed shard of a run once; of several soft prompts, those of the one that is worked on.
+    """Computes the correlations so far, reading each committed shard of a run once.
 
-    Holds the sums of one shard in memory.
-
-    Raises:
-        InputError: the run has no such metric.
+    If the run has several soft prompts, the shards are those of the last one that was started. The sums of one shard
+    are held in memory.
     """
 
     def __init__(self, run: RunReader, metrics: Sequence[str], k: int) -> None:
@@ -43,19 +44,23 @@ class Watcher:
 
     @property
     def started(self) -> bool:
-        """Whether collecting has begun: until then a run has no metrics."""
+        """Whether collection has started. Before that, a run has no metrics."""
         return self.run.folder.exists(REFERENCE_NAME)
 
-    def look(self) -> SoFar:
-        """Read what has been committed since the last look."""
+    def update(self) -> Snapshot:
+        """Read the shards that have been committed since the last update.
+
+        Raises:
+            InputError: the run has no such metric.
+        """
         self.run.reload()
         shards = self.run.record["shards"]
-        if self._read and max(self._read) >= len(shards):  # collecting has stopped before them: they are gone
+        if self._read and max(self._read) >= len(shards):  # collection stopped early and deleted them
             self._read, self._totals = set(), None
         if self.started:
             self._add([n for n in self.run.committed_numbers() if n not in self._read and n < len(shards)])
         done = sum(shards[number] for number in self._read)
-        return SoFar(len(self._read), len(shards), done, sum(shards), self._top() if self._read else None)
+        return Snapshot(len(self._read), len(shards), done, sum(shards), self._top() if self._read else None)
 
     def _add(self, shards: Sequence[int]) -> None:
         if self._totals is None:
@@ -65,7 +70,7 @@ class Watcher:
             try:
                 self._totals.add(shard)
             except FileNotFoundError:
-                return  # collecting has just stopped before it
+                return  # collection has just stopped early and deleted it
             self._read.add(shard)
 
     def _top(self) -> pl.DataFrame:
@@ -76,8 +81,8 @@ class Watcher:
                 raise InputError(f"the run has no metric {metric!r}; it has {', '.join(known)}")
         assert self._totals is not None
         layers = list(self._totals.layers())
-        each = self.run.record["spec"]["tokens"] == "each"
-        tokens = len(read_layer_reference(self.run.folder, 0)) if each else None
+        keeps_tokens = self.run.record["spec"]["tokens"] == "each"
+        tokens = len(read_layer_reference(self.run.folder, 0)) if keeps_tokens else None
         frames = []
         for metric in self.metrics or known:
             tables = []

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN]")
-@click.option("--metric", multiple=True, required=True, metavar="M", help="Of both runs; repeat to compare metrics.")
+@click.option("--metric", multiple=True, required=True, metavar="M", help="A metric of each run; repeat to compare.")
 @click.option("--population", default="all", show_default=True, metavar="P", help="all, COLUMN=value or within:COLUMN.")
-@click.option("-k", default=100, show_default=True, type=click.IntRange(min=1), help="Neurons of either ranking.")
+@click.option("-k", default=100, show_default=True, type=click.IntRange(min=1), help="Top neurons of each ranking.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: int, form: str, debug: bool) -> None:
-    """Compare two runs, metrics of a run, or the soft prompts of a run: do they find the same neurons?
+    """Compare two runs, the metrics of a run, or its soft prompts, to see whether they find the same neurons.
 
-    A category or a set of skills (asked) stands for all its metrics: how many of their top neurons every two share, and
-    which r is left to each metric's top neurons when the other metrics are held fixed.
+    A category or a set of skills (asked) stands for all its metrics. For these, the output is how many of their top
+    neurons each pair of metrics shares, and the r of each metric's top neurons with the other metrics held fixed.
 
     \b
     skilljobs compare runs/ONE runs/OTHER --metric confidence
@@ -31,16 +31,19 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
     skilljobs compare runs/OF-SEVERAL-PROMPTS --metric confidence
     """
     if len(runs) > 2 or (len(runs) == 2 and len(metric) > 2):
-        raise InputError("compare takes two runs and a metric, one run and some metrics, or a run of several prompts")
+        raise InputError(
+            "compare takes two runs and one or two metrics, one run and several metrics,"
+            " or one run of several soft prompts and one metric"
+        )
     from skilljobs.analysis.comparing import agreement
     from skilljobs.analysis.comparing import compare as compare_runs
     from skilljobs.api import open_run
 
     if len(runs) == 1:
-        one = open_run(runs[0])
-        named = {known.name for known in one.layout().metrics}
-        if len(metric) > 2 or (len(metric) == 1 and metric[0] not in named):
-            _compare_metrics(one, metric, population, k, form)
+        run = open_run(runs[0])
+        known = {entry.name for entry in run.layout().metrics}
+        if len(metric) > 2 or (len(metric) == 1 and metric[0] not in known):
+            _compare_metrics(run, metric, population, k, form)
             return
     if len(runs) == len(metric) == 1:
         pairs = agreement(open_run(runs[0]), metric[0], population, k)
@@ -55,46 +58,48 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
         return
 
     first, second = open_run(runs[0]), open_run(runs[-1])
-    found = compare_runs(first, second, metric[0], metric[-1], population, k)
+    comparison = compare_runs(first, second, metric[0], metric[-1], population, k)
     if form == "json":
         import json
 
-        click.echo(json.dumps(found.figures() | {"shared": found.shared.to_dicts()}, indent=2))
+        click.echo(json.dumps(comparison.figures() | {"shared": comparison.shared.to_dicts()}, indent=2))
         return
-    correlation = "undefined" if found.r_correlation is None else f"{found.r_correlation:+.3f}"
-    click.echo(f"{found.neurons} neurons; correlation of r over neurons: {correlation}")
+    correlation = "undefined" if comparison.r_correlation is None else f"{comparison.r_correlation:+.3f}"
+    click.echo(f"{comparison.neurons} neurons; correlation of r over neurons: {correlation}")
     click.echo(
-        f"top {found.k}: {found.overlap} in both, {found.expected_overlap:.2g} expected by chance"
-        f" (hypergeometric p = {found.p:.1e})"
+        f"top {comparison.k}: {comparison.overlap} in both, {comparison.expected_overlap:.2g} expected by chance"
+        f" (hypergeometric p = {comparison.p:.1e})"
     )
-    for row in found.shared.head(10).iter_rows(named=True):
+    for row in comparison.shared.head(10).iter_rows(named=True):
         click.echo(f"  layer {row['layer']} neuron {row['neuron']}  r {row['r_first']:+.3f} and {row['r_second']:+.3f}")
 
 
 def _compare_metrics(run: "RunReader", metrics: Sequence[str], population: str, k: int, form: str) -> None:
     from skilljobs.analysis.overlap import (
-        beside_the_others,
+        are_levels_of_one_category,
+        correlations_given_others,
         expected_overlap,
         level_metrics,
-        levels_of_a_category,
         overlap,
     )
 
     chosen = level_metrics(run, metrics[0]) if len(metrics) == 1 else list(metrics)
     shared = overlap(run, chosen, population, k)
-    beside = beside_the_others(run, chosen, population)
+    given_others = correlations_given_others(run, chosen, population)
     if form == "json":
         import json
 
-        click.echo(json.dumps({"overlap": shared.to_dicts(), "given_others": beside.to_dicts()}, indent=2))
+        click.echo(json.dumps({"overlap": shared.to_dicts(), "given_others": given_others.to_dicts()}, indent=2))
         return
-    from skilljobs.cli.tables import beside_table, overlap_table, table_console
+    from skilljobs.cli.tables import given_others_table, overlap_table, table_console
 
     console = table_console()
     expected = expected_overlap(run, chosen, population, k)
     console.print(overlap_table(shared, f"neurons in the top {k} of both, {population} ({expected:.2g} by chance)"))
-    if beside["r_given_others"].null_count() == len(beside):
-        why = "are levels of one category" if levels_of_a_category(run, chosen) else "have values for other examples"
-        console.print(f"none has an r that is left when the others are held fixed: they {why}")
+    if given_others["r_given_others"].null_count() == len(given_others):
+        one_category = are_levels_of_one_category(run, chosen)
+        reason = "are levels of one category" if one_category else "have values for different examples"
+        console.print(f"r is undefined for every metric when the others are held fixed, because they {reason}")
         return
-    console.print(beside_table(beside, f"the strongest neurons of each, the others held fixed, {population}"))
+    title = f"the strongest neurons of each metric, with the others held fixed, {population}"
+    console.print(given_others_table(given_others, title))

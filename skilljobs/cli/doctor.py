@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", metavar="ID-or-DIR", help="Also look at this model: does it resolve, does it fit?")
-@click.option("--address", metavar="URL", help="Look at the machines of this cluster, http://HEAD:8265, and not here.")
+@click.option("--model", metavar="ID-or-DIR", help="Also check that this model can be found and fits.")
+@click.option("--address", metavar="URL", help="Check the machines of this cluster instead, http://HEAD:8265.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def doctor(model: str | None, address: str | None, debug: bool) -> None:
-    """Look at this machine, or at those of a cluster: versions, cores, memory, GPUs, the model hub; does a model fit?
+    """Check this machine or those of a cluster: versions, cores, memory, GPUs, the model hub, and whether a model fits.
 
-    Exit code 1 if something is wrong that a job would stumble over.
+    The exit code is 1 if there is a problem that would make a job fail.
 
     \b
     skilljobs doctor
@@ -28,17 +28,17 @@ def doctor(model: str | None, address: str | None, debug: bool) -> None:
     from skilljobs.pipeline.diagnosis import examine, examine_cluster
 
     if is_dashboard(address):
-        words = {"--address": "auto", "--model": model, "--debug": debug}
-        sys.exit(ClusterJobs(str(address)).run_aside("doctor", words, lambda text: click.echo(text, nl=False)))
-    wrong = _show(examine_cluster(address, model) if address else examine(model))
-    sys.exit(1 if wrong else 0)
+        options = {"--address": "auto", "--model": model, "--debug": debug}
+        sys.exit(ClusterJobs(str(address)).run_aside("doctor", options, lambda text: click.echo(text, nl=False)))
+    failed = _show(examine_cluster(address, model) if address else examine(model))
+    sys.exit(1 if failed else 0)
 
 
 def _show(findings: Iterable["Finding"]) -> bool:
-    """Print findings, those of a machine below its name. Returns whether one is an error."""
-    wrong, host = False, ""
+    """Print findings, with those of each machine below its name, and return whether any of them is an error."""
+    failed, host = False, ""
     for finding in findings:
-        wrong |= finding.level == "error"
+        failed |= finding.level == "error"
         if finding.host and finding.host != host:
             click.echo(f"{finding.host}:")
         host = finding.host
@@ -47,4 +47,4 @@ def _show(findings: Iterable["Finding"]) -> bool:
         click.echo(f"{indent}{mark:<6}{finding.about:<14}{finding.text}")
         if finding.advice:
             click.echo(f"{indent}{'':<20}{finding.advice}")
-    return wrong
+    return failed

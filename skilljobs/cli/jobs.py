@@ -1,4 +1,4 @@
-"""`skilljobs logs` and `skilljobs stop`: by the run's directory, or through a cluster's dashboard."""
+"""`skilljobs logs` and `skilljobs stop`, which use the run's directory or a cluster's dashboard."""
 
 import time
 from collections.abc import Callable
@@ -10,33 +10,34 @@ if TYPE_CHECKING:
     from skilljobs.cluster.dashboard_jobs import ClusterJobs
     from skilljobs.store.reader import RunReader
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 STOP_SECONDS = 60.0
+"""How long a job may take to stop."""
 
 address_option: Callable[[Any], Any] = click.option(
-    "--address", metavar="URL", help="Of the dashboard of the cluster that the job is on, http://HEAD:8265."
+    "--address", metavar="URL", help="Dashboard of the cluster that the job runs on, http://HEAD:8265."
 )
 
 
 def cluster_jobs(address: str) -> "ClusterJobs":
-    """The jobs of the cluster whose dashboard is at `address`.
+    """Return the jobs of the cluster whose dashboard is at `address`.
 
     Raises:
-        InputError: it is not the address of a dashboard.
+        InputError: `address` is not the address of a dashboard.
     """
     from skilljobs.cluster.dashboard_jobs import ClusterJobs, is_dashboard
     from skilljobs.errors import InputError
 
     if not is_dashboard(address):
-        raise InputError(f"--address {address}: jobs are seen at the dashboard's address, like http://HEAD:8265")
+        raise InputError(f"--address {address}: this must be a dashboard's address, such as http://HEAD:8265")
     return ClusterJobs(address)
 
 
-def begun_run(uri: str) -> "RunReader":
-    """The run in a directory where a job has told something of itself, even if it has no record yet.
+def started_run(uri: str) -> "RunReader":
+    """Return the run in a directory where a job has written its progress, even if the run has no record yet.
 
     Raises:
-        InputError: there is none.
+        InputError: the directory has neither progress nor a record.
     """
     from skilljobs.store.reader import RunReader
 
@@ -48,11 +49,11 @@ def begun_run(uri: str) -> "RunReader":
 
 @click.command()
 @click.argument("run")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing until the job ends.")
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
-    """Show what a run's job has told: from the run's directory, or with --address from the cluster it runs on.
+    """Show the log of a run's job, from the run's directory, or with --address from the cluster that it runs on.
 
     \b
     skilljobs logs runs/RUN
@@ -69,15 +70,15 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
         return
     from skilljobs.progress.job_state import log_of, progress_of
 
-    opened, shown = begun_run(run), 0
+    opened, printed = started_run(run), 0
     while True:
         progress = progress_of(opened)
-        lines, shown = log_of(opened, shown)
+        lines, printed = log_of(opened, printed)
         for line in lines:
             click.echo(line)
-        if not follow or progress is None or not progress.lives:
+        if not follow or progress is None or not progress.is_running:
             return
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 @click.command()
@@ -85,7 +86,7 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def stop(run: str, address: str | None, debug: bool) -> None:
-    """Stop the job that works on a run. Committed shards are kept, and the same submit goes on with them.
+    """Stop the job that is working on a run. Committed shards are kept, and the same submit command resumes from them.
 
     \b
     skilljobs stop runs/RUN
@@ -97,22 +98,22 @@ def stop(run: str, address: str | None, debug: bool) -> None:
         jobs = cluster_jobs(address)
         job = jobs.find(run)
         if job.ended:
-            raise InputError(f"the job {job.id} has ended already: {job.status.lower()}")
+            raise InputError(f"the job {job.id} has already ended: {job.status.lower()}")
         click.echo(f"{job.id}: {jobs.stop(job).status.lower()}")
         return
-    from skilljobs.progress.job_state import ask_to_stop, asked_to_stop, progress_of, take_back
+    from skilljobs.progress.job_state import ask_to_stop, asked_to_stop, progress_of, withdraw_stop_request
 
-    opened = begun_run(run)
+    opened = started_run(run)
     progress = progress_of(opened)
-    if progress is None or not progress.lives:
-        raise InputError(f"no job works on {opened.uri}" + (f": {progress.text}" if progress else ""))
+    if progress is None or not progress.is_running:
+        raise InputError(f"no job is working on {opened.uri}" + (f": {progress.text}" if progress else ""))
     ask_to_stop(opened)
     deadline = time.monotonic() + STOP_SECONDS
-    while progress is not None and progress.lives:
+    while progress is not None and progress.is_running:
         if time.monotonic() > deadline:
             if asked_to_stop(opened):
-                take_back(opened)
-            raise JobFailed(f"the job was told to stop and still works: {progress.text}")
-        time.sleep(LOOK_SECONDS)
+                withdraw_stop_request(opened)
+            raise JobFailed(f"the job was asked to stop but is still running: {progress.text}")
+        time.sleep(POLL_SECONDS)
         progress = progress_of(opened)
     click.echo(progress.text if progress else "stopped")

@@ -1,4 +1,4 @@
-"""`skilljobs`: the commands and how they end."""
+"""The `skilljobs` command: its subcommands and their exit codes."""
 
 import sys
 from collections.abc import Callable
@@ -9,24 +9,24 @@ import click
 from skilljobs.errors import InputError, JobFailed
 
 COMMANDS = {
-    "submit": ("skilljobs.cli.submit", "Run a job, or go on with it."),
+    "submit": ("skilljobs.cli.submit", "Run a job, or resume it."),
     "tasks": ("skilljobs.cli.runs", "List the tasks."),
     "runs": ("skilljobs.cli.runs", "List the runs in a folder."),
-    "status": ("skilljobs.cli.runs", "Show how far a run is and where its time went."),
-    "logs": ("skilljobs.cli.jobs", "Show what the job of a run tells."),
-    "stop": ("skilljobs.cli.jobs", "Stop the job of a run."),
-    "watch": ("skilljobs.cli.watch", "Show the strongest neurons so far while a job collects."),
-    "top": ("skilljobs.cli.top", "Show the neurons that follow a metric most closely."),
-    "neuron": ("skilljobs.cli.neuron", "Show all that a run knows of one neuron."),
+    "status": ("skilljobs.cli.runs", "Show a run's progress and where its time went."),
+    "logs": ("skilljobs.cli.jobs", "Show the log of a run's job."),
+    "stop": ("skilljobs.cli.jobs", "Stop a run's job."),
+    "watch": ("skilljobs.cli.watch", "Show the strongest neurons so far while a run is being collected."),
+    "top": ("skilljobs.cli.top", "Show the neurons that correlate most strongly with a metric."),
+    "neuron": ("skilljobs.cli.neuron", "Show everything that a run knows about one neuron."),
     "plot": ("skilljobs.cli.report", "Draw the figures of a run."),
-    "report": ("skilljobs.cli.report", "Write a run's report, one HTML page."),
-    "doctor": ("skilljobs.cli.doctor", "Look at this machine or a cluster; does a model fit?"),
-    "compare": ("skilljobs.cli.compare", "Compare two runs, metrics of a run, or its prompts."),
+    "report": ("skilljobs.cli.report", "Write a run's report as one HTML page."),
+    "doctor": ("skilljobs.cli.doctor", "Check this machine or a cluster, and whether a model fits."),
+    "compare": ("skilljobs.cli.compare", "Compare two runs, the metrics of a run, or its soft prompts."),
 }
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module only when it is run: `--help` stays fast."""
+    """Imports a command's module only when that command is used, which keeps `--help` fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -55,7 +55,10 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 1 the job failed, 2 bad usage or input, 130 and 143 interrupted."""
+    """Run a command and exit with its code.
+
+    The code is 0 on success, 1 if the job failed, 2 for bad usage or input, 130 after SIGINT and 143 after SIGTERM.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     sys.exit(_exit_code(lambda: cli.main(arguments, prog_name="skilljobs", standalone_mode=False), debug))
@@ -72,8 +75,8 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         from skilljobs.interrupts import Terminated
 
-        interrupt = error.__cause__ or error  # click wraps it
-        _say(str(interrupt) or "interrupted: committed shards are kept, and the same command goes on with them")
+        interrupt = error.__cause__ or error  # click wraps KeyboardInterrupt in Abort
+        _say(str(interrupt) or "interrupted: committed shards are kept; run the same command again to resume")
         return 143 if isinstance(interrupt, Terminated) else 130
     except InputError as error:
         return _failed(error, 2, debug)
@@ -82,7 +85,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        return _failed(error, 1, debug, f"{type(error).__name__}: {error} (--debug shows where)")
+        return _failed(error, 1, debug, f"{type(error).__name__}: {error} (--debug shows the traceback)")
     return 0
 
 

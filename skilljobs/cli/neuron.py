@@ -15,20 +15,21 @@ TOKENS_SHOWN = 10
 
 @click.command()
 @click.argument("run")
-@click.argument("place", metavar="LAYER/NEURON")
+@click.argument("neuron_name", metavar="LAYER/NEURON")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def neuron(run: str, place: str, debug: bool) -> None:
-    """Show all that a run knows of one neuron, its card.
+def neuron(run: str, neuron_name: str, debug: bool) -> None:
+    """Show the card of one neuron, which is everything that a run knows about it.
 
-    Its r with every metric on both halves; if it is among the top neurons of a metric, its activation by group and the
-    texts where it is highest and lowest; and the tokens that it promotes and suppresses, from weights alone.
+    A card has the neuron's r with every metric on both halves, and the tokens that it promotes and suppresses, computed
+    from the weights alone. If the neuron is among the top neurons of a metric, the card also has its activation by
+    group and the texts where its activation is highest and lowest.
 
     \b
     skilljobs neuron runs/RUN 12/407
     """
-    layer, _, number = place.partition("/")
+    layer, _, number = neuron_name.partition("/")
     if not (layer.isdigit() and number.isdigit()):
-        raise InputError(f"{place!r} is not a neuron: name it LAYER/NEURON, both counted from 0")
+        raise InputError(f"{neuron_name!r} is not a neuron: write LAYER/NEURON, both counted from 0")
     from skilljobs.analysis.neuron_card import Cards
     from skilljobs.api import open_run
     from skilljobs.cli.printed_card import print_card
@@ -39,7 +40,10 @@ def neuron(run: str, place: str, debug: bool) -> None:
 
 
 def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
-    """The card of a neuron that was not traced: its tokens are read from the model, where that is to be had."""
+    """Return the card of a neuron that was not traced with its tokens, which are computed from the model.
+
+    If the model is not available, print a note and return the card unchanged.
+    """
     from dataclasses import replace
 
     from skilljobs.lm.source import find_model
@@ -48,14 +52,14 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     try:
         source = find_model(record["spec"]["model"])
         if source.digest != record["fingerprint"]["fields"]["model_digest"]:
-            raise InputError(f"the model {source.name} is not the one that the run read")
+            raise InputError(f"the model {source.name} is not the one that the run used")
     except InputError as error:
-        click.echo(f"skilljobs: its tokens are not known: {error}", err=True)
+        click.echo(f"skilljobs: the tokens of this neuron are not known: {error}", err=True)
         return card
     from skilljobs.lm.load import load_model, load_tokenizer
     from skilljobs.lm.model import FrozenLM
     from skilljobs.lm.vocabulary import token_effects
 
     lm = FrozenLM(load_model(source, record["numerics"]["dtype"], "cpu"), load_tokenizer(source))
-    effects = [(e.token, e.logit) for e in token_effects(lm, [(card.layer, card.neuron)], TOKENS_SHOWN)]
+    effects = [(effect.token, effect.logit) for effect in token_effects(lm, [(card.layer, card.neuron)], TOKENS_SHOWN)]
     return replace(card, promoted=effects[:TOKENS_SHOWN], suppressed=effects[TOKENS_SHOWN:])

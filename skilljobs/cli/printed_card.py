@@ -1,10 +1,10 @@
-"""A neuron's card for a terminal."""
+"""Printing a neuron's card to a terminal."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from skilljobs.analysis.neuron_card import NeuronCard, Shown
+from skilljobs.analysis.neuron_card import NeuronCard, TextActivation
 from skilljobs.analysis.distributions import Group, density, neuron_text
 from skilljobs.cli.tables import metric_rows, table_console
 
@@ -18,21 +18,24 @@ def print_card(card: NeuronCard) -> None:
     console = table_console()
     console.print(metric_rows(card.correlations, f"{neuron_text(vars(card))}: r with each metric, over all examples"))
     if not card.groups:
-        console.print("activations were not traced: only those of the top 10 neurons of each metric are")
+        console.print("this neuron's activations were not traced: only those of the top 10 neurons of each metric are")
     for name, groups in card.groups.items():
         console.print(f"activation by {name}")
         for line in density_lines(groups):
             console.print(f"  {line}")
-    for words, texts in (("highest", card.highest), ("lowest", card.lowest)):
-        for shown in texts:
-            console.print(f"{words} {shown.activation:.3g}: {_one_line(shown)}")
-    for words, tokens in (("promotes", card.promoted), ("suppresses", card.suppressed)):
+    for label, texts in (("highest", card.highest), ("lowest", card.lowest)):
+        for text in texts:
+            console.print(f"{label} {text.activation:.3g}: {_one_line(text)}")
+    for label, tokens in (("promotes", card.promoted), ("suppresses", card.suppressed)):
         if tokens:
-            console.print(f"{words} " + " ".join(repr(token) for token, _ in tokens[:TOKENS_SHOWN]))
+            console.print(f"{label} " + " ".join(repr(token) for token, _ in tokens[:TOKENS_SHOWN]))
 
 
 def density_lines(groups: Sequence[Group]) -> list[str]:
-    """The density of each group as a row of blocks, all on one axis, with n and mean."""
+    """Return a line for each group, with its density as a row of blocks, its mean and its n, and a line for the axis.
+
+    All groups share one axis. The list is empty if no group has examples.
+    """
     groups = [group for group in groups if len(group.activations)]
     if not groups:
         return []
@@ -50,6 +53,6 @@ def density_lines(groups: Sequence[Group]) -> list[str]:
     return [*lines, f"{'':<{longest}}  {f'{grid[0]:.3g}':<{WIDTH - 8}}{f'{grid[-1]:.3g}':>8}"]
 
 
-def _one_line(shown: Shown) -> str:
-    text = (shown.text + shown.answer).replace("\n", " / ")
+def _one_line(example: TextActivation) -> str:
+    text = (example.text + example.answer).replace("\n", " / ")
     return text if len(text) <= LONGEST_TEXT else f"... {text[-LONGEST_TEXT:]}"

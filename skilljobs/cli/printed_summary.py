@@ -1,4 +1,4 @@
-"""What is printed when a job is done."""
+"""The summary that is printed when a job is done."""
 
 from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.ranking import null_threshold, top
@@ -6,23 +6,24 @@ from skilljobs.cli.tables import agreement_table, correlation_table, null_text, 
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 
-SHOWN = 5
+NEURONS_SHOWN = 5
 AGREEMENT_TOP = 100
+"""Rank down to which the agreement of soft prompts is counted."""
 
 
 def print_summary(run: RunReader) -> None:
-    """Accuracy, time, and the strongest neurons of confidence (or of the run's first metric)."""
+    """Print accuracy, time, and the strongest neurons of confidence, or of the run's first metric if it has none."""
     console = table_console()
     record, prompts = run.record, run.prompts()
     seconds: dict[str, float] = {}
     for number, prompt in enumerate(prompts):
-        shown = {name: "-" if value is None else f"{value:.3f}" for name, value in prompt.record["accuracy"].items()}
+        accuracy = {name: "-" if value is None else f"{value:.3f}" for name, value in prompt.record["accuracy"].items()}
         console.print(
-            f"accuracy{f' of prompt {number}' if len(prompts) > 1 else ''}: {shown['before']} before tuning,"
-            f" {shown['after']} after (validation), {shown['test']} on test"
+            f"accuracy{f' of prompt {number}' if len(prompts) > 1 else ''}: {accuracy['before']} before tuning,"
+            f" {accuracy['after']} after (validation), {accuracy['test']} on test"
         )
-    for each in {reader.uri: reader for reader in (*prompts, run)}.values():
-        for stage, entry in each.record["stages"].items():
+    for reader in {reader.uri: reader for reader in (*prompts, run)}.values():
+        for stage, entry in reader.record["stages"].items():
             seconds[stage] = seconds.get(stage, 0.0) + entry["seconds"]
     console.print(
         f"time: {sum(seconds.values()):.0f} s (" + ", ".join(f"{name} {s:.1f}" for name, s in seconds.items()) + ")"
@@ -35,7 +36,7 @@ def print_summary(run: RunReader) -> None:
     metric = "confidence" if "confidence" in metrics else metrics[0]
     for population in run.layout().reported_populations:
         if population == ALL or population.startswith(WITHIN):
-            rows = top(run, metric, population, SHOWN)
+            rows = top(run, metric, population, NEURONS_SHOWN)
             console.print(correlation_table(rows, f"top neurons: {metric}, {population}", console))
     threshold = null_threshold(run, metric)
     if threshold is not None:

@@ -5,13 +5,13 @@ import click
 
 @click.command()
 @click.argument("run")
-@click.option("--metric", multiple=True, metavar="M", help="What to draw; repeat for more.  [default: the usual ones]")
+@click.option("--metric", multiple=True, metavar="M", help="Metric to draw; repeat for more.  [default: the main ones]")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
     """Draw the figures of a run into its folder `figures`, as PNG and SVG.
 
-    Histograms of r with the thresholds of the top 10 and of the null, r by layer, neurons by metrics, and the
-    distribution of the top neurons' activations by group.
+    The figures are histograms of r with the top-10 threshold and the null threshold, r by layer, heat maps of neurons
+    and metrics, and the distributions of the top neurons' activations by group.
 
     \b
     skilljobs plot runs/RUN
@@ -22,8 +22,8 @@ def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
     from skilljobs.store.run import FIGURES
 
     opened = open_run(run)
-    for drawn in draw_figures(opened, metric):
-        click.echo(f"{opened.uri}/{FIGURES}/{drawn.name}.png", err=True)
+    for figure in draw_figures(opened, metric):
+        click.echo(f"{opened.uri}/{FIGURES}/{figure.name}.png", err=True)
     click.echo(f"{opened.uri}/{FIGURES}")
 
 
@@ -31,7 +31,7 @@ def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
 @click.argument("run")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def report(run: str, debug: bool) -> None:
-    """Write a run's report: one HTML page that needs nothing else.
+    """Write a run's report as one self-contained HTML page.
 
     \b
     skilljobs report runs/RUN

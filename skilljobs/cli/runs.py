@@ -5,14 +5,15 @@ from typing import Any
 
 import click
 
-from skilljobs.cli.jobs import address_option, begun_run, cluster_jobs
+from skilljobs.cli.jobs import address_option, cluster_jobs, started_run
 
 LAST_LINES = 10
+"""Lines of a cluster job's log that `status` shows."""
 
 
 @click.command()
 def tasks() -> None:
-    """List the tasks: built-in ones and those of installed packages.
+    """List the built-in tasks and those of installed packages.
 
     \b
     skilljobs tasks
@@ -25,11 +26,11 @@ def tasks() -> None:
 
 
 @click.command()
-@click.option("--out", default="runs", show_default=True, metavar="URI", help="Folder that runs are kept in.")
+@click.option("--out", default="runs", show_default=True, metavar="URI", help="Folder that holds the runs.")
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def runs(out: str, address: str | None, debug: bool) -> None:
-    """List the runs in a folder, or with --address the runs that jobs on a cluster work or worked on; newest first.
+    """List the runs in a folder, or with --address the runs of a cluster's jobs, newest first.
 
     \b
     skilljobs runs --out runs
@@ -37,17 +38,17 @@ def runs(out: str, address: str | None, debug: bool) -> None:
     """
     if address is not None:
         for job in cluster_jobs(address).all():
-            begun = datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds")
-            click.echo(f"{begun}  {job.uri}  {job.status.lower()}  {job.id}")
+            started = datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds")
+            click.echo(f"{started}  {job.uri}  {job.status.lower()}  {job.id}")
         return
     from skilljobs.progress.job_state import progress_of
     from skilljobs.store.reader import RunReader
     from skilljobs.store.run import list_runs
 
     for record in list_runs(out):
-        waiting = next_stage(record)
+        stage = next_stage(record)
         progress = progress_of(RunReader(record["uri"]))
-        state = "done" if not waiting else "running" if progress and progress.lives else f"stopped before {waiting}"
+        state = "done" if not stage else "running" if progress and progress.is_running else f"stopped before {stage}"
         click.echo(f"{record['created']}  {record['uri']}  {state}")
 
 
@@ -56,7 +57,7 @@ def runs(out: str, address: str | None, debug: bool) -> None:
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def status(run: str, address: str | None, debug: bool) -> None:
-    """Show how far a run is and where its time went: from its directory, or with --address from the cluster it runs on.
+    """Show a run's progress and where its time went, from its directory, or with --address from its cluster.
 
     \b
     skilljobs status runs/RUN
@@ -71,7 +72,7 @@ def status(run: str, address: str | None, debug: bool) -> None:
         return
     from skilljobs.progress.job_state import progress_of
 
-    opened = begun_run(run)
+    opened = started_run(run)
     progress = progress_of(opened)
     if progress is not None and not opened.exists:
         click.echo(f"{opened.uri}\n  {progress.text}")
@@ -88,13 +89,14 @@ def status(run: str, address: str | None, debug: bool) -> None:
         click.echo(f"  {progress.text}")
 
 
-def print_stages(before: str, record: dict[str, Any]) -> None:
+def print_stages(prefix: str, record: dict[str, Any]) -> None:
+    """Print the state and duration of each stage, with `prefix` before the name of the stage."""
     for stage, entry in record["stages"].items():
-        click.echo(f"  {before}{stage:<10} {entry['state']:<6} {entry['seconds']:8.1f} s")
+        click.echo(f"  {prefix}{stage:<10} {entry['state']:<6} {entry['seconds']:8.1f} s")
 
 
 def next_stage(record: dict[str, Any]) -> str:
-    """The first stage that a run has yet to finish."""
+    """Return the first stage that a run has not finished, or an empty string if it has finished all of them."""
     from skilljobs.store.run import STAGES
 
     if record["spec"]["prompts"] != 1:

@@ -11,32 +11,35 @@ from rich.text import Text
 from skilljobs.analysis.ranking import NullThreshold
 
 COLUMNS = ("layer", "neuron", "token", "r", "95 %", "p", "q", "half 0", "half 1", "mean", "std", "n")
-LESS_NEEDED = ("std", "mean", "p", "n", "q")
-"""Left out in this order where the terminal is narrow: digits are never cut."""
-WIDTH_OF_NO_TERMINAL = 120
+OPTIONAL_COLUMNS = ("std", "mean", "p", "n", "q")
+"""Columns that are left out, in this order, if the terminal is narrow, because digits must not be cut."""
+WIDTH_WITHOUT_TERMINAL = 120
 
 
 def table_console() -> Console:
-    """Standard output, wide enough for a table where it is not a terminal."""
+    """Return a console on standard output, which is wide enough for a table if that is not a terminal."""
     console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH_OF_NO_TERMINAL)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH_WITHOUT_TERMINAL)
 
 
 def correlation_table(rows: pl.DataFrame, title: str, console: Console) -> Table:
-    """Correlations as people read them: each r with its interval, q, and r on either half."""
+    """Return a table of correlations: each r with its interval, p, q, and r on each half.
+
+    Columns are left out until the table fits the width of `console`.
+    """
     aggregated = rows["token"].null_count() == len(rows)
-    shown = [name for name in COLUMNS if not (aggregated and name == "token")]
-    table = _table(rows, title, shown)
-    for name in LESS_NEEDED:
+    columns = [name for name in COLUMNS if not (aggregated and name == "token")]
+    table = _table(rows, title, columns)
+    for name in OPTIONAL_COLUMNS:
         if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
             break
-        shown.remove(name)
-        table = _table(rows, title, shown)
+        columns.remove(name)
+        table = _table(rows, title, columns)
     return table
 
 
 def metric_rows(rows: pl.DataFrame, title: str) -> Table:
-    """One neuron's correlation with each metric."""
+    """Return a table of one neuron's correlation with each metric."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     names = ("metric", "r", "95 %", "q", "half 0", "half 1", "n")
     for name in names:
@@ -47,22 +50,22 @@ def metric_rows(rows: pl.DataFrame, title: str) -> Table:
     return table
 
 
-def so_far_table(top: pl.DataFrame, title: str) -> Table:
-    """The strongest neurons of each metric while a run is being collected."""
+def snapshot_table(top: pl.DataFrame, title: str) -> Table:
+    """Return a table of the strongest neurons of each metric while a run is being collected."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     names = ("layer", "neuron", "token", "r", "95 %", "n")
-    shown = [name for name in names if name != "token" or top["token"].count()]
+    columns = [name for name in names if name != "token" or top["token"].count()]
     table.add_column("metric", no_wrap=True)
-    for name in shown:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in top.iter_rows(named=True):
         cells = _cells(row)
-        table.add_row(Text(row["metric"]), *(cells[name] for name in shown))
+        table.add_row(Text(row["metric"]), *(cells[name] for name in columns))
     return table
 
 
 def overlap_table(shared: pl.DataFrame, title: str) -> Table:
-    """How many top neurons every two metrics share; the columns are numbered as the rows are."""
+    """Return a table of how many top neurons each pair of metrics shares, with columns numbered like the rows."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     for number in range(len(shared)):
@@ -72,21 +75,21 @@ def overlap_table(shared: pl.DataFrame, title: str) -> Table:
     return table
 
 
-def beside_table(beside: pl.DataFrame, title: str) -> Table:
-    """The top neurons of each metric, with the r that is left when the other metrics are held fixed."""
+def given_others_table(correlations: pl.DataFrame, title: str) -> Table:
+    """Return a table of the top neurons of each metric, with the partial r given the other metrics."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("metric", "layer", "neuron", "r", "given the others", "p"):
         table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
-    for row in beside.iter_rows(named=True):
-        place = (str(row["layer"]), str(row["neuron"]))
+    for row in correlations.iter_rows(named=True):
+        neuron = (str(row["layer"]), str(row["neuron"]))
         table.add_row(
-            Text(row["metric"]), *place, _r(row["r"]), _r(row["r_given_others"]), _small(row["p_given_others"])
+            Text(row["metric"]), *neuron, _r(row["r"]), _r(row["r_given_others"]), _small(row["p_given_others"])
         )
     return table
 
 
 def agreement_table(pairs: pl.DataFrame, title: str) -> Table:
-    """How far every two soft prompts of a run agree."""
+    """Return a table of how far each pair of a run's soft prompts agrees."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("prompts", "correlation of r", "top k", "in both", "expected", "p"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -103,23 +106,23 @@ def agreement_table(pairs: pl.DataFrame, title: str) -> Table:
 
 
 def null_text(threshold: NullThreshold) -> str:
-    """The null's threshold in a sentence."""
+    """Return a sentence that gives the null threshold."""
     text = (
         f"null threshold: |r| = {threshold.r:.3f} (a random metric exceeds it somewhere in the model"
         f" with probability {threshold.level:.1%})"
     )
     if threshold.too_low:
-        text += "; this metric is skewed: with few examples far out, chance exceeds it more often"
+        text += "; this metric is skewed, with a few extreme values, so it exceeds the threshold by chance more often"
     return text
 
 
-def _table(rows: pl.DataFrame, title: str, shown: list[str]) -> Table:
+def _table(rows: pl.DataFrame, title: str, columns: list[str]) -> Table:
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
-    for name in shown:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows.iter_rows(named=True):
         cells = _cells(row)
-        table.add_row(*(cells[name] for name in shown))
+        table.add_row(*(cells[name] for name in columns))
     return table
 
 

@@ -8,27 +8,27 @@ import click
 @click.option("--metric", required=True, metavar="M", help="A metric of the run.")
 @click.option("--population", default="all", show_default=True, metavar="P", help="all, COLUMN=value or within:COLUMN.")
 @click.option("-k", default=20, show_default=True, type=click.IntRange(min=1), help="How many neurons.")
-@click.option("--per", type=click.Choice(["layer"]), help="The strongest of each layer.")
-@click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed: partial correlation.")
+@click.option("--per", type=click.Choice(["layer"]), help="Show the strongest neurons of each layer.")
+@click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed (partial correlation).")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def top(
     run: str, metric: str, population: str, k: int, per: str | None, given: tuple[str, ...], form: str, debug: bool
 ) -> None:
-    """Show the neurons that follow a metric most closely, strongest |r| first.
+    """Show the neurons that correlate most strongly with a metric, largest |r| first.
 
-    The interval of a neuron that was ranked first is optimistic: r on either half stands beside it.
+    The interval of a top-ranked neuron is optimistic, so the table also shows r on each half.
 
     \b
     skilljobs top runs/RUN --metric confidence --population within:operation -k 10
     skilljobs top runs/RUN --metric confidence --given answer_length --given operation
     """
-    from skilljobs.analysis.ranking import threshold_that_applies
-    from skilljobs.analysis.ranking import top as top_of
+    from skilljobs.analysis.ranking import applicable_threshold
+    from skilljobs.analysis.ranking import top as top_neurons
     from skilljobs.api import open_run
 
     opened = open_run(run)
-    rows = top_of(opened, metric, population, k, given, per_layer=per == "layer")
+    rows = top_neurons(opened, metric, population, k, given, per_layer=per == "layer")
     if form == "json":
         import json
 
@@ -42,9 +42,9 @@ def top(
         if rows.is_empty():
             console.print(f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)")
             return
-        held = f", given {', '.join(given)}" if given else ""
-        console.print(correlation_table(rows, f"{metric}, {population}{held}", console))
-        threshold = threshold_that_applies(opened, metric, rows["n"][0])
+        condition = f", given {', '.join(given)}" if given else ""
+        console.print(correlation_table(rows, f"{metric}, {population}{condition}", console))
+        threshold = applicable_threshold(opened, metric, rows["n"][0])
         if threshold is not None and population == "all" and not given:
             console.print(null_text(threshold))
         if opened.record["units_repeat"]:

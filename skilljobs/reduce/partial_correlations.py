@@ -1,4 +1,4 @@
-"""Partial correlations of a run, from its sums and moments: no model, no second pass."""
+"""Partial correlations of a run, from its stored sums and moments, without the model or a second pass."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,13 +20,14 @@ from skilljobs.reduce.shard_sums import Halves, read_moments, read_totals
 
 
 def partial_correlations(run: RunReader, metric: str, population: str, given: Sequence[str]) -> pl.DataFrame:
-    """Every neuron's correlation with `metric` while the metrics `given` are held fixed; columns of `correlations`.
+    """Return every neuron's partial correlation with `metric`, with the metrics `given` held fixed.
 
-    A category in `given` (`operation`) stands for all its levels. Degrees of freedom fall by the number of
-    independent metrics held fixed.
+    The columns are those of `correlations`. A category in `given`, such as `operation`, stands for all its levels. The
+    degrees of freedom are reduced by the number of independent metrics held fixed.
 
     Raises:
-        InputError: a metric does not exist, or does not have values for the same examples as `metric`.
+        InputError: a metric in `given` does not exist, is `metric` itself, or does not have values for the same
+            examples as `metric`; or `metric` is a null metric.
     """
     return several_partial_correlations(run, {metric: given}, population)[metric]
 
@@ -34,7 +35,14 @@ def partial_correlations(run: RunReader, metric: str, population: str, given: Se
 def several_partial_correlations(
     run: RunReader, given: Mapping[str, Sequence[str]], population: str
 ) -> dict[str, pl.DataFrame]:
-    """The partial correlations of several metrics, each with its own ones held fixed; the sums are read once."""
+    """Return the partial correlations with several metrics, each with its own metrics held fixed.
+
+    `given` maps each metric to those that are held fixed for it. The sums are read once for all metrics. See
+    `partial_correlations`.
+
+    Raises:
+        InputError: as in `partial_correlations`.
+    """
     layout = run.layout()
     held = {metric: expand(layout, metric, names) for metric, names in given.items()}
     prompts = run.prompts()
@@ -45,15 +53,15 @@ def several_partial_correlations(
         _check_presence(moments, layout, metric, names, population)
     tokens = len(read_layer_reference(prompts[0].folder, 0)) if run.record.job_spec.tokens == "each" else None
     tables: dict[str, list[pa.Table]] = {metric: [] for metric in held}
-    for layer in range(len(run.record.neurons_per_layer)):
-        of_prompts = [_layer(prompt, layer, halves, layout, population, held) for prompt in prompts]
-        for metric, of_metric in tables.items():
-            columns, centred = of_prompts[0][metric]
+    for layer in range(len(run.record["model"]["neurons_per_layer"])):
+        prompt_results = [_layer(prompt, layer, halves, layout, population, held) for prompt in prompts]
+        for metric, layer_tables in tables.items():
+            columns, centred = prompt_results[0][metric]
             if len(prompts) > 1:
-                freedom = min(found[metric][1].degrees_of_freedom for found in of_prompts)
-                columns = mean_over_prompts([found[metric][0] for found in of_prompts], freedom)
-            of_metric.append(correlation_table(columns, layer, tokens, metric, population, centred.n))
-    return {metric: _with_q(of_metric) for metric, of_metric in tables.items()}
+                freedom = min(result[metric][1].degrees_of_freedom for result in prompt_results)
+                columns = mean_over_prompts([result[metric][0] for result in prompt_results], freedom)
+            layer_tables.append(correlation_table(columns, layer, tokens, metric, population, centred.n))
+    return {metric: _with_q(layer_tables) for metric, layer_tables in tables.items()}
 
 
 def _with_q(tables: Sequence[pa.Table]) -> pl.DataFrame:
@@ -65,19 +73,23 @@ def _with_q(tables: Sequence[pa.Table]) -> pl.DataFrame:
 def _layer(
     run: RunReader, layer: int, halves: Halves, layout: Layout, population: str, held: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[dict[str, NDArray[np.float64]], Centred]]:
-    """Of each metric the correlations of a layer but q, and the sums that they come from."""
+    """Return a layer's correlations with each metric, without q, and the centred sums they are computed from."""
     whole, parts = read_totals(run.folder, halves, layer, layout)
-    found = {}
+    results = {}
     for metric, names in held.items():
         centred = _partial(whole, metric, population, names)
-        of_halves = [_partial(half, metric, population, names) if half else None for half in parts]
-        found[metric] = correlation_columns(centred, of_halves), centred
-    return found
+        centred_halves = [_partial(half, metric, population, names) if half else None for half in parts]
+        results[metric] = correlation_columns(centred, centred_halves), centred
+    return results
 
 
 def expand(layout: Layout, metric: str, given: Sequence[str]) -> list[str]:
-    """The metrics that `given` names, categories as their levels."""
-    found: list[str] = []
+    """Return the metrics that `given` names, with each category replaced by its levels.
+
+    Raises:
+        InputError: a metric in `given` does not exist or is `metric` itself, or `metric` is a null metric.
+    """
+    expanded: list[str] = []
     for name in given:
         matching = [
             m.name for m in layout.metrics if m.kind != "null" and (m.name == name or m.name.startswith(f"{name}="))
@@ -85,12 +97,12 @@ def expand(layout: Layout, metric: str, given: Sequence[str]) -> list[str]:
         if not matching:
             known = ", ".join(m.name for m in layout.metrics if m.kind != "null")
             raise InputError(f"the run has no metric {name!r} to hold fixed; it has {known}")
-        found += [m for m in matching if m not in found]
-    if metric in found:
+        expanded += [m for m in matching if m not in expanded]
+    if metric in expanded:
         raise InputError(f"{metric!r} cannot be held fixed while its own correlation is asked for")
     if any(m.name == metric and m.kind == "null" for m in layout.metrics):
-        raise InputError("null metrics have no sums with other metrics, so no partial correlation")
-    return found
+        raise InputError("null metrics have no sums with other metrics, so they have no partial correlations")
+    return expanded
 
 
 def _partial(totals: LayerTotals, metric: str, population: str, held: Sequence[str]) -> Centred:

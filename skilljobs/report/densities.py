@@ -12,12 +12,14 @@ from skilljobs.analysis.distributions import Group, Traces, density, level_names
 from skilljobs.report.drawing import LINES, PALETTE, fitted_panel, legend_above, panels, shortened
 
 PANELS = 12
+"""The most panels in one figure of `by_metric`."""
 MOST_GROUPS = 8
 MOST_LEVELS, MOST_ROWS = 6, 6
+"""The most columns and rows of panels in the figure of `within_groups`."""
 
 
 def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
-    """The density of each group, with its n in the legend. A group that does not vary is a line at its value."""
+    """Draw the density of each group, with n in the legend; a group that does not vary is a line at its value."""
     groups = [group for group in groups if len(group.activations)][:MOST_GROUPS]
     axes.set_xlabel("activation")
     axes.set_ylabel("density")
@@ -25,8 +27,8 @@ def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
         axes.text(0.5, 0.5, "no examples", transform=axes.transAxes, ha="center")
         return
     grid, curves = density(groups)
-    for place, (group, curve) in enumerate(zip(groups, curves, strict=True)):
-        colour, line = PALETTE[place % len(PALETTE)], LINES[place % len(LINES)]
+    for index, (group, curve) in enumerate(zip(groups, curves, strict=True)):
+        colour, line = PALETTE[index % len(PALETTE)], LINES[index % len(LINES)]
         label = f"{shortened(group.label, 36)} (n={len(group.activations)})"
         if curve is None:
             axes.axvline(float(np.mean(group.activations)), color=colour, linestyle=line, label=label)
@@ -39,24 +41,31 @@ def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
     legend_above(axes, len(groups))
 
 
-def of_metrics(traces: Traces, metrics: Sequence[str]) -> list[Figure]:
-    """Of each metric its top neuron, by its values: pages of `PANELS`. Figure 2 where metrics are skills."""
+def by_metric(traces: Traces, metrics: Sequence[str]) -> list[Figure]:
+    """Draw the top neuron of each metric, grouped by the values of that metric.
+
+    This is figure 2 where the metrics are skills. Metrics without a top neuron are left out. Returns one figure for
+    every `PANELS` metrics.
+    """
     drawn = [(metric, top) for metric in metrics if (top := traces.top(metric)) is not None]
     pages = [drawn[start : start + PANELS] for start in range(0, len(drawn), PANELS)]
     figures = []
     for page in pages:
         figure, axes = panels(len(page))
-        for one, (metric, top) in zip(axes, page, strict=True):
+        for panel, (metric, top) in zip(axes, page, strict=True):
             activations = traces.activations(top)
             assert activations is not None
-            draw_density(one, traces.by_metric(metric, activations))
-            one.set_title(f"{shortened(metric)}\n{_with_r(top)}")
+            draw_density(panel, traces.by_metric(metric, activations))
+            panel.set_title(f"{shortened(metric)}\n{_with_r(top)}")
         figures.append(figure)
     return figures
 
 
 def by_group(traces: Traces, column: str, metric: str) -> Figure | None:
-    """The top neuron of `metric` by the values of a grouping column (figure 3). None if it has no r."""
+    """Draw the top neuron of `metric`, grouped by the values of a grouping column (figure 3).
+
+    Returns None if r with `metric` is undefined for every neuron.
+    """
     top = traces.top(metric)
     if top is None:
         return None
@@ -69,29 +78,30 @@ def by_group(traces: Traces, column: str, metric: str) -> Figure | None:
 
 
 def within_groups(traces: Traces, column: str, metrics: Sequence[str]) -> Figure | None:
-    """Of each 0/1 metric its top neuron by the metric, among the examples of each value of a column (figure 5).
+    """Draw the top neuron of each 0/1 metric, grouped by the metric, among the examples of each value of a column.
 
-    A row of panels for each metric that is 0 and 1 within some value; None without one.
+    This is figure 5. There is a row of panels for each metric that is both 0 and 1 within some value of the column.
+    Returns None if there is no such metric.
     """
     names = np.array(level_names(traces.examples[column]), object)
     levels = sorted({name for name in names if name is not None})[:MOST_LEVELS]
     rows = []
     for metric in metrics:
         values = traces.values(metric)
-        decided = any({0.0, 1.0} <= set(values[names == level]) for level in levels)
-        if decided and (top := traces.top(metric)) is not None:
+        varies = any({0.0, 1.0} <= set(values[names == level]) for level in levels)
+        if varies and (top := traces.top(metric)) is not None:
             rows.append((metric, top))
     rows = rows[:MOST_ROWS]
     if not rows:
         return None
     figure, axes = panels(len(rows) * len(levels), columns=len(levels))
-    for place, one in enumerate(axes):
-        row, level = divmod(place, len(levels))
+    for index, panel in enumerate(axes):
+        row, level = divmod(index, len(levels))
         metric, top = rows[row]
         activations = traces.activations(top)
         assert activations is not None
-        draw_density(one, traces.by_metric(metric, activations, names == levels[level]))
-        one.set_title(f"{shortened(metric)} in {shortened(levels[level], 20)}\n{neuron_text(top)}")
+        draw_density(panel, traces.by_metric(metric, activations, names == levels[level]))
+        panel.set_title(f"{shortened(metric)} in {shortened(levels[level], 20)}\n{neuron_text(top)}")
     return figure
 
 

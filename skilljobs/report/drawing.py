@@ -1,4 +1,4 @@
-"""How all figures of a run look, and how they are kept."""
+"""The common style of a run's figures, and helpers that lay them out and save them."""
 
 import io
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ from skilljobs.store.files import Folder
 from skilljobs.store.run import FIGURES
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-"""Told apart by the colour-blind (Okabe & Ito 2008)."""
+"""Colours that colour-blind readers can tell apart (Okabe & Ito 2008)."""
 TOP, NULL = "#C00000", "#222222"
-"""Of the top-10 threshold, red as in the paper's figure 4, and of the null's."""
+"""Colours of the top-10 threshold, red as in the paper's figure 4, and of the null threshold."""
 BELOW_LEGEND = 0.8
+"""Height of the threshold lines as a fraction of the axes, which leaves room for the legend."""
 LINES = ("-", "--", "-.", ":")
 STYLE: dict[Any, Any] = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
@@ -25,16 +26,19 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 PANEL = (3.0, 2.3)
 MARGINS = {"x": (0.58, 0.12), "y": (0.46, 0.42)}
-"""Inches of a panel, and of what is left for labels on either side of it."""
+"""Width and height of a panel, and its margins for labels (left and right, bottom and top), in inches."""
 
 
-def styled() -> AbstractContextManager[None]:
-    """Inside, figures look as all do."""
+def figure_style() -> AbstractContextManager[None]:
+    """Return a context in which figures are drawn in the common style."""
     return mpl.rc_context(STYLE)
 
 
 def panels(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in rows of `columns`, laid out in inches: to fit margins takes as long as to draw."""
+    """Return a figure and its `count` panels in rows of `columns`.
+
+    The margins are fixed in inches, because fitting them to the labels takes as long as drawing.
+    """
     columns = min(columns, count)
     rows = -(-count // columns)
     width, height = PANEL[0] * columns, PANEL[1] * rows
@@ -56,36 +60,36 @@ def panels(count: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
 
 
 def fitted_panel(width: float, height: float) -> tuple[Figure, Axes]:
-    """One panel of so many inches, whose margins are fitted to its labels."""
+    """Return a figure of one panel, whose size is given in inches and whose margins are fitted to its labels."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
 def shortened(text: str, width: int = 34) -> str:
-    """A name that fits a panel's title or a legend. A dollar sign is one, not the beginning of mathematics."""
+    """Return `text` cut to fit a title or a legend, with dollar signs escaped so that they do not begin mathematics."""
     cut = text if len(text) <= width else f"{text[: width - 12]}...{text[-9:]}"
     return cut.replace("$", r"\$")
 
 
 def draw_thresholds(axes: Axes, marks: Sequence[tuple[float, str, str, str]]) -> None:
-    """Vertical lines at plus and minus each |r|: value, colour, line style, label."""
+    """Draw vertical lines at plus and minus each |r|. Each mark is (value, colour, line style, label)."""
     for value, colour, line, label in marks:
         axes.axvline(value, ymax=BELOW_LEGEND, color=colour, linestyle=line, linewidth=1.2, label=label)
         axes.axvline(-value, ymax=BELOW_LEGEND, color=colour, linestyle=line, linewidth=1.2)
 
 
-def keep(figure: Figure, folder: Folder, name: str) -> str:
-    """Write the figure as PNG and SVG; returns its name."""
+def save(figure: Figure, folder: Folder, name: str) -> str:
+    """Write the figure to the run's folder as PNG and SVG, and return its name."""
     for kind in ("png", "svg"):
         data = io.BytesIO()
         figure.savefig(data, format=kind, metadata={"Date": None} if kind == "svg" else None)
-        figure.set_layout_engine("none")  # laid out once for both
+        figure.set_layout_engine("none")  # the layout is computed once for both formats
         folder.write(f"{FIGURES}/{name}.{kind}", data.getvalue())
     return name
 
 
 def legend_above(axes: Axes, lines: int) -> None:
-    """A legend in the upper corner, with room made for it above what is drawn."""
+    """Add a legend in the upper left corner and extend the y axis so that it is above what is drawn."""
     low, high = axes.get_ylim()
     share = 0.1 * lines
     if axes.get_yscale() == "log":

@@ -1,4 +1,4 @@
-"""All figures of a run: which there are, and what they show."""
+"""All figures of a run: which ones are drawn, and their captions."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,72 +12,80 @@ from skilljobs.analysis.overlap import expected_overlap, overlap
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.report import correlations, densities
-from skilljobs.report.drawing import keep, styled
+from skilljobs.report.drawing import figure_style, save
 from skilljobs.stats.layout import ALL, NULL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME, TUNING_NAME
 
 FIRST = ("confidence", "margin", "correct")
+"""Metrics that come before all others."""
 MOST_LEVELS = 12
-"""A category with more levels is left out of the figures unless its metrics are named."""
+"""A category with more levels than this is left out of the figures unless its metrics are named."""
 MOST_METRICS = 36
 OVERLAP_TOP = 100
+"""Rank down to which the overlap of top neurons is counted."""
 OVERLAP_LEVELS = 3
-"""Fewest levels of a category that have a figure of their overlap."""
+"""The overlap of a category's levels is drawn if there are at least this many of them."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A figure, kept as `figures/NAME.png` and `.svg`."""
+class SavedFigure:
+    """A figure that has been saved as `figures/NAME.png` and `figures/NAME.svg`."""
 
     name: str
     caption: str
 
 
-def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[Drawn]:
-    """Draw the figures of a run into its folder. `metrics`: those to draw; none: the usual ones.
+def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[SavedFigure]:
+    """Draw the figures of a run and save them in its folder.
+
+    Without `metrics`, those of `usual_metrics` are drawn.
 
     Raises:
-        InputError: the run has no correlations yet, or no such metric.
+        InputError: the run has no correlations yet, it has no such metric, or a metric is a null metric.
     """
     check_reduced(run)
     for metric in metrics:
         check_pair(run, metric, ALL)
         if metric.startswith(NULL):
-            raise InputError(f"{metric!r} is a null metric: it has no figures of its own")
+            raise InputError(f"{metric!r} is a null metric, and null metrics have no figures of their own")
     chosen = list(dict.fromkeys(metrics)) or usual_metrics(run)
-    with styled():
-        return [Drawn(keep(figure, run.folder, name), caption) for name, figure, caption in _figures(run, chosen)]
+    with figure_style():
+        return [SavedFigure(save(figure, run.folder, name), caption) for name, figure, caption in _figures(run, chosen)]
 
 
 def usual_metrics(run: RunReader) -> list[str]:
-    """The model-derived metrics, then the external ones but those of categories of many levels, if others are left."""
+    """Return the metrics that are drawn by default: the model-derived ones, then the external ones.
+
+    The levels of a category with more than `MOST_LEVELS` levels are left out unless no other metric remains. At most
+    `MOST_METRICS` metrics are returned.
+    """
     columns = run.examples().collect_schema().names()
     every = [metric for metric in run.layout().metrics if metric.kind != "null"]
     levels = Counter(m.name.partition("=")[0] for m in every if "=" in m.name and m.name not in columns)
-    shown = [m for m in every if m.name in columns or levels[m.name.partition("=")[0]] <= MOST_LEVELS] or every
-    names = [m.name for m in sorted(shown, key=lambda metric: metric.kind != "model")]
+    kept = [m for m in every if m.name in columns or levels[m.name.partition("=")[0]] <= MOST_LEVELS] or every
+    names = [m.name for m in sorted(kept, key=lambda metric: metric.kind != "model")]
     first = [name for name in FIRST if name in names]
     return (first + [name for name in names if name not in first])[:MOST_METRICS]
 
 
 def families(metrics: Sequence[str]) -> dict[str, list[str]]:
-    """The metrics `NAME=...` by NAME, of which there are enough to compare."""
-    found: dict[str, list[str]] = {}
+    """Return the metrics called `NAME=...` by NAME, for each NAME that has at least `OVERLAP_LEVELS` of them."""
+    levels_by_name: dict[str, list[str]] = {}
     for metric in metrics:
         if "=" in metric:
-            found.setdefault(metric.partition("=")[0], []).append(metric)
-    return {name: levels for name, levels in found.items() if len(levels) >= OVERLAP_LEVELS}
+            levels_by_name.setdefault(metric.partition("=")[0], []).append(metric)
+    return {name: levels for name, levels in levels_by_name.items() if len(levels) >= OVERLAP_LEVELS}
 
 
 def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, str]]:
     if any(prompt.folder.exists(TUNING_NAME) for prompt in run.prompts()):
-        yield "tuning", correlations.tuning_curve(run), "Did the prompt learn? Loss by step of tuning."
+        yield "tuning", correlations.tuning_curve(run), "Did the prompt learn? The loss by tuning step."
     for name, figure in _paged("histogram", correlations.histograms(run, metrics)):
-        yield name, figure, "r of every neuron, with the threshold of the top 10 (red) and of the null (grey)."
-    yield "layers", correlations.by_layer(run, metrics), "|r| by layer."
+        yield name, figure, "r of every neuron, with the top-10 threshold (red) and the null threshold (grey)."
+    yield "layers", correlations.by_layer(run, metrics), "The distribution of |r| by layer."
     if (heat := correlations.heat_map(run, metrics)) is not None:
-        yield "heatmap", heat, "r of the top neurons of each metric with every metric."
+        yield "heatmap", heat, "r between the top neurons of each metric and every metric."
     for family, levels in families(metrics).items():
         matrix, chance = overlap(run, levels, k=OVERLAP_TOP), expected_overlap(run, levels, k=OVERLAP_TOP)
         figure = correlations.overlap_map(matrix, OVERLAP_TOP, chance)
@@ -87,16 +95,16 @@ def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, 
     traces = Traces(run)
     if traces.examples.is_empty():
         return
-    of = "Activations over examples of half 1" + (", of the first soft prompt" if len(run.prompts()) > 1 else "")
-    for name, figure in _paged("density", densities.of_metrics(traces, metrics)):
-        yield name, figure, f"{of}: of each metric its top neuron, by the values of the metric."
-    of_group = "confidence" if "confidence" in metrics else metrics[0]
+    data = "Activations over examples of half 1" + (", for the first soft prompt" if len(run.prompts()) > 1 else "")
+    for name, figure in _paged("density", densities.by_metric(traces, metrics)):
+        yield name, figure, f"{data}: the top neuron of each metric, by the values of the metric."
+    group_metric = "confidence" if "confidence" in metrics else metrics[0]
     bools = [name for name in metrics if traces.examples.schema.get(name) == pl.Boolean and "=" not in name]
     for column in run.record["groups"]:
-        if (by_group := densities.by_group(traces, column, of_group)) is not None:
-            yield f"by-{_safe(column)}", by_group, f"{of}, by {column}."
+        if (by_group := densities.by_group(traces, column, group_metric)) is not None:
+            yield f"by-{_safe(column)}", by_group, f"{data}, by {column}."
         if (within := densities.within_groups(traces, column, bools)) is not None:
-            yield f"within-{_safe(column)}", within, f"{of}: of each 0/1 metric its top neuron, within each {column}."
+            yield f"within-{_safe(column)}", within, f"{data}: the top neuron of each 0/1 metric, within each {column}."
 
 
 def _paged(name: str, figures: Sequence[Figure]) -> Iterator[tuple[str, Figure]]:
@@ -105,5 +113,5 @@ def _paged(name: str, figures: Sequence[Figure]) -> Iterator[tuple[str, Figure]]
 
 
 def _safe(name: str) -> str:
-    """A name that is a file's too."""
-    return "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in name)
+    """Return `name` with every character that may not be allowed in a file name replaced by a hyphen."""
+    return "".join(char if char.isalnum() or char in "-_" else "-" for char in name)

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing else, to be sent to a colleague."""
+"""The report of a run: one self-contained HTML page that can be sent to a colleague."""
 
 import base64
 from importlib.resources import files
@@ -10,25 +10,27 @@ from jinja2 import Environment, StrictUndefined
 from skilljobs.analysis.neuron_card import Cards, NeuronCard
 from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.distributions import neuron_text
-from skilljobs.analysis.overlap import beside_the_others
+from skilljobs.analysis.overlap import correlations_given_others
 from skilljobs.analysis.ranking import check_reduced, null_threshold, top
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.lm.safetensors_header import read_header
-from skilljobs.report.figures import Drawn, draw_figures, families, usual_metrics
+from skilljobs.report.figures import SavedFigure, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import FIGURES, PROMPT_NAME, REPORT_NAME
 
-SHOWN = 5
-"""Neurons of a metric and population in the page's tables; those over `all` have a card."""
+NEURONS_SHOWN = 5
+"""Neurons in the table of each metric and population; those of the population `all` also have a card."""
 AGREEMENT_TOP = 100
+"""Rank down to which the agreement of soft prompts is counted."""
 LONGEST_TEXT = 600
+"""Characters of a text that are shown, counted from its end."""
 
 
 def write_report(run: RunReader) -> str:
-    """Draw the figures of a run and write `report.html`. Returns where it is.
+    """Draw the figures of a run, write its `report.html`, and return the URI of that file.
 
     Raises:
         InputError: the run has no correlations yet.
@@ -39,7 +41,7 @@ def write_report(run: RunReader) -> str:
     return f"{run.uri}/{REPORT_NAME}"
 
 
-def _page(run: RunReader, figures: list[Drawn]) -> str:
+def _page(run: RunReader, figures: list[SavedFigure]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "r": lambda value: "-" if value is None else f"{value:+.3f}",
@@ -57,16 +59,16 @@ def _content(run: RunReader) -> dict[str, Any]:
     record, metrics = run.record, usual_metrics(run)
     populations = [name for name in run.layout().reported_populations if name == ALL or name.startswith(WITHIN)]
     prompts = run.prompts()
-    others = [(name, beside_the_others(run, levels)) for name, levels in families(metrics).items()]
+    others = [(name, correlations_given_others(run, levels)) for name, levels in families(metrics).items()]
     readers = {reader.uri: reader for reader in (*prompts, run)}.values()
-    stages = [stage for each in readers for stage in each.record["stages"].items()]
+    stages = [stage for reader in readers for stage in reader.record["stages"].items()]
     threshold = null_threshold(run, metrics[0])
     cards = [(card, neuron_text(vars(card)), _sketches(card)) for card in _cards(run, metrics)]
     return {
         "record": record,
         "name": record["run_id"],
         "command": JobSpec.from_json(record["spec"]).command,
-        "tested": sum(record["shards"]),
+        "test_examples": sum(record["shards"]),
         "neurons": sum(record["model"]["neurons_per_layer"]),
         "layers": len(record["model"]["neurons_per_layer"]),
         "null_level": None if threshold is None else threshold.level,
@@ -78,18 +80,20 @@ def _content(run: RunReader) -> dict[str, Any]:
         "tops": [
             (metric, [(population, _top(run, metric, population)) for population in populations]) for metric in metrics
         ],
-        "others": [(name, rows.rows(named=True)) for name, rows in others if rows["r_given_others"].count()],
+        "given_others": [(name, rows.rows(named=True)) for name, rows in others if rows["r_given_others"].count()],
         "agreement": agreement(run, metrics[0], ALL, AGREEMENT_TOP).rows(named=True) if len(prompts) > 1 else [],
-        "agreed": metrics[0],
+        "agreement_metric": metrics[0],
         "cards": cards,
-        "carded": {title for _, title, _ in cards},
+        "card_titles": {title for _, title, _ in cards},
         "numerics": record["numerics"] or {},
         "seconds": [(name, stage["seconds"]) for name, stage in stages],
     }
 
 
 def _top(run: RunReader, metric: str, population: str) -> list[dict[str, Any]]:
-    return [{"name": neuron_text(row), **row} for row in top(run, metric, population, SHOWN).iter_rows(named=True)]
+    return [
+        {"name": neuron_text(row), **row} for row in top(run, metric, population, NEURONS_SHOWN).iter_rows(named=True)
+    ]
 
 
 def _prompt_length(run: RunReader) -> int:
@@ -99,16 +103,16 @@ def _prompt_length(run: RunReader) -> int:
 
 def _cards(run: RunReader, metrics: list[str]) -> list[NeuronCard]:
     strongest = run.strongest().filter(pl.col("population") == ALL, pl.col("metric").is_in(metrics)).collect()
-    shown = pl.concat([strongest.filter(pl.col("metric") == metric).head(SHOWN) for metric in metrics])
-    places = sorted(set(shown.select("layer", "neuron", "token").rows()), key=lambda place: (*place[:2], place[2] or 0))
-    cards = Cards(run, {place[:2] for place in places})
-    return [cards.card(*place) for place in places]
+    tops = pl.concat([strongest.filter(pl.col("metric") == metric).head(NEURONS_SHOWN) for metric in metrics])
+    neurons = sorted(set(tops.select("layer", "neuron", "token").rows()), key=lambda key: (*key[:2], key[2] or 0))
+    cards = Cards(run, {key[:2] for key in neurons})
+    return [cards.card(*key) for key in neurons]
 
 
 def _sketches(card: NeuronCard) -> list[tuple[str, str]]:
     return [(name, density_sketch(groups)) for name, groups in card.groups.items()]
 
 
-def _figure(run: RunReader, drawn: Drawn) -> dict[str, str]:
-    data = run.folder.read(f"{FIGURES}/{drawn.name}.svg")
-    return {"caption": drawn.caption, "name": drawn.name, "data": base64.b64encode(data).decode()}
+def _figure(run: RunReader, figure: SavedFigure) -> dict[str, str]:
+    data = run.folder.read(f"{FIGURES}/{figure.name}.svg")
+    return {"caption": figure.caption, "name": figure.name, "data": base64.b64encode(data).decode()}

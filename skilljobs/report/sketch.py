@@ -1,4 +1,4 @@
-"""A density as a few hundred bytes of SVG inside the page: one for each neuron would be too many figures."""
+"""Densities as a few hundred bytes of inline SVG, since a figure for every neuron card would be too large."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,10 @@ MOST_GROUPS = 6
 
 
 def density_sketch(groups: Sequence[Group]) -> Markup:
-    """The density of each group, with axis ends and a legend that has n."""
+    """Return an SVG of the density of each group, with the ends of the axis and a legend with n.
+
+    It is empty if no group has examples.
+    """
     groups = [group for group in groups if len(group.activations)][:MOST_GROUPS]
     if not groups:
         return Markup()
@@ -22,20 +25,20 @@ def density_sketch(groups: Sequence[Group]) -> Markup:
     low, span = float(grid[0]), float(grid[-1] - grid[0])
     height = HEIGHT + LEGEND * len(groups)
     parts = []
-    for place, (group, curve) in enumerate(zip(groups, curves, strict=True)):
+    for index, (group, curve) in enumerate(zip(groups, curves, strict=True)):
         style = Markup('fill="none" stroke="{}" stroke-width="1.4" stroke-dasharray="{}"').format(
-            PALETTE[place], DASHES[LINES[place % len(LINES)]]
+            PALETTE[index], DASHES[LINES[index % len(LINES)]]
         )
         if curve is None:
-            at = WIDTH * (float(group.activations.mean()) - low) / span
-            parts.append(Markup('<path d="M{:.1f} 0V{}" {}/>').format(at, HEIGHT - 16, style))
+            x = WIDTH * (float(group.activations.mean()) - low) / span
+            parts.append(Markup('<path d="M{:.1f} 0V{}" {}/>').format(x, HEIGHT - 16, style))
         else:
             points = [
-                f"{WIDTH * index / (len(grid) - 1):.1f},{(HEIGHT - 18) * (1 - value / highest) + 2:.1f}"
-                for index, value in enumerate(curve)
+                f"{WIDTH * step / (len(grid) - 1):.1f},{(HEIGHT - 18) * (1 - value / highest) + 2:.1f}"
+                for step, value in enumerate(curve)
             ][::2]
             parts.append(Markup('<polyline points="{}" {}/>').format(" ".join(points), style))
-        y = HEIGHT + LEGEND * place + 9
+        y = HEIGHT + LEGEND * index + 9
         parts.append(Markup('<path d="M4 {}H26" {}/>').format(y - 3, style))
         label = Markup("{} (n={})").format(group.label, len(group.activations))
         parts.append(Markup('<text x="32" y="{}">{}</text>').format(y, label))

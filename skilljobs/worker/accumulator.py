@@ -1,4 +1,4 @@
-"""Adding batches of activations and metrics up to the sums of a shard (see `skilljobs.stats.sums`), in float64.
+"""Adding batches of activations and metrics up to the sums of a shard (see `skilljobs.worker.accumulator`), in float64.
 
 A missing metric value is NaN.
 """
@@ -9,7 +9,7 @@ import torch
 
 from skilljobs.lm.transfer import LaterCopy, to_device
 from skilljobs.stats.layout import Layout
-from skilljobs.stats.sums import ShardSums
+from skilljobs.worker.accumulator import ShardSums
 
 
 class SumsAccumulator:

@@ -16,7 +16,7 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.plan.work import RunWork
 from skilljobs.stats.answers import AnswerScores
-from skilljobs.stats.sums import ShardSums
+from skilljobs.worker.accumulator import ShardSums
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
 from skilljobs.store.record import Numerics

@@ -1,4 +1,4 @@
-"""Questions put to a finished run."""
+"""Queries of a finished run."""
 
 import io
 from pathlib import Path
@@ -32,46 +32,46 @@ def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: P
                             report=False)  # fmt: skip
 
 
-def test_what_is_watched_narrows_to_what_is_found(run: skilljobs.Run) -> None:
+def test_watched_correlations_narrow_to_the_final_ones(run: skilljobs.Run) -> None:
     metrics = ["words", "level", "confidence"]
     watcher = Watcher(run, metrics, k=3)
     every = run.committed_numbers()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(watcher.run, "committed_numbers", lambda: every[:2])
-        early = watcher.look()
+        early = watcher.update()
         patch.setattr(watcher.run, "committed_numbers", lambda: every)
-        late = watcher.look()
+        late = watcher.update()
     assert (early.shards, early.examples) == (2, sum(run.record["shards"][:2]))
-    assert (late.shards, late.examples) == (late.of_shards, late.of_examples)
+    assert (late.shards, late.examples) == (late.total_shards, late.total_examples)
     assert early.top is not None
     assert late.top is not None
     for metric in metrics:
-        found, expected = late.top.filter(metric=metric), run.top(metric, k=3)
-        assert found.select("layer", "neuron", "n").equals(expected.select("layer", "neuron", "n"))
-        np.testing.assert_allclose(found["r"], expected["r"], rtol=1e-12)
-        width = [(frame["ci_high"] - frame["ci_low"]).mean() for frame in (early.top.filter(metric=metric), found)]
+        watched, expected = late.top.filter(metric=metric), run.top(metric, k=3)
+        assert watched.select("layer", "neuron", "n").equals(expected.select("layer", "neuron", "n"))
+        np.testing.assert_allclose(watched["r"], expected["r"], rtol=1e-12)
+        width = [(frame["ci_high"] - frame["ci_low"]).mean() for frame in (early.top.filter(metric=metric), watched)]
         assert width[1] < width[0]  # type: ignore[operator]
     with pytest.raises(InputError, match="no metric 'nope'"):
-        Watcher(run, ["nope"], 1).look()
+        Watcher(run, ["nope"], 1).update()
 
 
-def test_watch_ends_when_all_shards_are_there(run: skilljobs.Run) -> None:
-    said = CliRunner().invoke(cli, ["watch", run.uri, "--metric", "words", "-k", "2"], catch_exceptions=False)
+def test_watch_ends_when_all_shards_are_committed(run: skilljobs.Run) -> None:
+    result = CliRunner().invoke(cli, ["watch", run.uri, "--metric", "words", "-k", "2"], catch_exceptions=False)
     shards = len(run.record["shards"])
-    assert f"{shards} of {shards} shards" in said.output
-    assert said.output.count("words") == 2
+    assert f"{shards} of {shards} shards" in result.output
+    assert result.output.count("words") == 2
 
 
 @pytest.mark.parametrize("population", ["all", "kind=b", "within:kind"])
 def test_top_is_the_largest_of_the_correlations(run: skilljobs.Run, population: str) -> None:
     top = run.top("words", k=7, population=population)
-    of_pair = run.correlations().filter(pl.col("metric") == "words", pl.col("population") == population).collect()
-    expected = of_pair.sort(pl.col("r").abs(), descending=True).head(7)
+    rows = run.correlations().filter(pl.col("metric") == "words", pl.col("population") == population).collect()
+    expected = rows.sort(pl.col("r").abs(), descending=True).head(7)
     assert top.columns == expected.columns
     assert top["r"].to_list() == expected["r"].to_list()
-    q = of_pair.sort("p")["p"].to_numpy() * len(of_pair) / np.arange(1, len(of_pair) + 1)
+    q = rows.sort("p")["p"].to_numpy() * len(rows) / np.arange(1, len(rows) + 1)
     q = np.minimum(1, np.minimum.accumulate(q[::-1])[::-1])
-    np.testing.assert_allclose(of_pair.sort("p")["q"], q, rtol=1e-12)
+    np.testing.assert_allclose(rows.sort("p")["q"], q, rtol=1e-12)
 
 
 def test_per_layer_and_beyond_the_kept_rows(run: skilljobs.Run) -> None:
@@ -81,7 +81,7 @@ def test_per_layer_and_beyond_the_kept_rows(run: skilljobs.Run) -> None:
 
 
 @pytest.mark.parametrize(("metric", "family"), [("words", "null:"), ("confidence", "null:"), ("rare", "null:skewed:")])
-def test_the_null_threshold_is_taken_over_the_model(run: skilljobs.Run, metric: str, family: str) -> None:
+def test_the_null_threshold_is_taken_over_the_whole_model(run: skilljobs.Run, metric: str, family: str) -> None:
     nulls = run.correlations().filter(pl.col("metric").str.contains(f"^{family}[0-9]+$")).collect()
     assert set(nulls["population"]) == {"all"}
     maxima = nulls.group_by("metric").agg(pl.col("r").abs().max())["r"]
@@ -133,7 +133,9 @@ def test_partial_correlations_need_only_the_sums(run: skilljobs.Run, population:
         ("null:0", ["words"], "null metrics"),
     ],
 )
-def test_what_cannot_be_held_fixed_is_refused(run: skilljobs.Run, metric: str, given: list[str], reason: str) -> None:
+def test_metrics_that_cannot_be_held_fixed_are_refused(
+    run: skilljobs.Run, metric: str, given: list[str], reason: str
+) -> None:
     with pytest.raises(InputError, match=reason):
         run.top(metric, given=given)
 
@@ -142,7 +144,7 @@ def test_comparing_a_run_with_itself_and_two_metrics(run: skilljobs.Run) -> None
     same = compare(run, run, "words", "words", "all", 10)
     assert (same.overlap, same.neurons) == (10, 48)
     assert same.r_correlation == pytest.approx(1.0)
-    assert same.p == pytest.approx(1 / 6540715896, rel=1e-6)  # one way of 48 choose 10
+    assert same.p == pytest.approx(1 / 6540715896, rel=1e-6)  # one of the 48 choose 10 ways
     other = compare(run, run, "words", "banana", "all", 10)
     tops = [set(run.top(name, k=10).select("layer", "neuron").rows()) for name in ("words", "banana")]
     assert other.overlap == len(tops[0] & tops[1]) == len(other.shared)

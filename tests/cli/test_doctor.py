@@ -16,14 +16,14 @@ def test_a_model_that_fits(small_llama: Path, capsys: pytest.CaptureFixture[str]
     assert "ERROR" not in out
 
 
-def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--model", str(tmp_path / "nowhere")])
     assert ended.value.code == 1
     assert "ERROR model" in capsys.readouterr().out
 
 
-def test_a_model_larger_than_the_memory(small_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_larger_than_memory(small_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skilljobs.plan.capacity.total_memory", lambda: 10_000)
     (model,) = (finding for finding in examine(str(small_llama)) if finding.about == "model")
     assert (model.level, "the machine has 1e-05 GB" in model.text) == ("error", True)

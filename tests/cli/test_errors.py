@@ -1,4 +1,4 @@
-"""Bad usage and input: exit code 2 and one sentence, before Ray is even imported."""
+"""Bad usage and bad input end with exit code 2 and one sentence, before Ray is imported."""
 
 import json
 import subprocess
@@ -60,14 +60,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "word"), CASES)
-def test_bad_input_is_named_and_nothing_is_started(tmp_path: Path, line: str, word: str) -> None:
+@pytest.mark.parametrize(("line", "message"), CASES)
+def test_bad_input_is_named_and_nothing_is_started(tmp_path: Path, line: str, message: str) -> None:
     rows = random_rows(20)
     rows[7]["answer"] = 9
     write_jsonl(tmp_path / "rows.jsonl", rows)
     code, out, err = skilljobs(*line.split(), cwd=tmp_path)
     assert code == 2
-    assert word in err
+    assert message in err
     assert "Traceback" not in err
     assert out == "False False\n"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
@@ -75,7 +75,7 @@ def test_bad_input_is_named_and_nothing_is_started(tmp_path: Path, line: str, wo
         assert err.count("\n") == 1
 
 
-def test_debug_shows_where(tmp_path: Path) -> None:
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     code, _, err = skilljobs("submit", "--task", "nope", "--debug", cwd=tmp_path)
     assert code == 2
     assert "Traceback" in err

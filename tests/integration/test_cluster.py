@@ -93,7 +93,7 @@ def test_an_address_where_nothing_is(tmp_path: Path) -> None:
     assert (done.returncode, "no Ray dashboard could be reached" in done.stderr) == (2, True)
     assert not list(tmp_path.iterdir())
     done = run_command(["runs", "--address", "127.0.0.1:6379"])
-    assert (done.returncode, "like http://HEAD:8265" in done.stderr) == (2, True)
+    assert (done.returncode, "such as http://HEAD:8265" in done.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("machine")
@@ -120,7 +120,7 @@ def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines
         assert (stopped.returncode, "stopped" in stopped.stdout) == (0, True), stopped.stderr
         assert "committed shards are kept" in run_command(["logs", uri]).stdout.splitlines()[-1]
     again = run_command(["stop", uri])
-    assert (again.returncode, "no job works on" in again.stderr) == (2, True)
+    assert (again.returncode, "no job is working on" in again.stderr) == (2, True)
 
 
 def test_machines_that_come_and_go_change_no_bit(machines: Machines, tmp_path: Path, wide_llama: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_stopped_job_keeps_its_shards_and_goes_on(tmp_path: Path, number: sign
     job.send_signal(number)
     _, err = job.communicate(timeout=60)
     assert job.returncode == code
-    assert "the same command goes on" in err
+    assert "run the same command again to resume" in err
     assert "Traceback" not in err
     kept = {path.name: path.stat().st_mtime_ns for path in shards.glob("scores-*.parquet")}
     assert kept

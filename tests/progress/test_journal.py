@@ -33,7 +33,7 @@ def test_progress_and_log_are_there_while_it_works_and_after(tmp_path: Path) -> 
         journal.advance(20, "2 of 4 shards")
         told = progress_of(run)
         assert told is not None
-        assert told.lives
+        assert told.is_running
         assert "collect 10 of 40, 1 of 4 shards" in told.text
         time.sleep(0.3)
         told = progress_of(run)
@@ -134,5 +134,5 @@ def test_a_job_that_has_long_been_silent_has_died(tmp_path: Path) -> None:
     file.write_text(text)
     told = progress_of(RunReader(str(tmp_path)))
     assert told is not None
-    assert (told.state, told.lives) == ("silent", False)
-    assert "the same command goes on" in told.text
+    assert (told.state, told.is_running) == ("silent", False)
+    assert "run the same command again to resume" in told.text

@@ -1,4 +1,4 @@
-"""Reports of runs in which something is missing: they are written all the same."""
+"""Reports are also written for runs in which something is missing or unusual."""
 
 from pathlib import Path
 from typing import Any

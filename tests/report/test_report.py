@@ -1,4 +1,4 @@
-"""What a finished run shows: traced activations, figures, cards and the page, with hostile text in the data."""
+"""Traced activations, figures, cards and the report page of a finished run, with hostile text in its data."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import skilljobs
 from skilljobs.analysis.neuron_card import Cards
 from skilljobs.analysis.distributions import Group, Traces, density
-from skilljobs.analysis.overlap import beside_the_others, level_metrics, overlap
+from skilljobs.analysis.overlap import correlations_given_others, level_metrics, overlap
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.cli.main import cli
 from skilljobs.errors import InputError
@@ -54,8 +54,8 @@ def test_r_of_the_traced_activations_is_that_of_half_1(run: skilljobs.Run) -> No
         for row in run.top(metric, k=10).iter_rows(named=True):
             activations = traces.activations(row)
             assert activations is not None
-            there = ~np.isnan(values)
-            r = np.corrcoef(activations[there], values[there])[0, 1]
+            present = ~np.isnan(values)
+            r = np.corrcoef(activations[present], values[present])[0, 1]
             assert r == pytest.approx(row["r_half1"], abs=1e-5)
 
 
@@ -86,16 +86,16 @@ def test_the_tables_of_the_page(run: skilljobs.Run) -> None:
     assert by_group["population"].to_list() == ["all", f"kind={BAD_KIND}", "kind=plain $x$"]
     assert by_group["accuracy"][0] == pytest.approx(scores["correct"].mean())
     assert by_group["confidence"][2] == pytest.approx(scores.filter(kind="plain $x$")["confidence"].mean())
-    of_words = run.correlations().filter(metric="words", population="all").collect()
+    words_rows = run.correlations().filter(metric="words", population="all").collect()
     (row,) = metric_table(run, ["words"]).rows(named=True)
-    strength = of_words["r"].abs().sort(descending=True)
+    strength = words_rows["r"].abs().sort(descending=True)
     assert row["top10"] == strength[9] == top_threshold(run, "words")
     assert row["above_null"] == (strength > row["null"]).sum()
-    first = of_words.sort(pl.col("r_half0").abs(), descending=True).head(10)
-    assert row["on_half1"] == pytest.approx((first["r_half1"] * first["r_half0"].sign()).mean())
+    strongest = words_rows.sort(pl.col("r_half0").abs(), descending=True).head(10)
+    assert row["on_half1"] == pytest.approx((strongest["r_half1"] * strongest["r_half0"].sign()).mean())
 
 
-def test_overlap_and_r_beside_the_others(run: skilljobs.Run) -> None:
+def test_overlap_and_r_given_the_others(run: skilljobs.Run) -> None:
     matrix = overlap(run, ["words", "level", "confidence"], k=10)
     counts = matrix.drop("metric").to_numpy()
     assert (np.diag(counts) == 10).all()
@@ -103,19 +103,19 @@ def test_overlap_and_r_beside_the_others(run: skilljobs.Run) -> None:
     shared = set(run.top("words", k=10).select("layer", "neuron").rows())
     shared &= set(run.top("level", k=10).select("layer", "neuron").rows())
     assert counts[0, 1] == len(shared)
-    beside = beside_the_others(run, ["words", "confidence"], k=3)
+    given_others = correlations_given_others(run, ["words", "confidence"], k=3)
     given = run.top("words", k=48, given=["confidence"])
-    for row in beside.filter(metric="words").iter_rows(named=True):
-        same = given.filter(layer=row["layer"], neuron=row["neuron"])
-        assert row["r_given_others"] == pytest.approx(same["r"].item())
-    assert beside_the_others(run, ["words", "level"], k=2)["r_given_others"].null_count() == 4
-    assert beside_the_others(run, level_metrics(run, "kind"), k=2)["r_given_others"].null_count() == 4
+    for row in given_others.filter(metric="words").iter_rows(named=True):
+        expected = given.filter(layer=row["layer"], neuron=row["neuron"])
+        assert row["r_given_others"] == pytest.approx(expected["r"].item())
+    assert correlations_given_others(run, ["words", "level"], k=2)["r_given_others"].null_count() == 4
+    assert correlations_given_others(run, level_metrics(run, "kind"), k=2)["r_given_others"].null_count() == 4
     assert level_metrics(run, "kind") == [f"kind={BAD_KIND}", "kind=plain $x$"]
-    with pytest.raises(InputError, match=r"no metrics words=\.\.\.; it has such of kind"):
+    with pytest.raises(InputError, match=r"no category or set of skills 'words' \(metrics words=\.\.\.\); it has kind"):
         level_metrics(run, "words")
 
 
-def test_the_null_is_held_against_metrics_of_as_many_examples_only(run: skilljobs.Run) -> None:
+def test_the_null_threshold_applies_only_to_metrics_of_as_many_examples(run: skilljobs.Run) -> None:
     table = {row["metric"]: row for row in metric_table(run).rows(named=True)}
     assert run.top("level", k=1)["n"].item() < run.top("words", k=1)["n"].item()
     assert table["level"]["null"] is table["level"]["above_null"] is None
@@ -141,7 +141,7 @@ def test_a_card_has_the_texts_of_the_extremes(run: skilljobs.Run) -> None:
     assert card.promoted[0][1] > card.promoted[-1][1] > 0 > card.suppressed[-1][1] > card.suppressed[0][1]
 
 
-def test_every_figure_is_there_twice_with_labels_and_n(run: skilljobs.Run) -> None:
+def test_every_figure_is_saved_in_both_formats_with_labels_and_n(run: skilljobs.Run) -> None:
     folder = Path(run.uri) / "figures"
     names = {path.stem for path in folder.glob("*.svg")}
     assert names == {path.stem for path in folder.glob("*.png")}
@@ -157,7 +157,7 @@ def test_every_figure_is_there_twice_with_labels_and_n(run: skilljobs.Run) -> No
         assert re.search(r"\(n=\d+\)", drawn[name])
 
 
-def test_the_page_needs_no_network_and_escapes_what_the_data_says(page: Path) -> None:
+def test_the_page_needs_no_network_and_escapes_text_from_the_data(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert HOSTILE not in text
     assert BAD_KIND not in text
@@ -166,7 +166,7 @@ def test_the_page_needs_no_network_and_escapes_what_the_data_says(page: Path) ->
     assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", text)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here")
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed")
 def test_the_page_in_a_browser(run: skilljobs.Run, page: Path, tmp_path: Path) -> None:
     assert CHROMIUM is not None
     quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -181,24 +181,24 @@ def test_the_page_in_a_browser(run: skilljobs.Run, page: Path, tmp_path: Path) -
 
 
 def test_the_commands(run: skilljobs.Run) -> None:
-    def said(*words: str) -> str:
-        result = CliRunner().invoke(cli, [*words], catch_exceptions=False)
+    def output(*arguments: str) -> str:
+        result = CliRunner().invoke(cli, [*arguments], catch_exceptions=False)
         assert result.exit_code == 0
         return result.output
 
     (top,) = run.top("words", k=1).rows(named=True)
-    card = said("neuron", run.uri, f"{top['layer']}/{top['neuron']}")
+    card = output("neuron", run.uri, f"{top['layer']}/{top['neuron']}")
     assert f"layer {top['layer']} neuron {top['neuron']}" in card
     assert f"{top['r']:+.3f}" in card
     assert "█" in card
     assert "promotes" in card
-    matrix = said("compare", run.uri, "--metric", "kind", "-k", "10")
+    matrix = output("compare", run.uri, "--metric", "kind", "-k", "10")
     assert "neurons in the top 10 of both" in matrix
     assert "they are levels of one category" in matrix
     with pytest.raises(InputError, match="'null:0' is a null metric"):
-        said("plot", run.uri, "--metric", "null:0")
-    assert said("plot", run.uri, "--metric", "words", "--metric", "words").splitlines()[-1].endswith("figures")
+        output("plot", run.uri, "--metric", "null:0")
+    assert output("plot", run.uri, "--metric", "words", "--metric", "words").splitlines()[-1].endswith("figures")
     with pytest.raises(InputError, match="no neuron 9/1: the model has 2 layers of 24 neurons"):
-        said("neuron", run.uri, "9/1")
+        output("neuron", run.uri, "9/1")
     with pytest.raises(InputError, match="'3' is not a neuron"):
-        said("neuron", run.uri, "3")
+        output("neuron", run.uri, "3")
