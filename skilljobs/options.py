@@ -31,7 +31,7 @@ class OptionText:
 
 def option(
     default: Any,
-    help: str,  # noqa: A002  the word that click and argparse use
+    help: str,
     *,
     metavar: str | None = None,
     minimum: float | None = None,

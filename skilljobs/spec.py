@@ -188,4 +188,3 @@ class JobSpec:
             if (name not in defaults or value != defaults[name]) and name not in WITHOUT_EFFECT_ON_NUMBERS
         }
         return stable_digest(json.dumps(chosen, sort_keys=True), size=4).hex()
-

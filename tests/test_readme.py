@@ -7,8 +7,8 @@ from skilljobs.cli.main import COMMANDS
 from skilljobs.stats.answers import MODEL_METRICS
 from skilljobs.store.schema import CORRELATIONS
 from skilljobs.tasks.arithmetic import Arithmetic
-from skilljobs.tasks.hans import Hans
 from skilljobs.tasks.external_metrics import metric_columns
+from skilljobs.tasks.hans import Hans
 from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.skillmix import POINTS, SkillMix
 

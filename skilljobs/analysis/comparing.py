@@ -54,7 +54,7 @@ def compare(
     if not left.select(KEYS).equals(right.select(KEYS)):
         raise InputError(
             f"{first.uri} and {second.uri} cannot be compared: their neurons or tokens differ"
-            f" ({first.record['model']['name']}, {second.record['model']['name']})"
+            f" ({first.record.model.name}, {second.record.model.name})"
         )
     both = left.with_columns(r_first=left["r"], r_second=right["r"]).drop("r")
     tops = [_top(both, column, k) for column in ("r_first", "r_second")]
@@ -82,7 +82,7 @@ def agreement(run: RunReader, metric: str, population: str, k: int) -> pl.DataFr
     Raises:
         InputError: the run has only one soft prompt, no correlations yet, or no such metric or population.
     """
-    if run.record["spec"]["prompts"] == 1:
+    if run.record.job_spec.prompts == 1:
         raise InputError(f"the run at {run.uri} has only one soft prompt: name two runs or two metrics to compare")
     check_reduced(run)
     prompts = run.prompts()

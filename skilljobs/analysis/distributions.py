@@ -95,12 +95,8 @@ class Traces:
         elif metric in columns:
             values = self.examples[metric]
         else:
-            column, level = next(
-                (metric[:index], metric[index + 1 :])
-                for index, char in enumerate(metric)
-                if char == "=" and metric[:index] in columns
-            )
-            values = self.examples[column].map_elements(level_name, pl.String) == level
+            known = next(known for known in self.run.layout().metrics if known.name == metric)
+            values = self.examples[known.column].map_elements(level_name, pl.String) == known.level
         return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
 
     def by_metric(self, metric: str, activations: Array, among: NDArray[np.bool_] | None = None) -> list[Group]:

@@ -60,7 +60,7 @@ class Cards:
 
     def __init__(self, run: RunReader, neurons: Collection[tuple[int, int]]) -> None:
         check_reduced(run)
-        widths = run.record["model"]["neurons_per_layer"]
+        widths = run.record.neurons_per_layer
         for layer, neuron in neurons:
             if not 0 <= layer < len(widths) or not 0 <= neuron < widths[layer]:
                 raise InputError(
@@ -101,7 +101,7 @@ class Cards:
         activations = None if self._traces is None else self._traces.activations(neuron)
         if self._traces is None or activations is None:
             return {}, [], []
-        groups = {column: self._traces.by_column(column, activations) for column in self.run.record["groups"]}
+        groups = {column: self._traces.by_column(column, activations) for column in self.run.record.groups}
         groups[metric] = self._traces.by_metric(metric, activations)
         order = activations.argsort(kind="stable")
         examples = self._traces.examples

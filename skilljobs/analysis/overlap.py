@@ -6,9 +6,9 @@ from contextlib import suppress
 import numpy as np
 import polars as pl
 
-from skilljobs.reduce.partial_correlations import several_partial_correlations
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
+from skilljobs.reduce.partial_correlations import several_partial_correlations
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
@@ -20,9 +20,10 @@ def level_metrics(run: RunReader, name: str) -> list[str]:
     Raises:
         InputError: the run has fewer than two such metrics.
     """
-    levels = [m.name for m in run.layout().metrics if m.kind != "null" and m.name.startswith(f"{name}=")]
+    by_column = run.layout().metrics_by_column
+    levels = [metric.name for metric in by_column.get(name, ())]
     if len(levels) < 2:
-        families = sorted({m.name.partition("=")[0] for m in run.layout().metrics if "=" in m.name})
+        families = sorted(column for column, metrics in by_column.items() if len(metrics) > 1)
         raise InputError(
             f"the run has no category or set of skills {name!r} (metrics {name}=...);"
             f" it has {', '.join(families) or 'none'}"
@@ -67,8 +68,9 @@ def are_levels_of_one_category(run: RunReader, metrics: Sequence[str]) -> bool:
 
     No correlation is left with such a metric when all the others are held fixed.
     """
-    columns = run.examples().collect_schema().names()
-    return len({metric.partition("=")[0] for metric in metrics}) == 1 and not any(m in columns for m in metrics)
+    stored = run.examples().collect_schema().names()
+    known = [metric for metric in run.layout().metrics if metric.name in metrics and metric.name not in stored]
+    return len(known) == len(set(metrics)) and len({metric.column for metric in known}) == 1
 
 
 def correlations_given_others(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from skilljobs.reduce.partial_correlations import partial_correlations
 from skilljobs.errors import InputError
+from skilljobs.reduce.partial_correlations import partial_correlations
 from skilljobs.stats.layout import ALL, NULL, NULL_SKEWED
 from skilljobs.stats.null import SKEWED, family_wise_threshold, is_skewed
 from skilljobs.store.reader import RunReader
@@ -72,7 +72,7 @@ def null_threshold(run: RunReader, metric: str) -> NullThreshold | None:
     )
     from_skewed = pl.col("metric").str.starts_with(NULL_SKEWED)
     signs, skewed = maxima.filter(~from_skewed), maxima.filter(from_skewed)
-    skewness = run.record["skewness"]
+    skewness = run.record.skewness or {}
     metric_skewness = skewness.get(metric, 0.0)
     family = skewed if is_skewed(metric_skewness) and len(skewed) else signs
     threshold = family_wise_threshold(family["r"].to_list())
@@ -98,7 +98,7 @@ def check_reduced(run: RunReader) -> None:
     Raises:
         InputError: the run has no correlations yet.
     """
-    if run.record["stages"].get("reduce", {}).get("state") != "done":
+    if not run.record.is_done("reduce"):
         raise InputError(f"the run at {run.uri} has no correlations yet: submit it again to resume it")
 
 

@@ -21,7 +21,7 @@ def accuracy_by_group(run: RunReader) -> pl.DataFrame:
     Columns: population, examples, accuracy, confidence, target_logprob. The accuracy is null for tasks without choices.
     With several soft prompts, the values are means over the prompts.
     """
-    groups = list(run.record["groups"])
+    groups = list(run.record.groups)
     examples = run.examples().select("example_id", *groups).collect()
     levels = {column: level_names(examples[column]) for column in groups}
     examples = examples.select("example_id", *(pl.Series(column, names, pl.String) for column, names in levels.items()))

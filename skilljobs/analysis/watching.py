@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from skilljobs.errors import InputError
+from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.reduce.running_totals import RunningTotals
 from skilljobs.stats.correlate import correlation_columns, strongest_first
 from skilljobs.stats.layout import ALL
-from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.store.reader import RunReader
 from skilljobs.store.references import REFERENCE_NAME, read_layer_reference
-from skilljobs.reduce.running_totals import RunningTotals
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Watcher:
             InputError: the run has no such metric.
         """
         self.run.reload()
-        shards = self.run.record["shards"]
+        shards = self.run.record.shards
         if self._read and max(self._read) >= len(shards):  # collection stopped early and deleted them
             self._read, self._totals = set(), None
         if self.started:
@@ -64,7 +64,7 @@ class Watcher:
 
     def _add(self, shards: Sequence[int]) -> None:
         if self._totals is None:
-            layers = len(self.run.record["model"]["neurons_per_layer"])
+            layers = len(self.run.record.neurons_per_layer)
             self._totals = RunningTotals(self.run.folder, self.run.layout(), layers)
         for shard in shards:
             try:
@@ -81,7 +81,7 @@ class Watcher:
                 raise InputError(f"the run has no metric {metric!r}; it has {', '.join(known)}")
         assert self._totals is not None
         layers = list(self._totals.layers())
-        keeps_tokens = self.run.record["spec"]["tokens"] == "each"
+        keeps_tokens = self.run.record.job_spec.tokens == "each"
         tokens = len(read_layer_reference(self.run.folder, 0)) if keeps_tokens else None
         frames = []
         for metric in self.metrics or known:

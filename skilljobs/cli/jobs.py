@@ -39,10 +39,11 @@ def started_run(uri: str) -> "RunReader":
     Raises:
         InputError: the directory has neither progress nor a record.
     """
+    from skilljobs.progress.job_progress import read_progress
     from skilljobs.store.reader import RunReader
 
     run = RunReader(uri)
-    if run.progress() is None:
+    if read_progress(run.folder) is None:
         run.reload()
     return run
 
@@ -68,15 +69,15 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
         for text in jobs.follow(job.id):
             click.echo(text, nl=False)
         return
-    from skilljobs.progress.job_state import log_of, progress_of
+    from skilljobs.progress.job_state import job_state, log_lines
 
     opened, printed = started_run(run), 0
     while True:
-        progress = progress_of(opened)
-        lines, printed = log_of(opened, printed)
+        state = job_state(opened.folder)
+        lines, printed = log_lines(opened.folder, printed)
         for line in lines:
             click.echo(line)
-        if not follow or progress is None or not progress.is_running:
+        if not follow or state is None or not state.is_running:
             return
         time.sleep(POLL_SECONDS)
 
@@ -101,19 +102,19 @@ def stop(run: str, address: str | None, debug: bool) -> None:
             raise InputError(f"the job {job.id} has already ended: {job.status.lower()}")
         click.echo(f"{job.id}: {jobs.stop(job).status.lower()}")
         return
-    from skilljobs.progress.job_state import ask_to_stop, asked_to_stop, progress_of, withdraw_stop_request
+    from skilljobs.progress.job_state import is_stop_requested, job_state, request_stop, withdraw_stop
 
     opened = started_run(run)
-    progress = progress_of(opened)
-    if progress is None or not progress.is_running:
-        raise InputError(f"no job is working on {opened.uri}" + (f": {progress.text}" if progress else ""))
-    ask_to_stop(opened)
+    state = job_state(opened.folder)
+    if state is None or not state.is_running:
+        raise InputError(f"no job is working on {opened.uri}" + (f": {state.text}" if state else ""))
+    request_stop(opened.folder)
     deadline = time.monotonic() + STOP_SECONDS
-    while progress is not None and progress.is_running:
+    while state is not None and state.is_running:
         if time.monotonic() > deadline:
-            if asked_to_stop(opened):
-                withdraw_stop_request(opened)
-            raise JobFailed(f"the job was asked to stop but is still running: {progress.text}")
+            if is_stop_requested(opened.folder):
+                withdraw_stop(opened.folder)
+            raise JobFailed(f"the job was asked to stop but is still running: {state.text}")
         time.sleep(POLL_SECONDS)
-        progress = progress_of(opened)
-    click.echo(progress.text if progress else "stopped")
+        state = job_state(opened.folder)
+    click.echo(state.text if state else "stopped")

@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import click
 
-from skilljobs.errors import InputError, JobFailed
+from skilljobs.errors import InputError, JobFailed, Terminated
+from skilljobs.progress.interrupts import sigterm_raised
 
 COMMANDS = {
     "submit": ("skilljobs.cli.submit", "Run a job, or resume it."),
@@ -34,7 +36,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = __import__(COMMANDS[cmd_name][0], fromlist=[cmd_name])
+        module = import_module(COMMANDS[cmd_name][0])
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -61,7 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    sys.exit(_exit_code(lambda: cli.main(arguments, prog_name="skilljobs", standalone_mode=False), debug))
+    with sigterm_raised():
+        code = _exit_code(lambda: cli.main(arguments, prog_name="skilljobs", standalone_mode=False), debug)
+    sys.exit(code)
 
 
 def _exit_code(run: Callable[[], Any], debug: bool) -> int:
@@ -73,8 +77,6 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as error:
-        from skilljobs.interrupts import Terminated
-
         interrupt = error.__cause__ or error  # click wraps KeyboardInterrupt in Abort
         _say(str(interrupt) or "interrupted: committed shards are kept; run the same command again to resume")
         return 143 if isinstance(interrupt, Terminated) else 130

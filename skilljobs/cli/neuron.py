@@ -50,8 +50,8 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
 
     record = run.prompts()[0].record
     try:
-        source = find_model(record["spec"]["model"])
-        if source.digest != record["fingerprint"]["fields"]["model_digest"]:
+        source = find_model(record.spec["model"])
+        if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")
     except InputError as error:
         click.echo(f"skilljobs: the tokens of this neuron are not known: {error}", err=True)
@@ -60,6 +60,8 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     from skilljobs.lm.model import FrozenLM
     from skilljobs.lm.vocabulary import token_effects
 
-    lm = FrozenLM(load_model(source, record["numerics"]["dtype"], "cpu"), load_tokenizer(source))
+    lm = FrozenLM(
+        load_model(source, record.numerics.dtype if record.numerics else "float32", "cpu"), load_tokenizer(source)
+    )
     effects = [(effect.token, effect.logit) for effect in token_effects(lm, [(card.layer, card.neuron)], TOKENS_SHOWN)]
     return replace(card, promoted=effects[:TOKENS_SHOWN], suppressed=effects[TOKENS_SHOWN:])

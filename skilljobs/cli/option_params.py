@@ -100,5 +100,3 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
         if word == flag and place + 1 < len(arguments):
             return arguments[place + 1]
     return None
-
-

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skilljobs.analysis.neuron_card import NeuronCard, TextActivation
 from skilljobs.analysis.distributions import Group, density, neuron_text
+from skilljobs.analysis.neuron_card import NeuronCard, TextActivation
 from skilljobs.cli.tables import metric_rows, table_console
 
 BLOCKS = " ▁▂▃▄▅▆▇█"

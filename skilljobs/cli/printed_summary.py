@@ -2,7 +2,7 @@
 
 from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.ranking import null_threshold, top
-from skilljobs.cli.tables import agreement_table, correlation_table, null_text, table_console
+from skilljobs.cli.tables import agreement_table, neuron_table, null_text, table_console
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 
@@ -17,27 +17,27 @@ def print_summary(run: RunReader) -> None:
     record, prompts = run.record, run.prompts()
     seconds: dict[str, float] = {}
     for number, prompt in enumerate(prompts):
-        accuracy = {name: "-" if value is None else f"{value:.3f}" for name, value in prompt.record["accuracy"].items()}
+        accuracy = {name: "-" if value is None else f"{value:.3f}" for name, value in prompt.record.accuracy}
         console.print(
             f"accuracy{f' of prompt {number}' if len(prompts) > 1 else ''}: {accuracy['before']} before tuning,"
             f" {accuracy['after']} after (validation), {accuracy['test']} on test"
         )
     for reader in {reader.uri: reader for reader in (*prompts, run)}.values():
-        for stage, entry in reader.record["stages"].items():
-            seconds[stage] = seconds.get(stage, 0.0) + entry["seconds"]
+        for stage, entry in reader.record.stages.items():
+            seconds[stage] = seconds.get(stage, 0.0) + entry.seconds
     console.print(
         f"time: {sum(seconds.values()):.0f} s (" + ", ".join(f"{name} {s:.1f}" for name, s in seconds.items()) + ")"
     )
-    if "stopped_at" in record:
-        console.print(f"stopped after {record['stopped_at']} shards (--until-ci {record['spec']['until_ci']:g})")
-    if record["quarantined"]:
-        console.print(f"left out: {len(record['quarantined'])} bad rows, listed in run.json")
+    if record.stopped_at is not None:
+        console.print(f"stopped after {record.stopped_at} shards (--until-ci {record.job_spec.until_ci:g})")
+    if record.quarantined:
+        console.print(f"left out: {len(record.quarantined)} bad rows, listed in run.json")
     metrics = run.metrics().collect()["metric"].to_list()
     metric = "confidence" if "confidence" in metrics else metrics[0]
     for population in run.layout().reported_populations:
         if population == ALL or population.startswith(WITHIN):
             rows = top(run, metric, population, NEURONS_SHOWN)
-            console.print(correlation_table(rows, f"top neurons: {metric}, {population}", console))
+            console.print(neuron_table(rows, f"top neurons: {metric}, {population}", console))
     threshold = null_threshold(run, metric)
     if threshold is not None:
         console.print(f"all: {null_text(threshold)}")

@@ -1,11 +1,14 @@
 """`skilljobs tasks`, `skilljobs runs` and `skilljobs status`."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from skilljobs.cli.jobs import address_option, cluster_jobs, started_run
+
+if TYPE_CHECKING:
+    from skilljobs.store.record import RunRecord
 
 LAST_LINES = 10
 """Lines of a cluster job's log that `status` shows."""
@@ -41,15 +44,13 @@ def runs(out: str, address: str | None, debug: bool) -> None:
             started = datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds")
             click.echo(f"{started}  {job.uri}  {job.status.lower()}  {job.id}")
         return
-    from skilljobs.progress.job_state import progress_of
-    from skilljobs.store.reader import RunReader
+    from skilljobs.progress.job_state import job_state
     from skilljobs.store.run import list_runs
 
-    for record in list_runs(out):
-        stage = next_stage(record)
-        progress = progress_of(RunReader(record["uri"]))
-        state = "done" if not stage else "running" if progress and progress.is_running else f"stopped before {stage}"
-        click.echo(f"{record['created']}  {record['uri']}  {state}")
+    for run in list_runs(out):
+        stage, job = run.record.next_stage, job_state(run.folder)
+        state = "done" if stage is None else "running" if job and job.is_running else f"stopped before {stage}"
+        click.echo(f"{run.record.created}  {run.uri}  {state}")
 
 
 @click.command()
@@ -70,35 +71,25 @@ def status(run: str, address: str | None, debug: bool) -> None:
         for line in jobs.log(job.id).rstrip().splitlines()[-LAST_LINES:]:
             click.echo(f"  | {line}")
         return
-    from skilljobs.progress.job_state import progress_of
+    from skilljobs.progress.job_state import job_state
 
     opened = started_run(run)
-    progress = progress_of(opened)
-    if progress is not None and not opened.exists:
-        click.echo(f"{opened.uri}\n  {progress.text}")
+    state = job_state(opened.folder)
+    if state is not None and not opened.exists:
+        click.echo(f"{opened.uri}\n  {state.text}")
         return
-    record = opened.record
-    click.echo(f"{record['run_id']}: {record['examples']['test']} test examples, model {record['model']['name']}")
-    prompts = record["spec"]["prompts"]
+    record, prompts = opened.record, opened.record.job_spec.prompts
+    click.echo(f"{record.run_id}: {record.examples.test} test examples, model {record.model.name}")
     if prompts > 1:
         for number, prompt in enumerate(opened.prompts()):
             print_stages(f"prompt {number}: ", prompt.record)
     print_stages("", record)
-    click.echo(f"  {opened.committed_shards()} of {prompts * len(record['shards'])} shards committed")
-    if progress is not None:
-        click.echo(f"  {progress.text}")
+    click.echo(f"  {opened.committed_shards()} of {prompts * len(record.shards)} shards committed")
+    if state is not None:
+        click.echo(f"  {state.text}")
 
 
-def print_stages(prefix: str, record: dict[str, Any]) -> None:
+def print_stages(prefix: str, record: "RunRecord") -> None:
     """Print the state and duration of each stage, with `prefix` before the name of the stage."""
-    for stage, entry in record["stages"].items():
-        click.echo(f"  {prefix}{stage:<10} {entry['state']:<6} {entry['seconds']:8.1f} s")
-
-
-def next_stage(record: dict[str, Any]) -> str:
-    """Return the first stage that a run has not finished, or an empty string if it has finished all of them."""
-    from skilljobs.store.run import STAGES
-
-    if record["spec"]["prompts"] != 1:
-        return "" if "reduce" in record["stages"] else "the mean over its prompts"
-    return next((stage for stage in STAGES if stage not in record["stages"]), "")
+    for name, stage in record.stages.items():
+        click.echo(f"  {prefix}{name:<10} {stage.state:<6} {stage.seconds:8.1f} s")

@@ -22,7 +22,7 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH_WITHOUT_TERMINAL)
 
 
-def correlation_table(rows: pl.DataFrame, title: str, console: Console) -> Table:
+def neuron_table(rows: pl.DataFrame, title: str, console: Console) -> Table:
     """Return a table of correlations: each r with its interval, p, q, and r on each half.
 
     Columns are left out until the table fits the width of `console`.

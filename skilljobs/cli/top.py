@@ -36,16 +36,16 @@ def top(
     elif form == "csv":
         click.echo(rows.write_csv(), nl=False)
     else:
-        from skilljobs.cli.tables import correlation_table, null_text, table_console
+        from skilljobs.cli.tables import neuron_table, null_text, table_console
 
         console = table_console()
         if rows.is_empty():
             console.print(f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)")
             return
         condition = f", given {', '.join(given)}" if given else ""
-        console.print(correlation_table(rows, f"{metric}, {population}{condition}", console))
+        console.print(neuron_table(rows, f"{metric}, {population}{condition}", console))
         threshold = applicable_threshold(opened, metric, rows["n"][0])
         if threshold is not None and population == "all" and not given:
             console.print(null_text(threshold))
-        if opened.record["units_repeat"]:
+        if opened.record.units_repeat:
             console.print("examples share units, so p and q are too small; the null threshold respects units")

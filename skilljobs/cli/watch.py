@@ -34,10 +34,10 @@ def watch(
         command = shlex.join(["watch", jobs.find(run).uri, *(word for name in metric for word in ("--metric", name))])
         options = {"-k": k, "--every": every, "--once": once, "--debug": debug}
         sys.exit(jobs.run_aside(command, options, lambda text: click.echo(text, nl=False)))
-    from skilljobs.progress.job_state import progress_of
     from skilljobs.analysis.watching import Watcher
     from skilljobs.api import open_run
     from skilljobs.cli.tables import snapshot_table, table_console
+    from skilljobs.progress.job_state import job_state
 
     console = table_console()
     opened = open_run(run)
@@ -57,8 +57,8 @@ def watch(
                 console.print(snapshot_table(snapshot.top, title))
         if once or snapshot.shards == snapshot.total_shards:
             return
-        progress = progress_of(opened)
-        if progress is not None and not progress.is_running:
-            console.print(progress.text)
+        state = job_state(opened.folder)
+        if state is not None and not state.is_running:
+            console.print(state.text)
             return
         time.sleep(every)

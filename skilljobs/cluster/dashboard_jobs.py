@@ -89,7 +89,9 @@ class ClusterJobs:
         for job in self.all():
             if job.uri == uri and not job.ended:
                 if job.command != command:
-                    raise InputError(f"the job {job.id} is already working on {uri}, with another command: {job.command}")
+                    raise InputError(
+                        f"the job {job.id} is already working on {uri}, with another command: {job.command}"
+                    )
                 return job
         name = re.sub(r"[^A-Za-z0-9_-]", "-", run_id)
         return self._start(command, f"skilljobs-{name}-{uuid.uuid4().hex[:6]}", {RUN_ID: run_id, URI: uri})

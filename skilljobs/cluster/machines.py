@@ -9,11 +9,11 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from skilljobs.plan.capacity import Cluster, Machine
-from skilljobs.worker.gpus import visible_gpus
 from skilljobs.cluster.ray_errors import one_line, own_error
-from skilljobs.plan.landmarks import Landmarks
 from skilljobs.errors import InputError, JobFailed
+from skilljobs.plan.capacity import Cluster, Machine
+from skilljobs.plan.landmarks import Landmarks
+from skilljobs.worker.gpus import visible_gpus
 
 SECONDS = 60.0
 """How long a machine may take to answer; while a particular one is awaited, a note is given this often."""

@@ -59,7 +59,9 @@ class ScorerPool:
                 attempts += not machine_went
                 self.group.replace(member, error, machine_went)
                 if attempts == MOST_ATTEMPTS or losses == MOST_MACHINES_LOST:
-                    raise JobFailed(f"{attempts + losses} scorers died in it, the last one: {one_line(error)}") from error
+                    raise JobFailed(
+                        f"{attempts + losses} scorers died in it, the last one: {one_line(error)}"
+                    ) from error
             except RayTaskError as error:
                 raise own_error(error) from error
             else:

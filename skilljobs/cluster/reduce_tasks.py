@@ -9,9 +9,9 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from skilljobs.cluster.ray_errors import one_line
-from skilljobs.reduce.layers import ReduceJob, rank
 from skilljobs.errors import JobFailed
 from skilljobs.progress.reporter import Reporter
+from skilljobs.reduce.layers import ReduceJob, rank
 
 
 def reduce_all(

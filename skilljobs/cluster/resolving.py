@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.cluster.machines import machine_for_replica
+from skilljobs.lm.source import ModelSource
+from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.footprint import refuse_too_large
 from skilljobs.plan.numerics import Numerics, resolve_numerics
-from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 
 

@@ -11,10 +11,10 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from skilljobs.cluster.authentication import TOKEN_ADVICE, use_token_at_hand
-from skilljobs.plan.capacity import Cluster, Machine, this_machine
 from skilljobs.errors import InputError, Terminated
-from skilljobs.progress.interrupts import raise_on_sigterm
 from skilljobs.machine import available_cpus
+from skilljobs.plan.capacity import Cluster, Machine, this_machine
+from skilljobs.progress.interrupts import raise_on_sigterm
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Size of the object store, through which only receipts travel."""

@@ -12,8 +12,8 @@ from transformers import Cache
 from skilljobs.lm.batch import TokenizedExample, longest
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import right_padded, text_positions
-from skilljobs.lm.tree import TreeBatch
 from skilljobs.lm.transfer import to_device
+from skilljobs.lm.tree import TreeBatch
 
 Predicting = tuple[torch.Tensor, torch.Tensor]
 

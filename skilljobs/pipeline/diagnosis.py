@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from skilljobs.plan.checks import shard_sums_size
 from skilljobs.cluster.authentication import use_token_at_hand
-from skilljobs.plan.capacity import this_machine
-from skilljobs.worker.gpus import visible_gpus
-from skilljobs.plan.footprint import refuse_too_large, weights_bytes
-from skilljobs.plan.numerics import resolve_numerics
-from skilljobs.plan.job_plan import JobPlan, plan_job
-from skilljobs.plan.versions import installed_version
 from skilljobs.errors import InputError
 from skilljobs.lm.source import find_model
 from skilljobs.machine import available_cpus, free_memory, total_memory
+from skilljobs.plan.capacity import this_machine
+from skilljobs.plan.checks import shard_sums_size
+from skilljobs.plan.footprint import refuse_too_large, weights_bytes
+from skilljobs.plan.job_plan import JobPlan, plan_job
+from skilljobs.plan.numerics import resolve_numerics
+from skilljobs.plan.versions import installed_version
 from skilljobs.spec import JobSpec
+from skilljobs.worker.gpus import visible_gpus
 
 if TYPE_CHECKING:
     from skilljobs.cluster.machines import Answer

@@ -21,9 +21,7 @@ from skilljobs.store.run import RunFiles, prompt_uri
 from skilljobs.tasks.text_task import TextTask
 
 
-def run_job(
-    spec: JobSpec, uri: str, run_id: str, placement: Placement, report: bool, reporter: Reporter
-) -> RunFiles:
+def run_job(spec: JobSpec, uri: str, run_id: str, placement: Placement, report: bool, reporter: Reporter) -> RunFiles:
     """Do what is left of a job, whose run is in `uri`. `report`: whether to write the report too.
 
     Raises:

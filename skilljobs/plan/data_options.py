@@ -50,7 +50,11 @@ def _not_for_this_task(name: str, task: type[Task]) -> str:
     others = [other.name for other in loadable_tasks() if name in {option.name for option in other.own_options()}]
     known = others or name in OPTIONS_A_TASK_MAY_REFUSE
     of_others = f"; it is an option of {', '.join(others)}" if others else ""
-    return f"{flag_of(name)} is not for the task {task.name}{of_others}" if known else f"there is no option {flag_of(name)}"
+    return (
+        f"{flag_of(name)} is not for the task {task.name}{of_others}"
+        if known
+        else f"there is no option {flag_of(name)}"
+    )
 
 
 def make_task(spec: JobSpec) -> Task:

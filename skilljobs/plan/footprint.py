@@ -1,8 +1,8 @@
 """How much memory a scorer takes, from what is known before one starts."""
 
-from skilljobs.plan.capacity import Machine
 from skilljobs.errors import InputError
 from skilljobs.lm.source import ModelSource
+from skilljobs.plan.capacity import Machine
 
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
 """Tokens that keep the device busy; a larger batch only adds padding."""

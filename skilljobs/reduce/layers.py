@@ -11,14 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
+from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.reduce.shard_sums import Halves, read_totals
 from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerTotals
-from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.store.files import Folder
 from skilljobs.store.run import BEST_NAME, TOP_NAME, TOP_ROWS, correlations_name
 from skilljobs.store.schema import BEST, CORRELATIONS, parquet_bytes, parquet_stream
-from skilljobs.reduce.shard_sums import Halves, read_totals
 
 Array = NDArray[np.float64]
 UNRANKED = "unranked"

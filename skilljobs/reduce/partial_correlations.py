@@ -8,15 +8,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
+from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.reduce.shard_sums import Halves, read_moments, read_totals
 from skilljobs.stats.aggregate import mean_over_prompts
 from skilljobs.stats.correlate import Centred, correlation_columns, false_discovery_rate
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.partial import partial
 from skilljobs.stats.totals import LayerTotals, Moments
-from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.store.reader import RunReader
 from skilljobs.store.references import read_layer_reference
-from skilljobs.reduce.shard_sums import Halves, read_moments, read_totals
 
 
 def partial_correlations(run: RunReader, metric: str, population: str, given: Sequence[str]) -> pl.DataFrame:
@@ -91,9 +91,7 @@ def expand(layout: Layout, metric: str, given: Sequence[str]) -> list[str]:
     """
     expanded: list[str] = []
     for name in given:
-        matching = [
-            m.name for m in layout.metrics if m.kind != "null" and (m.name == name or m.name.startswith(f"{name}="))
-        ]
+        matching = [m.name for m in layout.metrics if m.kind != "null" and name in (m.name, m.column)]
         if not matching:
             known = ", ".join(m.name for m in layout.metrics if m.kind != "null")
             raise InputError(f"the run has no metric {name!r} to hold fixed; it has {known}")

@@ -8,14 +8,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
+from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.reduce.layers import ReduceJob, pairs, unranked_name
+from skilljobs.reduce.shard_sums import read_moments
 from skilljobs.stats.aggregate import mean_over_prompts
 from skilljobs.stats.correlate import NUMBERS
-from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.store.files import Folder
 from skilljobs.store.run import correlations_name
 from skilljobs.store.schema import CORRELATIONS, parquet_bytes
-from skilljobs.reduce.shard_sums import read_moments
 
 
 def reduce_layer_over_prompts(job: ReduceJob, prompts: Sequence[str], layer: int) -> None:

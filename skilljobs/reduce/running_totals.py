@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from skilljobs.reduce.shard_sums import read_layer, read_moments
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerSums, LayerTotals, Moments
 from skilljobs.store.files import Folder
 from skilljobs.store.references import read_layer_reference
-from skilljobs.reduce.shard_sums import read_layer, read_moments
 
 
 class RunningTotals:

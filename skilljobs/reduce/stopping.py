@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from skilljobs.reduce.running_totals import RunningTotals
 from skilljobs.stats.correlate import correlation_columns, strongest_first
 from skilljobs.stats.layout import ALL
 from skilljobs.stats.totals import LayerTotals
 from skilljobs.store.reader import RunReader
-from skilljobs.reduce.running_totals import RunningTotals
 
 RANK = 10
 """The rank of the neuron whose interval decides, for each metric."""

@@ -118,7 +118,7 @@ def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure | None:
     image = axes.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
     axes.set_xticks(range(len(drawn)), [shortened(name, 30) for name in drawn], rotation=90)
     axes.set_yticks(range(len(chosen)), [neuron_text(row) for row in chosen.iter_rows(named=True)])
-    axes.set_title(f"r of the top neurons of each metric, over up to {sum(run.record['shards']):,} examples (n)")
+    axes.set_title(f"r of the top neurons of each metric, over up to {sum(run.record.shards):,} examples (n)")
     axes.set_xlabel("metric")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="r", shrink=0.6)
@@ -157,7 +157,7 @@ def tuning_curve(run: RunReader) -> Figure:
             label = split if prompt is None else f"{split}, prompt {prompt}"
             axes.plot(points["step"], points["loss"], line, color=PALETTE[index % len(PALETTE)], label=label)
     axes.set_xlabel("step")
-    targets = run.record["spec"]["tune_loss"] == "target"
+    targets = run.record.job_spec.tune_loss == "target"
     axes.set_ylabel("loss (nats per token)" if targets else "loss (nats per question)")
     axes.legend()
     return figure

@@ -62,20 +62,20 @@ def usual_metrics(run: RunReader) -> list[str]:
     """
     columns = run.examples().collect_schema().names()
     every = [metric for metric in run.layout().metrics if metric.kind != "null"]
-    levels = Counter(m.name.partition("=")[0] for m in every if "=" in m.name and m.name not in columns)
-    kept = [m for m in every if m.name in columns or levels[m.name.partition("=")[0]] <= MOST_LEVELS] or every
+    levels = Counter(m.column for m in every if m.level is not None and m.name not in columns)
+    kept = [m for m in every if m.name in columns or levels[m.column] <= MOST_LEVELS] or every
     names = [m.name for m in sorted(kept, key=lambda metric: metric.kind != "model")]
     first = [name for name in FIRST if name in names]
     return (first + [name for name in names if name not in first])[:MOST_METRICS]
 
 
-def families(metrics: Sequence[str]) -> dict[str, list[str]]:
-    """Return the metrics called `NAME=...` by NAME, for each NAME that has at least `OVERLAP_LEVELS` of them."""
-    levels_by_name: dict[str, list[str]] = {}
-    for metric in metrics:
-        if "=" in metric:
-            levels_by_name.setdefault(metric.partition("=")[0], []).append(metric)
-    return {name: levels for name, levels in levels_by_name.items() if len(levels) >= OVERLAP_LEVELS}
+def families(run: RunReader, metrics: Sequence[str]) -> dict[str, list[str]]:
+    """Return those of `metrics` that are levels of a column, by column, if there are at least `OVERLAP_LEVELS`."""
+    levels_by_column = {
+        column: [metric.name for metric in levels if metric.name in metrics]
+        for column, levels in run.layout().metrics_by_column.items()
+    }
+    return {column: levels for column, levels in levels_by_column.items() if len(levels) >= OVERLAP_LEVELS}
 
 
 def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, str]]:
@@ -86,7 +86,7 @@ def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, 
     yield "layers", correlations.by_layer(run, metrics), "The distribution of |r| by layer."
     if (heat := correlations.heat_map(run, metrics)) is not None:
         yield "heatmap", heat, "r between the top neurons of each metric and every metric."
-    for family, levels in families(metrics).items():
+    for family, levels in families(run, metrics).items():
         matrix, chance = overlap(run, levels, k=OVERLAP_TOP), expected_overlap(run, levels, k=OVERLAP_TOP)
         figure = correlations.overlap_map(matrix, OVERLAP_TOP, chance)
         yield f"overlap-{_safe(family)}", figure, f"Do the metrics {family}=... share their top neurons?"
@@ -99,8 +99,9 @@ def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, 
     for name, figure in _paged("density", densities.by_metric(traces, metrics)):
         yield name, figure, f"{data}: the top neuron of each metric, by the values of the metric."
     group_metric = "confidence" if "confidence" in metrics else metrics[0]
-    bools = [name for name in metrics if traces.examples.schema.get(name) == pl.Boolean and "=" not in name]
-    for column in run.record["groups"]:
+    whole_columns = {metric.name for metric in run.layout().metrics if metric.level is None}
+    bools = [name for name in metrics if traces.examples.schema.get(name) == pl.Boolean and name in whole_columns]
+    for column in run.record.groups:
         if (by_group := densities.by_group(traces, column, group_metric)) is not None:
             yield f"by-{_safe(column)}", by_group, f"{data}, by {column}."
         if (within := densities.within_groups(traces, column, bools)) is not None:

@@ -7,16 +7,16 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, StrictUndefined
 
-from skilljobs.analysis.neuron_card import Cards, NeuronCard
 from skilljobs.analysis.comparing import agreement
 from skilljobs.analysis.distributions import neuron_text
+from skilljobs.analysis.neuron_card import Cards, NeuronCard
 from skilljobs.analysis.overlap import correlations_given_others
 from skilljobs.analysis.ranking import check_reduced, null_threshold, top
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.lm.safetensors_header import read_header
+from skilljobs.plan.data_options import command_of
 from skilljobs.report.figures import SavedFigure, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch
-from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import FIGURES, PROMPT_NAME, REPORT_NAME
@@ -59,21 +59,21 @@ def _content(run: RunReader) -> dict[str, Any]:
     record, metrics = run.record, usual_metrics(run)
     populations = [name for name in run.layout().reported_populations if name == ALL or name.startswith(WITHIN)]
     prompts = run.prompts()
-    others = [(name, correlations_given_others(run, levels)) for name, levels in families(metrics).items()]
+    others = [(name, correlations_given_others(run, levels)) for name, levels in families(run, metrics).items()]
     readers = {reader.uri: reader for reader in (*prompts, run)}.values()
-    stages = [stage for reader in readers for stage in reader.record["stages"].items()]
+    stages = [stage for reader in readers for stage in reader.record.stages.items()]
     threshold = null_threshold(run, metrics[0])
     cards = [(card, neuron_text(vars(card)), _sketches(card)) for card in _cards(run, metrics)]
     return {
         "record": record,
-        "name": record["run_id"],
-        "command": JobSpec.from_json(record["spec"]).command,
-        "test_examples": sum(record["shards"]),
-        "neurons": sum(record["model"]["neurons_per_layer"]),
-        "layers": len(record["model"]["neurons_per_layer"]),
+        "name": record.run_id,
+        "command": command_of(record.job_spec),
+        "test_examples": sum(record.shards),
+        "neurons": sum(record.neurons_per_layer),
+        "layers": len(record.neurons_per_layer),
         "null_level": None if threshold is None else threshold.level,
         "positions": _prompt_length(prompts[0]),
-        "tuned": record["spec"]["soft_prompt"] is None,
+        "tuned": record.job_spec.soft_prompt is None,
         "prompts": [prompt.record for prompt in prompts],
         "groups": accuracy_by_group(run).rows(named=True),
         "metrics": metric_table(run).rows(named=True),
@@ -85,8 +85,8 @@ def _content(run: RunReader) -> dict[str, Any]:
         "agreement_metric": metrics[0],
         "cards": cards,
         "card_titles": {title for _, title, _ in cards},
-        "numerics": record["numerics"] or {},
-        "seconds": [(name, stage["seconds"]) for name, stage in stages],
+        "numerics": record.numerics.model_dump() if record.numerics else {},
+        "seconds": [(name, stage.seconds) for name, stage in stages],
     }
 
 

@@ -20,7 +20,9 @@ def example_schema(examples: Sequence[Example]) -> pa.Schema:
         if source.name in EXAMPLE_FIXED.names:
             continue
         metadata = None if source.key is None else {_COLUMN: source.column.encode(), _KEY: source.key.encode()}
-        fields.append(pa.field(source.name, _type_of([source.value(example) for example in examples]), metadata=metadata))
+        fields.append(
+            pa.field(source.name, _type_of([source.value(example) for example in examples]), metadata=metadata)
+        )
     return pa.schema([*EXAMPLE_FIXED, *fields])
 
 

@@ -2,7 +2,6 @@
 
 import os
 from functools import cached_property
-from typing import Any
 
 import polars as pl
 

@@ -171,7 +171,10 @@ class RunFiles:
             versions={**self.record.versions, **first.versions},
             bit_exact=all(prompt.bit_exact for prompt in prompts),
             accuracy=Accuracy(
-                **{name: _mean([getattr(prompt.accuracy, name) for prompt in prompts]) for name in Accuracy.model_fields}
+                **{
+                    name: _mean([getattr(prompt.accuracy, name) for prompt in prompts])
+                    for name in Accuracy.model_fields
+                }
             ),
         )
 

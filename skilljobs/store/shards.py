@@ -19,9 +19,6 @@ from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
 from skilljobs.store.schema import MOMENTS, parquet_bytes, scores_schema, sums_schema
 
-if TYPE_CHECKING:  # torch takes seconds to import, and reducers do without it
-    from skilljobs.worker.accumulator import Sums
-
 RECEIPT = "skilljobs.receipt"
 
 
@@ -71,7 +68,9 @@ def sums_file(sums: ShardSums, layout: Layout, tokens: int, each_token: bool) ->
     return parquet_bytes(_layer_tables(sums, layout, tokens, each_token, schema), schema)
 
 
-def _layer_tables(sums: ShardSums, layout: Layout, tokens: int, each_token: bool, schema: pa.Schema) -> Iterator[pa.Table]:
+def _layer_tables(
+    sums: ShardSums, layout: Layout, tokens: int, each_token: bool, schema: pa.Schema
+) -> Iterator[pa.Table]:
     metrics = len(layout.metrics)
     for layer, (linear, square) in enumerate(zip(sums.linear, sums.square, strict=True)):
         populations, _, width = linear.shape

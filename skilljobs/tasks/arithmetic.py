@@ -14,7 +14,6 @@ from typing import Any
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_hash
 from skilljobs.tasks.base import Example, MetricValue, Task, split_of
-from skilljobs.tasks.row_files import read_json_lines, read_text
 from skilljobs.tasks.questions import (
     OPERATIONS,
     Question,
@@ -23,6 +22,7 @@ from skilljobs.tasks.questions import (
     numbers_among,
     operand_unit,
 )
+from skilljobs.tasks.row_files import read_json_lines, read_text
 
 TEMPLATE = "Q: {input}{choices}\nA:"
 LARGEST_OPERAND = 99

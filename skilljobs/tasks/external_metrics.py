@@ -105,7 +105,9 @@ def check_columns(examples: Iterable[Example]) -> None:
                 if value is not None:
                     kinds[column].add(_KIND_NAMES[type(value)])
                 if isinstance(value, str) and isinstance(entry, Mapping):
-                    raise InputError(f"the column {column!r} holds the text {value!r} among values by name; they must be numbers")
+                    raise InputError(
+                        f"the column {column!r} holds the text {value!r} among values by name; they must be numbers"
+                    )
     for column, names in kinds.items():
         if len(names) > 1:
             raise InputError(f"the column {column!r} mixes {' and '.join(sorted(names))}; it must be of one kind")

@@ -211,9 +211,7 @@ def grades(row: Mapping[str, Any]) -> MetricValues:
         return {}
     if len(points) != len(row["skills"]):
         raise ValueError(f"it has {len(points)} skill_points for {len(row['skills'])} skills")
-    by_skill: dict[str, MetricValue] = {
-        name: _point(point) for name, point in zip(row["skills"], points, strict=True)
-    }
+    by_skill: dict[str, MetricValue] = {name: _point(point) for name, point in zip(row["skills"], points, strict=True)}
     others: dict[str, MetricValue] = {name: _point(row[name]) for name in POINTS if row.get(name) is not None}
     return {"grade": by_skill, "skills_shown": sum(map(float, points)) / len(points), **others}
 

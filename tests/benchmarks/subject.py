@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skilljobs.plan.capacity import this_machine
-from skilljobs.worker.collector import Collector
-from skilljobs.plan.work import ScorerJob
-from skilljobs.plan.numerics import resolve_numerics
-from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
+from skilljobs.plan.capacity import this_machine
+from skilljobs.plan.job_plan import JobPlan, plan_job
+from skilljobs.plan.numerics import resolve_numerics
+from skilljobs.plan.work import ScorerJob
 from skilljobs.spec import JobSpec
-from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.tasks.base import Example
+from skilljobs.worker.accumulator import SumsAccumulator
+from skilljobs.worker.collector import Collector
 
 
 @dataclass(frozen=True)

@@ -17,24 +17,24 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from skilljobs.plan.checks import sums_bytes
-from skilljobs.plan.capacity import this_machine
 from skilljobs.cluster.machines import smallest_gpu_memory
-from skilljobs.plan.work import ScorerJob
-from skilljobs.plan.numerics import resolve_numerics
-from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.cluster.pool import QUEUE_DEPTH
-from skilljobs.worker.scorer import Scorer
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
 from skilljobs.lm.source import TINY, ModelSource
 from skilljobs.machine import available_cpus
+from skilljobs.plan.capacity import this_machine
+from skilljobs.plan.checks import sums_bytes
+from skilljobs.plan.job_plan import JobPlan, plan_job
+from skilljobs.plan.numerics import resolve_numerics
+from skilljobs.plan.work import ScorerJob
 from skilljobs.spec import JobSpec
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.run import PROMPT_NAME
 from skilljobs.store.shards import Receipt, examples_name
+from skilljobs.worker.scorer import Scorer
 from tests.benchmarks.timing import machine, product_seconds
 
 SHAPES: dict[str, dict[str, int]] = {

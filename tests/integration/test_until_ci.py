@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 import skilljobs
-from skilljobs.reduce.stopping import RANK, prefixes
 from skilljobs.errors import InputError
 from skilljobs.progress.reporter import SilentReporter
+from skilljobs.reduce.stopping import RANK, prefixes
 from skilljobs.spec import JobSpec
 from tests.tables import random_rows, write_jsonl
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from skilljobs.engine import writing
 
 import skilljobs
-from skilljobs.engine import writing
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.tasks.base import TaskOptions

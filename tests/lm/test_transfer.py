@@ -15,9 +15,9 @@ from transformers import AutoTokenizer
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.source import TINY_DIRECTORY
+from skilljobs.lm.transfer import HostCopy, LaterCopy, to_device
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.worker.accumulator import SumsAccumulator
-from skilljobs.lm.transfer import HostCopy, LaterCopy, to_device
 from tests.lm.test_forward import build, random_batch
 
 DEVICE = torch.device("meta")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from skilljobs.plan.capacity import Cluster, Machine, Replicas, lay_out
 from skilljobs.errors import InputError
+from skilljobs.plan.capacity import Cluster, Machine, Replicas, lay_out
 
 GB = 10**9
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from skilljobs.errors import InputError
+from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Machine
 from skilljobs.plan.footprint import fitting_batch_tokens, refuse_too_large, weights_bytes
 from skilljobs.plan.numerics import resolve_numerics
-from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 
 GB = 10**9

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from skilljobs.errors import InputError
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.sharding import MOST_SHARDS, sample, shard_examples
-from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example
 from tests.tables import random_rows, write_jsonl

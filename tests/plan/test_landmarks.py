@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skilljobs.plan.landmarks import Landmarks
 from skilljobs.lm.source import find_model
+from skilljobs.plan.landmarks import Landmarks
 
 
 @pytest.fixture

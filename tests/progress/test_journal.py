@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-
-from skilljobs.progress.job_state import ask_to_stop, asked_to_stop, log_of, progress_of
 from skilljobs.engine import journal as module
-from skilljobs.progress.journal import Journal
+
 from skilljobs.errors import JobFailed
+from skilljobs.progress.job_state import ask_to_stop, asked_to_stop, log_of, progress_of
+from skilljobs.progress.journal import Journal
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.files import Folder
 from skilljobs.store.reader import RunReader

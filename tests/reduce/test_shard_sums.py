@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from skilljobs.reduce.shard_sums import read_totals
 from skilljobs.stats.layout import ALL, Layout, Metric
-from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.store.files import Folder
 from skilljobs.store.references import REFERENCE_NAME, reference_bytes
 from skilljobs.store.shards import moments_bytes, moments_name, sums_bytes, sums_name
-from skilljobs.reduce.shard_sums import read_totals
+from skilljobs.worker.accumulator import SumsAccumulator
 from tests.exact import exact_r
 
 Array = NDArray[np.float64]

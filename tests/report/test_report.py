@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 import skilljobs
-from skilljobs.analysis.neuron_card import Cards
 from skilljobs.analysis.distributions import Group, Traces, density
+from skilljobs.analysis.neuron_card import Cards
 from skilljobs.analysis.overlap import correlations_given_others, level_metrics, overlap
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.cli.main import cli
 from skilljobs.errors import InputError
+from skilljobs.progress.reporter import SilentReporter
 from skilljobs.report.correlation_figures import top_threshold
 from skilljobs.report.drawing import shortened
-from skilljobs.progress.reporter import SilentReporter
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
