@@ -17,7 +17,7 @@ from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.spec import JobSpec
-from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
+from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, MODEL_METRICS
 from skilljobs.stats.layout import ALL, NULL, Layout, Metric
 from skilljobs.stats.null import most_skewed, null_metrics
 from skilljobs.tasks.base import Example, Task
@@ -176,7 +176,7 @@ def choose_metrics(
     """
     external = external_metrics(test)
     derived_names = (*MODEL_METRICS, *task.choice_probabilities)
-    of_choices = OF_CHOICES_ONLY | set(task.choice_probabilities)
+    of_choices = CHOICE_ONLY_METRICS | set(task.choice_probabilities)
     for metric in external:
         if {metric.name, metric.column} & set(derived_names) or metric.name.startswith(NULL):
             raise InputError(f"the column {metric.column!r} has the name of a metric of skilljobs' own: rename it")
