@@ -187,7 +187,7 @@ class Tuner:
         return loss.item(), gradient.float().cpu()
 
     def _keeps_too_much(self) -> bool:
-        """Return whether a step would keep too much memory for its gradient, estimated from one example of a batch."""
+        """Return whether a step would keep too much for its gradient, estimated from one example of the next batch."""
         vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
         batch = self._draw()
         try:
