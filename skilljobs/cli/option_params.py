@@ -1,6 +1,7 @@
 """Options that are declared on dataclasses (see `skilljobs.options`) as parameters of a click command."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -70,10 +71,8 @@ class SubmitCommand(click.Command):
         tasks = list(loadable_tasks())
         named: list[Any] = []
         if self._task_name is not None:
-            try:
+            with suppress(InputError):  # the job itself will refuse it
                 named = [find_task(self._task_name)]
-            except InputError:
-                pass  # the job itself will say so
         ordered = [task for task in tasks if task not in named] + named
         return [
             ("a table of your own" if task is Table else f"--task {task.name}", task.own_options()) for task in ordered

@@ -1,1 +1,1 @@
-"""Everything that uses Ray: sessions, machines, scorer actors and their pool, reduce tasks, jobs through a dashboard."""
+"""All that uses Ray: sessions, machines, scorer actors and their pool, reduce tasks, jobs through a dashboard."""

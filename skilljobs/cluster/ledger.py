@@ -11,7 +11,7 @@ MOST_MACHINES_LOST = 10
 
 
 class Ledger:
-    """`waiting` items are given out first; `suspects`, any of which may have killed an actor, last and one to an actor."""
+    """`waiting` items are given out first; `suspects`, which may have killed an actor, last and one to an actor."""
 
     def __init__(self, items: Sequence[int]) -> None:
         self.waiting, self.suspects = deque(items), deque[int]()

@@ -24,7 +24,7 @@ _grows: bool | None = None
 
 @contextmanager
 def ray_session(address: str | None = None, debug: bool = False) -> Iterator[Cluster]:
-    """The Ray that is already connected, the cluster at `address`, or a Ray that is started here and stopped at the end.
+    """The Ray that is already connected, the cluster at `address`, or a Ray that is started and stopped here.
 
     Raises:
         InputError: there is no cluster at `address`, it does not accept this process, or another one is connected.

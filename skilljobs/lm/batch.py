@@ -1,4 +1,4 @@
-"""Tokenizing examples, and packing them into batches by a token budget."""
+"""Tokenizing examples and packing them into batches under a token budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,11 @@ from skilljobs.tasks.base import Example
 
 @dataclass(frozen=True)
 class TokenizedExample:
-    """`continuations` are the choices (or the one target), each with the end token; `answer` is the right one."""
+    """Token ids of an example's text and of its continuations.
+
+    `continuations` are the choices, or the single target, each followed by the end token. `answer` is the index of the
+    right one.
+    """
 
     text: list[int]
     continuations: list[list[int]]
@@ -21,59 +25,66 @@ class TokenizedExample:
 
     @cached_property
     def tree(self) -> TokenTree:
-        """The tokens that the model reads behind the prompt."""
+        """The continuation tokens that the model reads after the prompt, as a tree."""
         return TokenTree.of(self.continuations)
 
     @property
     def size(self) -> int:
-        """Tokens that the model reads, the prompt apart."""
+        """Number of tokens that the model reads, not counting the prompt."""
         return len(self.text) + len(self.tree.tokens)
 
     def with_right_answer_only(self) -> "TokenizedExample":
+        """Return the same example with the right continuation alone."""
         return replace(self, continuations=[self.continuations[self.answer]], answer=0)
 
     @property
     def longest_continuation(self) -> int:
+        """Number of tokens in the longest continuation, including the end token."""
         return max(map(len, self.continuations))
 
 
-def longest(batch: Sequence[TokenizedExample], prompt_length: int) -> int:
-    """Positions of the longest example with its longest continuation."""
+def longest_sequence(batch: Sequence[TokenizedExample], prompt_length: int) -> int:
+    """Return the number of positions of the longest example with its longest continuation, including the prompt."""
     return prompt_length + max(len(example.text) + example.longest_continuation for example in batch)
 
 
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], end: str | None
 ) -> list[TokenizedExample]:
-    """Texts get the tokenizer's opening tokens; continuations get none, and `end` (default: its EOS) behind them."""
+    """Tokenize the texts and continuations of `examples`.
+
+    Texts get the tokenizer's opening tokens. Continuations do not; they are followed by the tokens of `end`, or by the
+    tokenizer's EOS token if `end` is not given.
+    """
     if not examples:
         return []
     texts = _ids(tokenizer, [example.text for example in examples], opening=True)
     continuations = [example.choices or (example.answer_text,) for example in examples]
     ends = _ids(tokenizer, [end], opening=False)[0] if end else [tokenizer.eos_token_id]
-    flat = iter(_ids(tokenizer, [text for of_example in continuations for text in of_example], opening=False))
+    flat = iter(_ids(tokenizer, [answer for answers in continuations for answer in answers], opening=False))
     return [
         TokenizedExample(
             text=text,
-            continuations=[[*next(flat), *ends] for _ in of_example],
+            continuations=[[*next(flat), *ends] for _ in answers],
             answer=example.answer if example.choices and example.answer is not None else 0,
             is_choice=example.choices is not None,
         )
-        for example, text, of_example in zip(examples, texts, continuations, strict=True)
+        for example, text, answers in zip(examples, texts, continuations, strict=True)
     ]
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], opening: bool) -> list[list[int]]:
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=opening)["input_ids"]
     if opening and ids and ids[0] and ids[0][-1] == tokenizer.eos_token_id:
-        return [row[:-1] for row in ids]  # a tokenizer that closes every text would part it from its answer
+        return [row[:-1] for row in ids]  # an end token after the text would separate it from its answer
     return ids
 
 
 def plan_batches(examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int) -> list[list[int]]:
-    """Indices of `examples`, by rising size, in batches of at most `batch_tokens` tokens, padding included.
+    """Group examples, in order of increasing size, into batches of at most `batch_tokens` tokens, including padding.
 
-    A function of its arguments alone. An example larger than the budget is a batch of its own.
+    Returns the indices of `examples` in each batch. The result depends on nothing but the arguments. An example larger
+    than the budget gets a batch of its own.
     """
     order = sorted(range(len(examples)), key=lambda index: (examples[index].size, index))
     batches: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""Where each architecture keeps its neurons: at the input of the FFN's down projection."""
+"""Locating the neurons of each architecture: they are the inputs of the FFN's down projection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,17 +21,17 @@ DOWN_PROJECTIONS = (
 
 
 def layers_with_projections(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-    """Every layer with its down projection, in order.
+    """Return every layer together with its down projection, in order.
 
     Raises:
-        InputError: the architecture is not known, or a layer is a mixture of experts.
+        InputError: The architecture is not known, or a layer is a mixture of experts.
     """
     count = model.config.num_hidden_layers  # type: ignore[union-attr]
     for stack in model.modules():
         if isinstance(stack, nn.ModuleList) and len(stack) == count:
             for name in DOWN_PROJECTIONS:
-                found = [_submodule(layer, name) for layer in stack]
-                pairs = [(layer, module) for layer, module in zip(stack, found, strict=True) if module is not None]
+                modules = [_submodule(layer, name) for layer in stack]
+                pairs = [(layer, module) for layer, module in zip(stack, modules, strict=True) if module is not None]
                 if len(pairs) == count:
                     return pairs
     raise InputError(
@@ -40,7 +40,11 @@ def layers_with_projections(model: nn.Module) -> list[tuple[nn.Module, nn.Module
 
 
 def down_projections(model: nn.Module) -> list[nn.Module]:
-    """The down projection of every layer, in order; errors as above."""
+    """Return the down projection of every layer, in order.
+
+    Raises:
+        InputError: The architecture is not known, or a layer is a mixture of experts.
+    """
     return [projection for _, projection in layers_with_projections(model)]
 
 
@@ -52,37 +56,42 @@ def _submodule(layer: nn.Module, name: str) -> nn.Module | None:
 
 
 def neuron_count(projection: nn.Module) -> int:
-    """Neurons of a layer: the down projection's input width."""
+    """Return the number of neurons of a layer, which is the input width of its down projection."""
     in_features = getattr(projection, "in_features", None)
     return int(in_features if in_features is not None else projection.weight.shape[0])  # type: ignore[union-attr, index]
 
 
 @contextmanager
-def neurons_read(projections: list[nn.Module], positions: slice, tokens: TokenMode) -> Iterator[list[torch.Tensor]]:
-    """Collect, from the first forward inside the block, every neuron's activation at `positions`.
+def capture_activations(
+    projections: list[nn.Module], positions: slice, tokens: TokenMode
+) -> Iterator[list[torch.Tensor]]:
+    """Capture every neuron's activation at `positions` in the first forward pass inside the block.
 
-    The list it gives holds a float64 tensor a layer afterwards: batch x tokens x neurons, with one token unless
-    `tokens` is `each`. Float32 is widened before it is averaged.
+    That pass fills the list that the context manager returns with one float64 tensor per layer: batch x tokens x
+    neurons, with one token unless `tokens` is `each`. Values are converted to float64 before they are averaged.
+
+    Raises:
+        InputError: The input of an FFN's down projection is not batch x positions x neurons.
     """
-    read: list[torch.Tensor] = []
+    captured: list[torch.Tensor] = []
 
-    def read_input(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def capture_input(_: nn.Module, arguments: tuple[Any, ...]) -> None:
         if arguments[0].ndim != 3:
             raise InputError("the FFN's input is not batch x positions x neurons: this architecture is not supported")
-        if len(read) == len(projections):
+        if len(captured) == len(projections):
             return
-        at = arguments[0][:, positions]
+        activations = arguments[0][:, positions]
         match tokens:
             case "mean":
-                read.append(at.mean(1, keepdim=True, dtype=torch.float64))
+                captured.append(activations.mean(1, keepdim=True, dtype=torch.float64))
             case "last":
-                read.append(at[:, -1:].double())
+                captured.append(activations[:, -1:].double())
             case "each":
-                read.append(at.double())
+                captured.append(activations.double())
 
-    handles = [projection.register_forward_pre_hook(read_input) for projection in projections]
+    handles = [projection.register_forward_pre_hook(capture_input) for projection in projections]
     try:
-        yield read
+        yield captured
     finally:
         for handle in handles:
             handle.remove()

@@ -1,4 +1,4 @@
-"""Scoring a batch: text and prompt once, the continuations behind them, logits only where they are scored."""
+"""Scoring a batch: text and prompt are read once, then the continuations; logits are computed only where needed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.ffn import TokenMode, neurons_read
+from skilljobs.lm.ffn import TokenMode, capture_activations
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
@@ -20,19 +20,23 @@ from skilljobs.lm.transfer import HostCopy
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """`activations`: a float64 tensor a layer, batch x tokens x neurons. `token_counts`: for each example the tokens of
-    each continuation; `of_tokens` their log-probabilities one after another, on their way to the host."""
+    """Activations and scores of a batch.
+
+    `activations` holds one float64 tensor per layer, batch x tokens x neurons. `token_counts` holds, for each example,
+    the number of tokens of each continuation. `token_log_probabilities` holds the log-probabilities of all these
+    tokens, one continuation after another; it may still be on its way to the host.
+    """
 
     activations: list[torch.Tensor]
-    of_tokens: HostCopy
+    token_log_probabilities: HostCopy
     token_counts: list[list[int]]
 
     @cached_property
     def log_probabilities(self) -> list[torch.Tensor]:
-        """For each example the summed log-probability of each continuation, float64; waits until the model is done."""
-        of_tokens = self.of_tokens.wait()
-        ends = list(accumulate(count for of_example in self.token_counts for count in of_example))
-        sums = torch.from_numpy(np.add.reduceat(of_tokens.double().numpy(), [0, *ends[:-1]]))
+        """For each example, the summed float64 log-probability of each continuation. Waits for the model to finish."""
+        flat = self.token_log_probabilities.wait()
+        ends = list(accumulate(count for counts in self.token_counts for count in counts))
+        sums = torch.from_numpy(np.add.reduceat(flat.double().numpy(), [0, *ends[:-1]]))
         return list(sums.split(list(map(len, self.token_counts))))
 
 
@@ -46,31 +50,33 @@ def score_batch(
 ) -> ScoredBatch:
     """Read the neurons at the prompt positions and score every continuation of `batch`.
 
-    `prompt` is P x d_model on the model's device, in its dtype. With `tokens` None no neuron is read. `prefix` is what
-    all texts begin with, read before. Where continuations are read as trees a GPU is not waited for.
+    `prompt` is P x d_model on the model's device, in its dtype. If `tokens` is None, no neuron is read. `prefix` is the
+    common beginning of all texts, which the model has already read. Where continuations are read as trees, the call
+    returns without waiting for a GPU to finish.
     """
-    known = prefix.length if prefix else 0
-    ids, mask = left_padded([example.text[known:] for example in batch], 0, lm.device)
-    mask = torch.nn.functional.pad(mask, (known, 0), value=True)
-    cache = prefix.cache_of(len(batch)) if prefix else None
-    front = ids.shape[1] + len(prompt)
-    read = slice(front - max(1, len(prompt)), front)
-    with neurons_read(lm.projections if tokens else [], read, tokens or "mean") as activations:
+    cached = prefix.length if prefix else 0
+    ids, mask = left_padded([example.text[cached:] for example in batch], 0, lm.device)
+    mask = torch.nn.functional.pad(mask, (cached, 0), value=True)
+    cache = prefix.expanded_cache(len(batch)) if prefix else None
+    prompt_end = ids.shape[1] + len(prompt)
+    positions = slice(prompt_end - max(1, len(prompt)), prompt_end)
+    with capture_activations(lm.projections if tokens else [], positions, tokens or "mean") as activations:
         scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache)
     return ScoredBatch(
         activations=[layer.to(lm.device, non_blocking=True) for layer in activations],
-        of_tokens=HostCopy(scores),
-        token_counts=[[len(tokens) for tokens in example.continuations] for example in batch],
+        token_log_probabilities=HostCopy(scores),
+        token_counts=[[len(continuation) for continuation in example.continuations] for example in batch],
     )
 
 
 def score_batches(
     lm: FrozenLM, prompt: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
 ) -> Iterator[tuple[list[int], ScoredBatch]]:
-    """Score every continuation of `examples`, batch by batch, and read no neuron; each batch with its places.
+    """Score every continuation of `examples`, batch by batch, without reading neurons.
 
-    `prompt` is P x d_model. A batch that memory does not hold is scored in parts.
+    `prompt` is P x d_model. Yields each scored batch after the indices of its examples. A batch that does not fit in
+    memory is scored in parts.
     """
     prompt = prompt.to(lm.device, lm.dtype)
     for batch in plan_batches(examples, len(prompt), batch_tokens):
-        yield from in_parts(batch, lambda part: score_batch(lm, prompt, [examples[place] for place in part], None))
+        yield from in_parts(batch, lambda part: score_batch(lm, prompt, [examples[index] for index in part], None))

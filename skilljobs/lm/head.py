@@ -1,7 +1,8 @@
-"""The LM head where it is asked for: log-probabilities of single tokens without ever holding all logits.
+"""The LM head, applied only where needed: log-probabilities of single tokens without ever holding all logits.
 
-The vocabulary goes by in blocks that fit the cache, with a running log-sum-exp (Milakov & Gimelshein 2018, "Online
-normalizer calculation for softmax"); the gradient with respect to the hidden states is gathered on the way.
+The vocabulary is processed in blocks that fit in the cache, with a running log-sum-exp (Milakov & Gimelshein 2018,
+"Online normalizer calculation for softmax"). The gradient with respect to the hidden states is accumulated in the same
+loop.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from skilljobs.errors import InputError
 from skilljobs.lm.transfer import to_device
 
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
-"""Logits held at a time, hidden states x tokens of the vocabulary: 4 MiB fit a CPU's cache."""
+"""Number of logits held at a time (hidden states x vocabulary tokens), by device type: 4 MiB fit in a CPU's cache."""
 SMALLEST_BLOCK = 512
 
 
 @dataclass(frozen=True)
 class LMHead:
-    """`weight`: vocabulary x d_model. Logits are `softcap(scale * (hidden @ weight.T + bias))`."""
+    """An LM head. Its logits are `softcap(scale * (hidden @ weight.T + bias))`; `weight` is vocabulary x d_model."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
@@ -29,17 +30,17 @@ class LMHead:
 
     @classmethod
     def of(cls, module: nn.Module | None, scale: float, softcap: float | None) -> "LMHead":
-        """The head that is `module`.
+        """Return the LM head that `module` implements.
 
         Raises:
-            InputError: it is not a linear layer.
+            InputError: `module` is not a linear layer.
         """
         if not isinstance(module, nn.Linear):
             raise InputError(f"the LM head is {type(module).__name__}, not a linear layer: this model is not supported")
         return cls(module.weight, module.bias, scale, softcap)
 
     def logits(self, hidden: torch.Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
-        """Float32 logits of the tokens from `start` to `stop`, as the model's own forward has them."""
+        """Return the float32 logits of the tokens from `start` to `stop` as the model's own forward computes them."""
         bias = None if self.bias is None else self.bias[start:stop]
         logits = linear(hidden, self.weight[start:stop], bias).float()
         if self.scale != 1.0:
@@ -49,18 +50,22 @@ class LMHead:
         return logits
 
     def log_probabilities(self, hidden: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Log-probability of each token `targets[i]` behind the state `hidden[rows[i]]`; differentiable in `hidden`.
+        """Return the log-probability of each token `targets[i]` after the state `hidden[rows[i]]`.
 
-        `hidden` is states x d_model; `rows` and `targets` are int64 on the CPU. Returns float32, on `hidden`'s device.
+        `hidden` is states x d_model; `rows` and `targets` are int64 on the CPU. The result is float32 on the device of
+        `hidden`, and differentiable with respect to `hidden`.
+
+        Raises:
+            InputError: A target is not in the LM head's vocabulary.
         """
         if int(targets.max()) >= len(self.weight):
             raise InputError(f"token {int(targets.max())} is beyond the LM head's vocabulary of {len(self.weight)}")
         device = hidden.device
-        found: torch.Tensor = _LogProbabilities.apply(hidden.to(self.weight.device), rows, targets, self)
-        return found.to(device)
+        scores: torch.Tensor = _LogProbabilities.apply(hidden.to(self.weight.device), rows, targets, self)
+        return scores.to(device)
 
     def slope(self, logits: torch.Tensor) -> torch.Tensor | float:
-        """Derivative of a logit with respect to the linear layer's output, from the logit."""
+        """Return the derivative of logits with respect to the linear layer's output, computed from the logits."""
         if self.softcap is None:
             return self.scale
         return self.scale * (1 - (logits / self.softcap).square())
@@ -83,37 +88,37 @@ class _LogProbabilities(torch.autograd.Function):
         order, rows, targets = (to_device(indices, device) for indices in (order, rows, targets))
         largest = torch.full((len(hidden),), -torch.inf, device=device)
         total = torch.zeros(len(hidden), dtype=torch.float64, device=device)
-        picked = torch.empty(len(targets), device=device)
-        wanted = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
-        mean_weight = torch.zeros_like(hidden, dtype=torch.float32) if wanted else None
+        target_logits = torch.empty(len(targets), device=device)
+        needs_gradient = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
+        mean_weight = torch.zeros_like(hidden, dtype=torch.float32) if needs_gradient else None
         for number, start in enumerate(range(0, vocabulary, block)):
             logits = head.logits(hidden, start, start + block)
-            here = order[bounds[number] : bounds[number + 1]]
-            picked[here] = logits[rows[here], targets[here] - start]
-            larger = torch.maximum(largest, logits.amax(1))
-            rescale = torch.exp(largest - larger)
-            slope = head.slope(logits) if wanted else 1.0
-            weights = logits.sub_(larger[:, None]).exp_()
+            in_block = order[bounds[number] : bounds[number + 1]]
+            target_logits[in_block] = logits[rows[in_block], targets[in_block] - start]
+            new_largest = torch.maximum(largest, logits.amax(1))
+            rescale = torch.exp(largest - new_largest)
+            slope = head.slope(logits) if needs_gradient else 1.0
+            weights = logits.sub_(new_largest[:, None]).exp_()
             total = total * rescale + weights.sum(1)
             if mean_weight is not None:
-                of_block = head.weight[start : start + block]
-                if of_block.dtype == torch.float16:
-                    of_block = of_block.float()  # small probabilities would vanish in it, and sums overflow
-                weights = (weights * slope).to(of_block.dtype)
-                mean_weight = mean_weight * rescale[:, None] + weights @ of_block
-            largest = larger
+                block_weight = head.weight[start : start + block]
+                if block_weight.dtype == torch.float16:
+                    block_weight = block_weight.float()  # float16 would lose small probabilities and overflow in sums
+                weights = (weights * slope).to(block_weight.dtype)
+                mean_weight = mean_weight * rescale[:, None] + weights @ block_weight
+            largest = new_largest
         if mean_weight is not None:
-            of_targets = head.weight[targets].float()
-            slope = head.slope(picked)
-            of_targets = of_targets * (slope[:, None] if isinstance(slope, torch.Tensor) else slope)
-            ctx.save_for_backward(of_targets, mean_weight / total[:, None].float(), rows)
-        return picked - (largest + total.log())[rows].float()
+            target_weight = head.weight[targets].float()
+            slope = head.slope(target_logits)
+            target_weight = target_weight * (slope[:, None] if isinstance(slope, torch.Tensor) else slope)
+            ctx.save_for_backward(target_weight, mean_weight / total[:, None].float(), rows)
+        return target_logits - (largest + total.log())[rows].float()
 
     @staticmethod
     def backward(  # type: ignore[override]
         ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor
     ) -> tuple[torch.Tensor, None, None, None]:
-        of_targets, mean_weight, rows = ctx.saved_tensors  # type: ignore[attr-defined]
-        of_hidden = torch.zeros_like(mean_weight)
-        of_hidden.index_add_(0, rows, gradient[:, None] * (of_targets - mean_weight[rows]))
-        return of_hidden, None, None, None
+        target_weight, mean_weight, rows = ctx.saved_tensors  # type: ignore[attr-defined]
+        hidden_gradient = torch.zeros_like(mean_weight)
+        hidden_gradient.index_add_(0, rows, gradient[:, None] * (target_weight - mean_weight[rows]))
+        return hidden_gradient, None, None, None

@@ -15,9 +15,10 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
 
 
 def load_model(source: ModelSource, dtype: str, device: str, attention: str = "sdpa") -> PreTrainedModel:
-    """The model on `device` (`auto`: spread over all GPUs that are visible), in evaluation mode and without gradients.
+    """Load a model in evaluation mode, without gradients.
 
-    `dtype` is the name of a torch floating-point type.
+    `device` is a torch device, or `auto` to spread the model over all visible GPUs. `dtype` is the name of a torch
+    floating-point type.
     """
     transformers_logging.disable_progress_bar()
     placement: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}

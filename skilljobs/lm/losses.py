@@ -1,4 +1,4 @@
-"""What a soft prompt is tuned by: its loss over a batch, with gradients; loss and accuracy over many examples."""
+"""Objectives of tuning a soft prompt: the differentiable loss of a batch; loss and accuracy over many examples."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from typing import Literal
 
 import torch
 
-from skilljobs.lm.batch import TokenizedExample, longest
+from skilljobs.lm.batch import TokenizedExample, longest_sequence
 from skilljobs.lm.forward import score_batches
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.passes import continuation_log_probabilities
-from skilljobs.lm.recompute import ReadOnlyCache, recomputed
+from skilljobs.lm.recompute import ReadOnlyCache, activation_checkpointing
 from skilljobs.lm.scores import answer_scores
 
 
@@ -22,11 +22,12 @@ def prompt_loss(
     loss: Literal["target", "choices"],
     recompute: bool = False,
 ) -> torch.Tensor:
-    """Tuning loss of a batch, differentiable in `vectors` (P x d_model).
+    """Return the tuning loss of a batch, differentiable with respect to `vectors` (P x d_model).
 
-    `target`: mean negative log-probability per token of the right answers and their end tokens. `choices`:
-    cross-entropy of the right choice under softmax of the summed log-probabilities. With `recompute` the gradient takes
-    less memory and more time, where continuations are read as trees.
+    The loss `target` is the mean negative log-probability per token of the right answers and their end tokens;
+    `choices` is the cross-entropy of the right choice under the softmax of the summed log-probabilities. With
+    `recompute`, the gradient takes less memory and more time if continuations are read as trees; otherwise it has no
+    effect.
     """
     if loss == "target":
         batch = [example.with_right_answer_only() for example in batch]
@@ -34,22 +35,22 @@ def prompt_loss(
     cache = lm.new_cache()
     with torch.no_grad():
         lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
-    again = recompute and lm.takes_trees(longest(batch, len(vectors)))
-    with recomputed(lm.layers if again else []):
-        behind = ReadOnlyCache(cache) if again else cache
-        scores = continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, behind)
+    checkpointing = recompute and lm.takes_trees(longest_sequence(batch, len(vectors)))
+    with activation_checkpointing(lm.layers if checkpointing else []):
+        text_cache = ReadOnlyCache(cache) if checkpointing else cache
+        scores = continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, text_cache)
     if loss == "target":
         return -scores.mean()
     lengths = [len(tokens) for example in batch for tokens in example.continuations]
     sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
-    of_example = sums.split([len(example.continuations) for example in batch])
+    choice_sums = sums.split([len(example.continuations) for example in batch])
     return -torch.stack(
-        [torch.log_softmax(s, 0)[example.answer] for s, example in zip(of_example, batch, strict=True)]
+        [torch.log_softmax(s, 0)[example.answer] for s, example in zip(choice_sums, batch, strict=True)]
     ).mean()
 
 
 def loss_terms(batch: Sequence[TokenizedExample], loss: Literal["target", "choices"]) -> int:
-    """What the loss of a batch is the mean over: the tokens of its right answers, or its examples."""
+    """Return the number of terms that the loss of a batch averages: tokens of its right answers, or examples."""
     return len(batch) if loss == "choices" else sum(len(example.continuations[example.answer]) for example in batch)
 
 
@@ -60,13 +61,13 @@ def validation_loss(
     loss: Literal["target", "choices"],
     batch_tokens: int,
 ) -> float:
-    """The tuning loss over all of `examples`; for `target` only the right answers are run."""
+    """Return the tuning loss over all `examples`; for the loss `target`, only the right answers are scored."""
     if loss == "target":
         examples = [example.with_right_answer_only() for example in examples]
     losses = []
-    for places, scored in score_batches(lm, vectors, examples, batch_tokens):
-        for place, sums in zip(places, scored.log_probabilities, strict=True):
-            right = sums[0] if loss == "target" else torch.log_softmax(sums, 0)[examples[place].answer]
+    for indices, scored in score_batches(lm, vectors, examples, batch_tokens):
+        for index, sums in zip(indices, scored.log_probabilities, strict=True):
+            right = sums[0] if loss == "target" else torch.log_softmax(sums, 0)[examples[index].answer]
             losses.append(-right.item())
     return math.fsum(losses) / loss_terms(examples, loss)
 
@@ -74,9 +75,9 @@ def validation_loss(
 def accuracy(
     lm: FrozenLM, vectors: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
 ) -> float | None:
-    """The fraction of the multiple-choice examples that are answered right; None without any."""
+    """Return the fraction of the multiple-choice examples that are answered correctly, or None if there are none."""
     examples = [example for example in examples if example.is_choice]
     right = 0
-    for places, scored in score_batches(lm, vectors, examples, batch_tokens):
-        right += sum(bool(score.correct) for score in answer_scores(scored, [examples[place] for place in places]))
+    for indices, scored in score_batches(lm, vectors, examples, batch_tokens):
+        right += sum(bool(score.correct) for score in answer_scores(scored, [examples[index] for index in indices]))
     return right / len(examples) if examples else None

@@ -1,4 +1,4 @@
-"""What is done where memory does not hold something whole."""
+"""Handling work that does not fit in memory."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -10,51 +10,52 @@ from skilljobs.errors import JobFailed
 
 T = TypeVar("T")
 
-OF_CPU = "DefaultCPUAllocator: can't allocate memory"
+CPU_ERROR = "DefaultCPUAllocator: can't allocate memory"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch could not take memory: on a CPU that has no type of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and OF_CPU in str(error))
+    """Return whether `error` says that torch failed to allocate memory. On a CPU, it has no type of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and CPU_ERROR in str(error))
 
 
 def in_parts(batch: list[int], run: Callable[[list[int]], T]) -> Iterator[tuple[list[int], T]]:
-    """What `run` gives of a batch, or of its halves, and theirs, where it runs out of memory; each with its places.
+    """Call `run` on a batch, and on its halves (and theirs in turn) where it runs out of memory.
 
-    A part is run when it is asked for, and nothing of it is held here then.
+    Yields each part with the result of `run` on it. A part is run only when the caller asks for it, and its result is
+    not held here after that.
 
     Raises:
-        JobFailed: memory does not hold even one example.
+        JobFailed: There is not enough memory even for one example.
     """
-    left = [batch]
-    while left:
-        part = left.pop()
+    pending = [batch]
+    while pending:
+        part = pending.pop()
         try:
-            found = run(part)
+            result = run(part)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             if len(part) == 1:
-                raise JobFailed(_too_little(error)) from error
+                raise JobFailed(_out_of_memory_message(error)) from error
         else:
-            yield part, found
-            del found
+            yield part, result
+            del result
             continue
         torch.cuda.empty_cache()
         middle = len(part) // 2
-        left += [part[middle:], part[:middle]]
+        pending += [part[middle:], part[:middle]]
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that tensors on `device` may still take."""
+    """Return the number of bytes that tensors on `device` may still take."""
     if device.type != "cuda":
         return machine.free_memory()
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + reusable
 
 
-def _too_little(error: RuntimeError) -> str:
+def _out_of_memory_message(error: RuntimeError) -> str:
     reason = str(error)
-    reason = reason[reason.find("DefaultCPUAllocator") :] if OF_CPU in reason else reason.partition(". ")[0]
-    ways = " or --gpus-per-replica for a model over several GPUs" if isinstance(error, torch.OutOfMemoryError) else ""
-    return f"memory does not hold the model and one example ({reason.strip()}): try --dtype bfloat16{ways}"
+    reason = reason[reason.find("DefaultCPUAllocator") :] if CPU_ERROR in reason else reason.partition(". ")[0]
+    also = " or --gpus-per-replica for a model over several GPUs" if isinstance(error, torch.OutOfMemoryError) else ""
+    return f"not enough memory for the model and one example ({reason.strip()}): try --dtype bfloat16{also}"

@@ -1,11 +1,11 @@
-"""A frozen causal language model in three parts: embedding, body, and LM head applied where it is asked for."""
+"""A frozen causal language model in three parts: embedding, body, and an LM head that is applied only where needed."""
 
 import torch
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
-from skilljobs.lm.ffn import layers_with_projections, neuron_count, neurons_read
+from skilljobs.lm.ffn import capture_activations, layers_with_projections, neuron_count
 from skilljobs.lm.head import LMHead
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
@@ -14,13 +14,13 @@ from skilljobs.lm.tree import TokenTree, TreeBatch
 HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.05}
 
 MASK_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
-"""Relative. A model that passes over the mask is off by about 1."""
+"""Allowed relative error of hidden states. A model that ignores the mask is off by about 1."""
 
-MOST_TREE_POSITIONS = 4096
+MAX_TREE_POSITIONS = 4096
 
 
 class FrozenLM:
-    """Runs a transformers model by parts, so that no logit is computed that nobody reads."""
+    """A transformers model that is run in parts, so that only the logits that are needed are computed."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model = model
@@ -37,7 +37,7 @@ class FrozenLM:
         self._layer_types: list[str] = sorted(set(getattr(config, "layer_types", None) or []))
         self._window: int | None = getattr(config, "sliding_window", None)
         self._check_head()
-        self._heeds_masks = self._try_mask()
+        self._respects_masks = self._test_masks()
 
     @property
     def device(self) -> torch.device:
@@ -57,10 +57,10 @@ class FrozenLM:
     def run_body(
         self, embeddings: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
     ) -> torch.Tensor:
-        """Last hidden states, batch x new tokens x d_model; `cache` grows by the new tokens.
+        """Return the last hidden states, batch x new tokens x d_model, and add the new tokens to `cache`.
 
-        `mask` is batch x (cached + new) of bool; `positions` is batch x new. Both are always given: the defaults of
-        transformers number the padding too.
+        `mask` is batch x (cached + new), bool; `positions` is batch x new. Both are required because the defaults of
+        transformers also count padding in the positions.
         """
         output = self.body(
             inputs_embeds=embeddings,
@@ -72,12 +72,13 @@ class FrozenLM:
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
-    def run_attending(
+    def run_body_with_mask(
         self, embeddings: torch.Tensor, attended: torch.Tensor, positions: torch.Tensor, cache: Cache | None
     ) -> torch.Tensor:
-        """Last hidden states where `attended` says who sees whom: batch x new x (cached + new) of bool.
+        """Return the last hidden states, batch x new tokens x d_model, under a custom attention mask.
 
-        Only where `takes_trees` allows it.
+        `attended` is batch x new x (cached + new), bool: which tokens each new token attends to. `positions` is batch x
+        new. This is valid only for as many positions as `takes_trees` allows.
         """
         mask = torch.zeros(attended.shape, dtype=embeddings.dtype, device=embeddings.device)
         mask = mask.masked_fill_(~attended, torch.finfo(mask.dtype).min)[:, None]
@@ -92,16 +93,23 @@ class FrozenLM:
         return hidden
 
     def takes_trees(self, positions: int) -> bool:
-        """Whether trees of so many positions are read at once: the model heeds masks, no window ends before, and the
-        mask, which grows with the square, is not too large."""
-        return self._heeds_masks and positions <= min(self._window or MOST_TREE_POSITIONS, MOST_TREE_POSITIONS)
+        """Return whether the model can read trees of `positions` positions in one forward pass.
+
+        It can if it respects custom masks, no attention window is shorter, and the mask, whose size grows with the
+        square of `positions`, is not too large.
+        """
+        return self._respects_masks and positions <= min(self._window or MAX_TREE_POSITIONS, MAX_TREE_POSITIONS)
 
     @torch.inference_mode()
     def _check_head(self) -> None:
-        """Refuse a model whose logits are more than its LM head: scores would be silently wrong."""
+        """Refuse a model whose logits are not simply its LM head's output, since scores would be silently wrong.
+
+        Raises:
+            InputError: The logits differ from the LM head's output.
+        """
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
         whole = self.model(ids, use_cache=False).logits.float()
-        with neurons_read(self.projections, slice(-1, None), "last"):
+        with capture_activations(self.projections, slice(-1, None), "last"):
             parts = self.head.logits(self.body(ids, use_cache=False).last_hidden_state).to(whole.device)
         error = (whole - parts).abs().max().item()
         if not error <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
@@ -110,8 +118,8 @@ class FrozenLM:
             )
 
     @torch.inference_mode()
-    def _try_mask(self) -> bool:
-        """Whether a small tree gives the states that its branches have alone: with padding, and behind a cache."""
+    def _test_masks(self) -> bool:
+        """Return whether a small tree gives the states that its branches have alone, with padding and after a cache."""
         if not set(self._layer_types) <= {"full_attention", "sliding_attention"}:
             return False
         texts, continuations = [[1, 2, 3, 4, 5], [6, 7]], [[8, 9, 10, 11], [8, 12, 13, 14]]
@@ -121,18 +129,18 @@ class FrozenLM:
         attended, length, cache = trees.attended(mask), ids.shape[1], self.new_cache()
         try:
             embeddings = self.embed(torch.cat([ids, trees.ids], 1) % self.config.vocab_size)
-            found = self.run_attending(embeddings, attended, positions, None).float()
+            uncached = self.run_body_with_mask(embeddings, attended, positions, None).float()
             self.run_body(embeddings[:, :length], mask, positions[:, :length], cache)
-            cached = self.run_attending(embeddings[:, length:], attended[:, length:], positions[:, length:], cache)
+            cached = self.run_body_with_mask(embeddings[:, length:], attended[:, length:], positions[:, length:], cache)
         except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError) as error:
             if is_out_of_memory(error):
                 raise
-            return False  # an architecture that takes no such mask says so in its own way
+            return False  # architectures that do not support such a mask fail in different ways
         for row, text in enumerate(texts):
             for continuation, nodes in zip(continuations, ([0, 1, 2], [0, 3, 4]), strict=True):
                 alone = torch.tensor([text + continuation[:-1]], device=self.device) % self.config.vocab_size
                 expected = self.body(alone, use_cache=False).last_hidden_state[0, -3:].float()
-                for states in (found[row, length:][nodes], cached[row][nodes].float()):
+                for states in (uncached[row, length:][nodes], cached[row][nodes].float()):
                     distance = (states - expected).norm() / expected.norm()
                     if not distance <= MASK_TOLERANCE.get(self.dtype, 1e-3):
                         return False

@@ -1,4 +1,4 @@
-"""Rows of token ids of different lengths as one tensor."""
+"""Combining rows of token ids of different lengths into one tensor."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from skilljobs.lm.transfer import to_device
 
 
 def left_padded(rows: Sequence[Sequence[int]], padding: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids, rows x longest, padded on the left, and the mask that is True at real tokens."""
+    """Return the token ids padded on the left, rows x longest, and a mask that is True at real tokens."""
     width = max(map(len, rows))
     ids = torch.tensor([[padding] * (width - len(row)) + list(row) for row in rows], dtype=torch.long)
     return to_device(ids, device), torch.arange(width, device=device) >= width - _lengths(rows, device)
@@ -17,14 +17,14 @@ def left_padded(rows: Sequence[Sequence[int]], padding: int, device: torch.devic
 def right_padded(
     rows: Sequence[Sequence[int]], padding: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids, rows x longest, padded on the right, and the mask that is True at real tokens."""
+    """Return the token ids padded on the right, rows x longest, and a mask that is True at real tokens."""
     width = max(map(len, rows))
     ids = torch.tensor([list(row) + [padding] * (width - len(row)) for row in rows], dtype=torch.long)
     return to_device(ids, device), torch.arange(width, device=device) < _lengths(rows, device)
 
 
 def text_positions(mask: torch.Tensor) -> torch.Tensor:
-    """Positions of left-padded tokens, batch x tokens: padding counts for nothing."""
+    """Return the positions of left-padded tokens, batch x tokens, without counting padding."""
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 

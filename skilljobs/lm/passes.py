@@ -1,7 +1,6 @@
-"""How continuations are read behind text and prompt: as trees in one forward, or as branches of the cache.
+"""Two ways of reading continuations after text and prompt: as trees in one forward pass, or as branches of the cache.
 
-Either way gives the states that predict: hidden states, and for each token of each continuation the row that it is
-predicted from.
+Both return hidden states and, for each token of each continuation, the row of the state that predicts it.
 """
 
 from collections.abc import Sequence
@@ -9,13 +8,13 @@ from collections.abc import Sequence
 import torch
 from transformers import Cache
 
-from skilljobs.lm.batch import TokenizedExample, longest
+from skilljobs.lm.batch import TokenizedExample, longest_sequence
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import right_padded, text_positions
 from skilljobs.lm.transfer import to_device
 from skilljobs.lm.tree import TreeBatch
 
-Predicting = tuple[torch.Tensor, torch.Tensor]
+PredictingStates = tuple[torch.Tensor, torch.Tensor]
 
 
 def continuation_log_probabilities(
@@ -26,13 +25,14 @@ def continuation_log_probabilities(
     batch: Sequence[TokenizedExample],
     cache: Cache | None = None,
 ) -> torch.Tensor:
-    """Log-probability of every token of every continuation of `batch`, one after another; differentiable in `vectors`.
+    """Return the log-probability of every token of every continuation of `batch`, one continuation after another.
 
-    `mask` (batch x T) says which tokens of the left-padded texts are real. `ids` (batch x new) are the last of them;
-    what stands before is in `cache`, which is used up. `vectors` is the prompt, P x d_model.
+    The result is differentiable with respect to `vectors`, the prompt (P x d_model). `mask` (batch x T) says which
+    tokens of the left-padded texts are real. `ids` (batch x new) are the last tokens of the texts; `cache` holds those
+    before them, and must not be used again afterwards.
     """
     vectors = vectors.to(lm.device, lm.dtype)
-    if lm.takes_trees(longest(batch, len(vectors))):
+    if lm.takes_trees(longest_sequence(batch, len(vectors))):
         trees = TreeBatch([example.tree for example in batch], lm.device)
         hidden, rows = _tree_pass(lm, ids, mask, vectors, trees, cache)
     else:
@@ -48,16 +48,16 @@ def _tree_pass(
     vectors: torch.Tensor,
     trees: TreeBatch,
     cache: Cache | None,
-) -> Predicting:
-    """What is new of the texts, the prompt and the trees in one forward."""
+) -> PredictingStates:
+    """Read the uncached part of the texts, the prompt and the trees in one forward pass."""
     cached = mask.shape[1] - ids.shape[1]
     embeddings = torch.cat([lm.embed(ids), vectors.expand(len(ids), -1, -1), lm.embed(trees.ids)], 1)
-    front = torch.nn.functional.pad(mask, (0, len(vectors)), value=True)
-    of_trees = front.sum(1, keepdim=True) + trees.depths
-    positions = torch.cat([text_positions(front), of_trees], 1)[:, cached:]
-    hidden = lm.run_attending(embeddings, trees.attended(front)[:, cached:], positions, cache)
-    in_front = front.shape[1] - cached - 1
-    return hidden[:, in_front:].flatten(0, 1)[to_device(trees.predicting, hidden.device)], trees.rows
+    context_mask = torch.nn.functional.pad(mask, (0, len(vectors)), value=True)
+    tree_positions = context_mask.sum(1, keepdim=True) + trees.depths
+    positions = torch.cat([text_positions(context_mask), tree_positions], 1)[:, cached:]
+    hidden = lm.run_body_with_mask(embeddings, trees.attended(context_mask)[:, cached:], positions, cache)
+    last_prompt_position = context_mask.shape[1] - cached - 1
+    return hidden[:, last_prompt_position:].flatten(0, 1)[to_device(trees.predicting, hidden.device)], trees.rows
 
 
 def _branch_pass(
@@ -67,30 +67,30 @@ def _branch_pass(
     vectors: torch.Tensor,
     batch: Sequence[TokenizedExample],
     cache: Cache | None,
-) -> Predicting:
-    """What is new of the texts and the prompt once, then each continuation behind the cache, expanded to them."""
+) -> PredictingStates:
+    """Read the uncached part of the texts and the prompt once, then each continuation after its copy of the cache."""
     cached = mask.shape[1] - ids.shape[1]
-    front = torch.nn.functional.pad(mask, (0, len(vectors)), value=True)
+    context_mask = torch.nn.functional.pad(mask, (0, len(vectors)), value=True)
     embeddings = torch.cat([lm.embed(ids), vectors.expand(len(ids), -1, -1)], 1)
     cache = lm.new_cache() if cache is None else cache
-    last = lm.run_body(embeddings, front, text_positions(front)[:, cached:], cache)[:, -1]
+    last = lm.run_body(embeddings, context_mask, text_positions(context_mask)[:, cached:], cache)[:, -1]
     flat = [tokens for example in batch for tokens in example.continuations]
-    example = [number for number, of_example in enumerate(batch) for _ in of_example.continuations]
+    owners = [number for number, example in enumerate(batch) for _ in example.continuations]
     branches, real = right_padded([tokens[:-1] for tokens in flat], 0, lm.device)
     width = branches.shape[1]
     rows: list[int] = []
-    places: list[int] = []
-    for branch, (number, tokens) in enumerate(zip(example, flat, strict=True)):
-        before = len(last) + len(places)
+    indices: list[int] = []
+    for branch, (number, tokens) in enumerate(zip(owners, flat, strict=True)):
+        before = len(last) + len(indices)
         rows += [number, *range(before, before + len(tokens) - 1)]
-        places += range(branch * width, branch * width + len(tokens) - 1)
+        indices += range(branch * width, branch * width + len(tokens) - 1)
     if width == 0:
         return last, torch.tensor(rows)
-    of_branch = to_device(torch.tensor(example), lm.device)
-    for layer in cache.layers:  # which may be on several GPUs, or share what another one keeps
+    branch_owners = to_device(torch.tensor(owners), lm.device)
+    for layer in cache.layers:  # layers may be on several GPUs; a layer that shares another's keys holds none
         if layer.get_seq_length() > 0:
-            layer.batch_select_indices(of_branch.to(layer.keys.device, non_blocking=True))
-    behind = front[of_branch]
-    positions = behind.sum(1, keepdim=True) + torch.arange(width, device=lm.device)
-    hidden = lm.run_body(lm.embed(branches), torch.cat([behind, real], 1), positions, cache).flatten(0, 1)
-    return torch.cat([last, hidden[to_device(torch.tensor(places), hidden.device)]]), torch.tensor(rows)
+            layer.batch_select_indices(branch_owners.to(layer.keys.device, non_blocking=True))
+    branch_mask = context_mask[branch_owners]
+    positions = branch_mask.sum(1, keepdim=True) + torch.arange(width, device=lm.device)
+    hidden = lm.run_body(lm.embed(branches), torch.cat([branch_mask, real], 1), positions, cache).flatten(0, 1)
+    return torch.cat([last, hidden[to_device(torch.tensor(indices), hidden.device)]]), torch.tensor(rows)

@@ -1,4 +1,4 @@
-"""What all texts of a shard begin with, an instruction or worked examples, read once for all of them."""
+"""The common beginning of all texts of a shard, an instruction or worked examples, which is read only once."""
 
 import copy
 from collections.abc import Sequence
@@ -7,40 +7,43 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from skilljobs.lm.batch import TokenizedExample, longest
+from skilljobs.lm.batch import TokenizedExample, longest_sequence
 from skilljobs.lm.model import FrozenLM
 
 SHORTEST = 24
-"""Fewer common tokens are not worth a cache."""
+"""The shortest prefix in tokens: fewer common tokens are not worth caching."""
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """`length` tokens that every text begins with, and the cache of one row that has read them."""
+    """The number of tokens that every text begins with, and a cache of one row that has read them."""
 
     length: int
     cache: DynamicCache
 
-    def cache_of(self, rows: int) -> DynamicCache:
-        """A cache of its own for a batch of so many rows."""
+    def expanded_cache(self, rows: int) -> DynamicCache:
+        """Return a copy of the cache for a batch of `rows` rows."""
         cache = copy.deepcopy(self.cache)
         cache.batch_repeat_interleave(rows)
         return cache
 
 
 def common_length(examples: Sequence[TokenizedExample]) -> int:
-    """Tokens that all texts begin with, and that leave at least one of each."""
+    """Return the number of tokens that all texts begin with, leaving at least one token of each text."""
     texts = [example.text for example in examples]
     first, last = min(texts), max(texts)
-    most = min(map(len, texts)) - 1
-    return next((place for place in range(most) if first[place] != last[place]), most)
+    limit = min(map(len, texts)) - 1
+    return next((index for index in range(limit) if first[index] != last[index]), limit)
 
 
 @torch.inference_mode()
 def read_prefix(lm: FrozenLM, examples: Sequence[TokenizedExample], prompt_length: int) -> Prefix | None:
-    """The common prefix of `examples`, read; None where there is none of any length, or the model takes no trees."""
+    """Read the common prefix of `examples`.
+
+    Returns None if the prefix is shorter than `SHORTEST`, or if the model cannot read the examples as trees.
+    """
     length = common_length(examples)
-    if length < SHORTEST or not lm.takes_trees(longest(examples, prompt_length)):
+    if length < SHORTEST or not lm.takes_trees(longest_sequence(examples, prompt_length)):
         return None
     ids = torch.tensor([examples[0].text[:length]], device=lm.device)
     cache = lm.new_cache()

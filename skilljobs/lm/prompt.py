@@ -13,7 +13,7 @@ TENSOR = "soft_prompt"
 
 @dataclass(frozen=True)
 class SoftPrompt:
-    """`vectors` is P x d_model, float32; P may be 0, and then neurons are read at the last text token."""
+    """A soft prompt. `vectors` is P x d_model, float32; if P is 0, neurons are read at the last text token."""
 
     vectors: torch.Tensor
     metadata: dict[str, str] = field(default_factory=dict)
@@ -23,12 +23,12 @@ class SoftPrompt:
         return self.vectors.shape[0]
 
     def to_bytes(self) -> bytes:
-        """As a safetensors file."""
+        """Return the prompt as the bytes of a safetensors file."""
         return bytes(save({TENSOR: self.vectors.detach().float().cpu().contiguous()}, self.metadata))
 
 
 def random_prompt(embedding: torch.nn.Module, vocabulary: int, length: int, seed: int) -> SoftPrompt:
-    """Embeddings of `length` tokens drawn by seed, without repetition where the vocabulary allows."""
+    """Return the embeddings of `length` tokens drawn by seed, without repetition if the vocabulary is large enough."""
     generator = torch.Generator().manual_seed(seed)
     if length <= vocabulary:
         tokens = torch.randperm(vocabulary, generator=generator)[:length]
@@ -41,14 +41,15 @@ def random_prompt(embedding: torch.nn.Module, vocabulary: int, length: int, seed
 
 
 def no_prompt(width: int) -> SoftPrompt:
+    """Return an empty prompt, 0 x `width`."""
     return SoftPrompt(torch.zeros(0, width))
 
 
 def read_prompt_bytes(data: bytes) -> SoftPrompt:
-    """The soft prompt in a safetensors file's bytes.
+    """Return the soft prompt in the bytes of a safetensors file.
 
     Raises:
-        ValueError: they are not safetensors, or do not hold one tensor of P x d_model.
+        ValueError: The bytes are not a safetensors file, or do not hold exactly one tensor, of P x d_model.
     """
     try:
         tensors = load(data)
@@ -62,5 +63,9 @@ def read_prompt_bytes(data: bytes) -> SoftPrompt:
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file's bytes."""
+    """Return the metadata in the bytes of a safetensors file.
+
+    Raises:
+        ValueError: The bytes are not a safetensors file.
+    """
     return dict(read_header(data).get("__metadata__", {}))

@@ -1,25 +1,25 @@
-"""Where the soft prompt may stand: behind the text, nowhere else."""
+"""The placement of the soft prompt: it must come after the text."""
 
 from skilljobs.errors import InputError
 
 PLACE = "{prompt}"
 
-FRONT_REFUSED = (
-    "the soft prompt must stand behind all of the text: the model is causal, so at prompt positions in front of some"
-    " text the activations would not depend on that text (in front of all of it, their standard deviation over"
-    " examples is exactly 0)"
+PLACEMENT_REFUSED = (
+    "the soft prompt must come after all of the text: the model is causal, so activations at prompt positions before"
+    " some text would not depend on that text (before all of the text, their standard deviation over examples is"
+    " exactly 0)"
 )
 
 
 def split_template(template: str | None) -> str | None:
-    """The template without its `{prompt}`, which may only be its end.
+    """Return the template without `{prompt}`, which may only appear at its end.
 
     Raises:
-        InputError: the soft prompt would stand in front of text.
+        InputError: The soft prompt would come before some of the text.
     """
     if template is None or PLACE not in template:
         return template
-    text, _, behind = template.partition(PLACE)
-    if behind:
-        raise InputError(f"--template {template!r}: {FRONT_REFUSED}")
+    text, _, rest = template.partition(PLACE)
+    if rest:
+        raise InputError(f"--template {template!r}: {PLACEMENT_REFUSED}")
     return text

@@ -1,5 +1,6 @@
-"""Gradients that keep little: each layer keeps its input alone, and computes the rest again for its backward pass
-(Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174).
+"""Activation checkpointing: each layer keeps only its input and computes the rest again for its backward pass.
+
+Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,10 @@ from transformers import Cache
 
 
 class ReadOnlyCache(Cache):  # type: ignore[misc]
-    """What was read of the texts. What stands behind is attended to and not kept, so that a layer may run again."""
+    """A cache of the texts that does not grow.
+
+    The keys and values of later tokens are attended to but not stored, so that a layer can run again.
+    """
 
     def __init__(self, cache: Cache) -> None:
         super().__init__(layers=cache.layers)
@@ -28,15 +32,18 @@ class ReadOnlyCache(Cache):  # type: ignore[misc]
 
 
 @contextmanager
-def recomputed(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Forwards inside the block keep the inputs of `layers` alone. Whatever else these change happens twice."""
-    own = [vars(layer).get("forward") for layer in layers]
+def activation_checkpointing(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Make forward passes inside the block keep only the inputs of `layers`.
+
+    The layers run again for the backward pass, so any side effect of theirs happens twice.
+    """
+    originals = [vars(layer).get("forward") for layer in layers]
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
     try:
         yield
     finally:
-        for layer, forward in zip(layers, own, strict=True):
+        for layer, forward in zip(layers, originals, strict=True):
             if forward is None:
                 del layer.forward
             else:
@@ -44,7 +51,7 @@ def recomputed(layers: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def bytes_kept(model: nn.Module, run: Callable[[], torch.Tensor]) -> int:
-    """Memory that `run` keeps for the gradient of what it returns, the weights of `model` apart."""
+    """Return the bytes that `run` keeps for the gradient of its result, not counting the weights of `model`."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -56,4 +63,4 @@ def bytes_kept(model: nn.Module, run: Callable[[], torch.Tensor]) -> int:
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         result = run()
     del result
-    return sum(size for place, size in kept.items() if place not in weights)
+    return sum(size for address, size in kept.items() if address not in weights)

@@ -1,4 +1,4 @@
-"""From a scored batch to what the model thought of each example."""
+"""Computing the model-derived metrics of each example of a scored batch."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from skilljobs.stats.answers import AnswerScores, choice_scores, target_scores
 
 
 def answer_scores(scored: ScoredBatch, batch: Sequence[TokenizedExample]) -> list[AnswerScores]:
-    """The model-derived metrics of a scored batch."""
-    found = []
+    """Return the model-derived metrics of each example of a scored batch."""
+    scores = []
     for example, sums, counts in zip(batch, scored.log_probabilities, scored.token_counts, strict=True):
         totals = sums.tolist()
         if example.is_choice:
-            found.append(choice_scores(totals, counts, example.answer, len(example.text)))
+            scores.append(choice_scores(totals, counts, example.answer, len(example.text)))
         else:
-            found.append(target_scores(totals[0], counts[0], len(example.text)))
-    return found
+            scores.append(target_scores(totals[0], counts[0], len(example.text)))
+    return scores

@@ -1,4 +1,4 @@
-"""Where a model's files are, told from its name without importing torch or transformers."""
+"""Finding a model's files from its name, without importing torch or transformers."""
 
 import json
 from dataclasses import dataclass, replace
@@ -15,32 +15,33 @@ _PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt")
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model's directory on this machine and what its configuration says."""
+    """A model's directory on this machine, and its configuration."""
 
     name: str
     path: Path
     config: dict[str, Any]
     revision: str | None = None
-    """Of a hub model: the commit that was fetched."""
+    """The commit that was fetched, if the model is from the Hugging Face hub."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of weights, configuration and tokenizer."""
+        """SHA-256 of the weights, configuration and tokenizer."""
         return digest_of_files(self._files)
 
     @property
     def sampled_digest(self) -> str:
-        """Of parts of every file, spread over it, and of their sizes: tells models apart without reading them whole."""
+        """Digest of the files' sizes and of parts spread over each file, which distinguishes models without reading
+        them completely."""
         return sampled_digest(self._files)
 
     @property
     def _files(self) -> set[Path]:
-        """Weights, configuration and tokenizer."""
+        """The files of weights, configuration and tokenizer."""
         return {file for pattern in _PATTERNS for file in self.path.glob(pattern)}
 
     @property
     def weight_files(self) -> list[Path]:
-        """Those that transformers loads: a repository may hold the same weights in other files too."""
+        """The weight files that transformers loads; a repository may hold the same weights in other files as well."""
         index, single = self.path / "model.safetensors.index.json", self.path / "model.safetensors"
         if index.is_file():
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
@@ -49,32 +50,33 @@ class ModelSource:
 
     @property
     def context(self) -> int | None:
-        """The largest number of positions, where the configuration says."""
+        """The largest number of positions, or None if the configuration does not say."""
         limit = self.config.get("max_position_embeddings", self.config.get("n_positions"))
         return int(limit) if limit else None
 
     @property
     def layers(self) -> int | None:
-        """Where the configuration says, like the next three."""
+        """The number of layers, or None if the configuration does not say."""
         layers = self.config.get("num_hidden_layers", self.config.get("n_layer"))
         return int(layers) if layers else None
 
     @property
     def width(self) -> int | None:
-        """d_model."""
+        """d_model, or None if the configuration does not say."""
         width = self.config.get("hidden_size", self.config.get("n_embd"))
         return int(width) if width else None
 
     @property
     def neurons(self) -> int | None:
-        """FFN neurons of all layers."""
+        """The number of FFN neurons in all layers, or None if the configuration does not say."""
         of_layer = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
         of_layer = of_layer or (4 * self.width if self.width else None)
         return self.layers * int(of_layer) if self.layers and of_layer else None
 
     @property
     def cached_width(self) -> int | None:
-        """Keys of a token and layer, and as many values."""
+        """The width of a token's keys in one layer, which is also that of its values; None if the configuration does
+        not say."""
         heads = self.config.get("num_attention_heads", self.config.get("n_head"))
         of_head = self.config.get("head_dim") or (self.width / heads if self.width and heads else None)
         shared = self.config.get("num_key_value_heads") or heads
@@ -82,10 +84,12 @@ class ModelSource:
 
 
 def find_model(name: str) -> ModelSource:
-    """The model called `name`: `tiny`, a local directory, or an id on the Hugging Face hub (fetched if need be).
+    """Return the model called `name`: `tiny`, a local directory, or an id on the Hugging Face hub.
+
+    A model on the hub is downloaded if necessary.
 
     Raises:
-        InputError: there is no such model, or it is not a causal language model in transformers format.
+        InputError: There is no such model, or it is not a causal language model in transformers format.
     """
     path, revision = TINY_DIRECTORY if name == TINY else Path(name).expanduser(), None
     if not path.is_dir():
@@ -93,11 +97,11 @@ def find_model(name: str) -> ModelSource:
         revision = path.name
     config_file = path / "config.json"
     if not config_file.is_file():
-        raise InputError(f"the model {name} has no config.json in {path}: not a directory in transformers format")
+        raise InputError(f"the model {name} has no config.json in {path}: it is not in transformers format")
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise InputError(f"the model {name} has a broken {config_file}: {error}") from error
+        raise InputError(f"the configuration of the model {name}, {config_file}, is not valid JSON: {error}") from error
     architectures = config.get("architectures") or []
     if config.get("is_encoder_decoder") or not any(
         str(architecture).endswith(("CausalLM", "LMHeadModel")) for architecture in architectures
@@ -112,10 +116,12 @@ def find_model(name: str) -> ModelSource:
 
 
 def find_again(source: ModelSource) -> ModelSource:
-    """A model that was found on another machine, on this one: of the hub the same commit, fetched if need be.
+    """Find on this machine a model that was found on another one.
+
+    For a model on the hub, it is the same commit, downloaded if necessary.
 
     Raises:
-        InputError: it is not to be had here.
+        InputError: The model is not available on this machine.
     """
     if source.revision is None:
         return find_model(source.name)
@@ -138,10 +144,10 @@ def _fetch(name: str, revision: str | None = None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(_PATTERNS)))
     except GatedRepoError as error:
         raise InputError(
-            f"the model {name} is gated: accept its licence on the Hugging Face hub, and log in (`hf auth login`)"
+            f"the model {name} is gated: accept its licence on the Hugging Face hub and log in (`hf auth login`)"
         ) from error
     except (RepositoryNotFoundError, HFValidationError):
         reason = "nor a model on the Hugging Face hub"
     except (LocalEntryNotFoundError, OSError):
-        reason = "nor in the local cache of the Hugging Face hub, which could not be reached"
+        reason = "nor in the local cache of the Hugging Face hub, and the hub could not be reached"
     raise InputError(f"there is no model {name!r}: it is neither '{TINY}', nor a directory, {reason}")

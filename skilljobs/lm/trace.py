@@ -1,11 +1,11 @@
-"""Reading single neurons over examples, without scoring anything."""
+"""Reading activations without scoring anything."""
 
 from collections.abc import Sequence
 
 import torch
 
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.ffn import TokenMode, neurons_read
+from skilljobs.lm.ffn import TokenMode, capture_activations
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded, text_positions
 
@@ -14,14 +14,14 @@ from skilljobs.lm.padding import left_padded, text_positions
 def read_activations(
     lm: FrozenLM, prompt: torch.Tensor, batch: Sequence[TokenizedExample], tokens: TokenMode
 ) -> list[torch.Tensor]:
-    """The activations of all neurons at the prompt positions behind the texts of `batch`.
+    """Return the activations of all neurons at the prompt positions after the texts of `batch`.
 
-    `prompt` is P x d_model on the model's device, in its dtype. Returns a float64 tensor a layer: batch x
+    `prompt` is P x d_model on the model's device, in its dtype. The result is one float64 tensor per layer, batch x
     tokens x neurons.
     """
     ids, mask = left_padded([example.text for example in batch], 0, lm.device)
     mask = torch.nn.functional.pad(mask, (0, len(prompt)), value=True)
     embeddings = torch.cat([lm.embed(ids), prompt.expand(len(ids), -1, -1)], 1)
-    with neurons_read(lm.projections, slice(-max(1, len(prompt)), None), tokens) as activations:
+    with capture_activations(lm.projections, slice(-max(1, len(prompt)), None), tokens) as activations:
         lm.run_body(embeddings, mask, text_positions(mask), lm.new_cache())
     return activations

@@ -1,8 +1,8 @@
-"""Tuning a soft prompt with the model frozen (Lester et al. 2021), the prompt between the text and the answer.
+"""Tuning a soft prompt between the text and the answer, with the model frozen (Lester et al. 2021).
 
-The text in front of the prompt does not depend on it, so it runs without gradients, once a batch. Where memory does
-not hold what a step keeps for its gradient, layers compute it again; where it does not hold that either, a batch goes
-in parts.
+The text before the prompt does not depend on it, so it is read without gradients, once per batch. If the activations
+that a step keeps for its gradient do not fit in memory, layers compute them again in the backward pass; if even that
+does not fit, the batch is processed in parts.
 """
 
 import math
@@ -25,19 +25,19 @@ BATCH = 16
 VALIDATE_EVERY = 25
 VALIDATION_EXAMPLES = 128
 PATIENCE = 4
-"""Validations without a gain after which tuning stops."""
+"""The number of validations without an improvement after which tuning stops."""
 LEAST_GAIN = 0.01
-"""The fraction of the loss that counts as a gain. The best prompt is kept whatever its gain."""
+"""The smallest relative decrease of the loss that counts as an improvement. The best prompt is kept in any case."""
 BATCHES_SORTED = 8
-"""Batches among which examples are sorted by length, to pad less."""
+"""The number of batches among which examples are sorted by length, to reduce padding."""
 WARMUP = 10
 SHARE_KEPT = 0.5
-"""Of the free memory: what a step may keep for its gradient before layers compute it again."""
+"""The fraction of the free memory that a step may keep for its gradient; above it, layers recompute activations."""
 
 
 @dataclass
 class TuningState:
-    """All that tuning continues from. The vectors are P x d_model, float32."""
+    """Everything that is needed to continue tuning. The tensors are P x d_model, float32."""
 
     vectors: torch.Tensor
     best: torch.Tensor
@@ -47,7 +47,7 @@ class TuningState:
     best_loss: float = math.inf
     best_step: int = 0
     gain_loss: float = math.inf
-    """Loss and step of the last gain."""
+    """`gain_loss` and `gain_step` are the loss and step of the last improvement."""
     gain_step: int = 0
 
     @classmethod
@@ -82,15 +82,17 @@ class TuneSettings:
 
 
 def default_learning_rate(lm: FrozenLM) -> float:
-    """A fifth of the embeddings' root mean square: Adam moves each coordinate by about its rate a step, so this
-    suits any model's scale."""
+    """Return a fifth of the embeddings' root mean square.
+
+    Adam moves each coordinate by about its learning rate per step, so this suits the scale of any model.
+    """
     ids = torch.arange(min(4096, lm.config.vocab_size), device=lm.device)
     with torch.no_grad():
         return 0.2 * lm.embed(ids[None]).float().square().mean().sqrt().item()
 
 
 class Tuner:
-    """Tunes a prompt step by step; `state` can be stored at any validation and continued from."""
+    """Tunes a prompt step by step. `state` can be stored at any validation, and tuning can continue from it."""
 
     def __init__(
         self,
@@ -113,13 +115,13 @@ class Tuner:
             "exp_avg_sq": state.second_moment.clone(),
         }
         self.recompute = False
-        """Whether layers compute again what their gradients need."""
+        """Whether layers recompute the activations that their gradients need."""
 
     def run(self) -> Iterator[TuningPoint]:
-        """Tune until the steps are done or the validation loss stops falling; the best prompt is in `state.best`.
+        """Tune until all steps are done or the validation loss stops falling; the best prompt is then `state.best`.
 
-        Yields the validation before the first step, after every `VALIDATE_EVERY` steps their mean training loss and a
-        validation, and at last that of the best prompt once more. The first and the last have an accuracy.
+        Yields a validation before the first step; after every `VALIDATE_EVERY` steps, their mean training loss and a
+        validation; and finally the validation of the best prompt once more. The first and the last have an accuracy.
         """
         state = self.state
         if state.step == 0:
@@ -163,7 +165,7 @@ class Tuner:
         return math.fsum(loss for loss, _ in parts)
 
     def _gradient(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
-        """Loss, and its gradient as float32 on the host."""
+        """Return the loss of a batch, and its gradient as float32 on the host."""
         if not self.recompute:
             try:
                 return self._gradient_at_once(batch)
@@ -180,7 +182,7 @@ class Tuner:
         return loss.item(), gradient.float().cpu()
 
     def _keeps_too_much(self) -> bool:
-        """Whether a step would keep more for its gradient than it should, told from an example of the next batch."""
+        """Return whether a step would keep too much for its gradient, estimated from one example of the next batch."""
         vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
         batch = self._draw()
         try:
@@ -192,7 +194,7 @@ class Tuner:
         return kept > SHARE_KEPT * free_memory(self.lm.device)
 
     def _update(self, gradient: torch.Tensor) -> None:
-        """One step of Adam (Kingma & Ba 2015), with warm-up and cosine decay of the rate to a tenth."""
+        """Take one step of Adam (Kingma & Ba 2015), with warm-up and cosine decay of the learning rate to a tenth."""
         state = self.state
         decay = 0.55 + 0.45 * math.cos(math.pi * state.step / self.settings.steps)
         self._optimizer.param_groups[0]["lr"] = self.settings.learning_rate * min(decay, state.step / WARMUP)
@@ -203,10 +205,10 @@ class Tuner:
         state.first_moment, state.second_moment = moments["exp_avg"], moments["exp_avg_sq"]
 
     def _draw(self) -> list[TokenizedExample]:
-        """The batch of the next step: a pure function of seed and step, so that a continued run draws the same.
+        """Return the batch of the next step, a pure function of seed and step, so that a resumed run draws the same.
 
-        An epoch is a random order of the examples, cut into stretches; the batches of a stretch are of like lengths,
-        and themselves in random order.
+        An epoch is a random order of the examples, cut into stretches of `BATCHES_SORTED` batches. Within a stretch,
+        examples of similar length are batched together, and the batches come in random order.
         """
         per_epoch = max(1, len(self.train) // BATCH)
         epoch, place = divmod(self.state.step, per_epoch)

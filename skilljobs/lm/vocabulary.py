@@ -1,9 +1,9 @@
-"""What a neuron writes, read as tokens: its column of the down projection through final norm and LM head.
+"""The tokens that a neuron promotes: its column of the down projection, read through the final norm and the LM head.
 
-From weights alone, with no text (Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting
-Concepts in the Vocabulary Space", arXiv 2203.14680), with the norm that some models (Gemma, OLMo 2) have behind the
-down projection. What later layers make of it is not in it, nor a bias of the head or a cap on
-logits.
+The effects are computed from the weights alone, without any text (Geva et al. 2022, "Transformer Feed-Forward Layers
+Build Predictions by Promoting Concepts in the Vocabulary Space", arXiv 2203.14680). The norm that some models (Gemma,
+OLMo 2) have after the down projection is included. The effects of later layers, a bias of the head and a cap on logits
+are not.
 """
 
 from collections.abc import Sequence
@@ -16,44 +16,47 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.results import TokenEffect
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
-NORM_BEHIND = "post_feedforward_layernorm"
+POST_FFN_NORM = "post_feedforward_layernorm"
 NEURONS_AT_ONCE = 32
 
 
 @torch.inference_mode()
 def token_effects(lm: FrozenLM, neurons: Sequence[tuple[int, int]], k: int) -> list[TokenEffect]:
-    """For each (layer, neuron) the `k` tokens that it promotes most, then the `k` that it suppresses most."""
+    """Return, for each (layer, neuron), the `k` tokens that it promotes most, then the `k` that it suppresses most."""
     norm = _final_norm(lm)
     vocabulary = min(len(lm.head.weight), len(lm.tokenizer))
     head = replace(lm.head, softcap=None, bias=None)
     effects: list[TokenEffect] = []
     for start in range(0, len(neurons), NEURONS_AT_ONCE):
-        here = neurons[start : start + NEURONS_AT_ONCE]
-        columns = [_written(lm, layer, neuron) for layer, neuron in here]
-        written = torch.stack([column.to(lm.head.weight.device) for column in columns])
-        direction = norm(written) - norm(torch.zeros_like(written))
-        logits = head.logits(direction)[:, :vocabulary]
+        chunk = neurons[start : start + NEURONS_AT_ONCE]
+        columns = [_output_direction(lm, layer, neuron) for layer, neuron in chunk]
+        directions = torch.stack([column.to(lm.head.weight.device) for column in columns])
+        normed = norm(directions) - norm(torch.zeros_like(directions))
+        logits = head.logits(normed)[:, :vocabulary]
         logits -= logits.mean(1, keepdim=True)
-        for (layer, neuron), row in zip(here, logits, strict=True):
-            for found in (row.topk(min(k, vocabulary)), row.topk(min(k, vocabulary), largest=False)):
-                for logit, token in zip(found.values.tolist(), found.indices.tolist(), strict=True):
+        for (layer, neuron), row in zip(chunk, logits, strict=True):
+            for extremes in (row.topk(min(k, vocabulary)), row.topk(min(k, vocabulary), largest=False)):
+                for logit, token in zip(extremes.values.tolist(), extremes.indices.tolist(), strict=True):
                     effects.append(TokenEffect(layer, neuron, str(lm.tokenizer.decode([token])), logit))
     return effects
 
 
-def _written(lm: FrozenLM, layer: int, neuron: int) -> torch.Tensor:
-    """The direction in which a positive activation moves the residual stream: d_model."""
+def _output_direction(lm: FrozenLM, layer: int, neuron: int) -> torch.Tensor:
+    """Return the direction in which a positive activation moves the residual stream, a vector of d_model."""
     projection = lm.projections[layer]
     weight: torch.Tensor = projection.weight  # type: ignore[assignment]
     column = weight[:, neuron] if isinstance(projection, nn.Linear) else weight[neuron]
     name = next(name for name, module in lm.model.named_modules() if module is projection)
     block = lm.model.get_submodule(name.rsplit(".", 2)[0])
-    behind = getattr(block, NORM_BEHIND, None)
-    return behind(column) if isinstance(behind, nn.Module) else column
+    norm = getattr(block, POST_FFN_NORM, None)
+    return norm(column) if isinstance(norm, nn.Module) else column
 
 
 def _final_norm(lm: FrozenLM) -> nn.Module:
-    """Norms are blind to scale, so of a single direction they keep what they do to its coordinates."""
+    """Return the model's final norm, or the identity if it has none.
+
+    A norm ignores the scale of its input, so applied to a single direction only its effect on coordinates matters.
+    """
     for name in FINAL_NORMS:
         norm = getattr(lm.body, name, None)
         if isinstance(norm, nn.Module):

@@ -1,4 +1,4 @@
-"""Letting a model write: requests in, texts out."""
+"""Sampling texts from a model."""
 
 from collections.abc import Sequence
 
@@ -8,27 +8,28 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
 
 TEMPERATURE, TOP_P = 0.8, 0.95
-LEAST_TOKENS, MOST_TOKENS = 8, 120
-MOST_TRIES = 3
+MIN_TOKENS, MAX_TOKENS = 8, 120
+MAX_TRIES = 3
 
 
 @torch.inference_mode()
 def write_texts(lm: FrozenLM, requests: Sequence[str], seed: int) -> list[str]:
-    """A sampled text behind each request, up to a blank line. The same batch and seed give the same texts.
+    """Sample a text that continues each request, up to a blank line.
 
-    A text that comes out empty is drawn again, `MOST_TRIES` times in all; it may be empty still.
+    The same batch and seed give the same texts. A text that comes out empty is sampled again, up to `MAX_TRIES` times
+    in total, and may still be empty after that.
     """
     torch.manual_seed(seed)
     texts = [""] * len(requests)
-    for _ in range(MOST_TRIES):
-        empty = [place for place, text in enumerate(texts) if not text]
+    for _ in range(MAX_TRIES):
+        empty = [index for index, text in enumerate(texts) if not text]
         if empty:
-            for place, text in zip(empty, _sampled(lm, [requests[place] for place in empty]), strict=True):
-                texts[place] = text.strip().split("\n\n")[0].strip()
+            for index, text in zip(empty, _sample(lm, [requests[index] for index in empty]), strict=True):
+                texts[index] = text.strip().split("\n\n")[0].strip()
     return texts
 
 
-def _sampled(lm: FrozenLM, requests: Sequence[str]) -> list[str]:
+def _sample(lm: FrozenLM, requests: Sequence[str]) -> list[str]:
     rows = [list(lm.tokenizer(request)["input_ids"]) for request in requests]
     ids, mask = left_padded(rows, 0, lm.device)
     written = lm.model.generate(
@@ -37,8 +38,8 @@ def _sampled(lm: FrozenLM, requests: Sequence[str]) -> list[str]:
         do_sample=True,
         temperature=TEMPERATURE,
         top_p=TOP_P,
-        min_new_tokens=LEAST_TOKENS,
-        max_new_tokens=MOST_TOKENS,
+        min_new_tokens=MIN_TOKENS,
+        max_new_tokens=MAX_TOKENS,
         pad_token_id=lm.tokenizer.eos_token_id,
     )
     texts: list[str] = lm.tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)

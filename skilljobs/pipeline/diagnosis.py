@@ -50,7 +50,7 @@ def examine(model: str | None) -> Iterator[Finding]:
 
 
 def examine_cluster(address: str, model: str | None) -> Iterator[Finding]:
-    """The same for every machine of a cluster that this process can connect to, and whether they have the same versions.
+    """The same for every machine of a cluster, and whether all have the same versions.
 
     Raises:
         InputError: there is no cluster at `address`.

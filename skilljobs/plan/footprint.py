@@ -8,8 +8,8 @@ CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
 """Tokens that keep the device busy; a larger batch only adds padding."""
 LEAST_BATCH_TOKENS = 256
 BATCH_SHARE = 0.5
-"""The share of the memory left by weights and sums that a batch may take: allocators waste some, and the bytes of a token
-are an estimate."""
+"""The share of the memory left by weights and sums that a batch may take: allocators waste some of it, and the bytes of
+a token are an estimate."""
 EXAMPLE_TOKENS = 32
 """A lower bound for the tokens of an example with its soft prompt, in practice."""
 CPU_RUNTIME_BYTES, GPU_RUNTIME_BYTES = 600_000_000, 3_000_000_000
@@ -63,8 +63,8 @@ def fitting_batch_tokens(
 
 
 def _token_bytes(source: ModelSource, dtype: str, kept_tokens: int) -> float | None:
-    """Bytes that one token takes: what a layer's forward pass holds at once, and for all layers the keys, the values and
-    the float64 activations of two batches.
+    """Bytes of one token: what a layer's forward pass holds at once, and for all layers the keys, the values and the
+    float64 activations of two batches.
 
     Keys and values are held after a common prefix, and if choices are read as branches; they are counted once.
     """

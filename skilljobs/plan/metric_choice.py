@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
-from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, OF_CHOICES_ONLY
+from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, CHOICE_ONLY_METRICS
 from skilljobs.stats.layout import NULL, Metric
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
@@ -28,7 +28,7 @@ def choose_metrics(
     """
     external = external_metrics(test)
     derived_names = (*MODEL_METRICS, *task.choice_probabilities)
-    needs_choices = OF_CHOICES_ONLY | set(task.choice_probabilities)
+    needs_choices = CHOICE_ONLY_METRICS | set(task.choice_probabilities)
     for metric in external:
         if {metric.name, metric.column} & set(derived_names) or metric.name.startswith(NULL):
             raise InputError(f"the column {metric.column!r} has the name of one of skilljobs' own metrics: rename it")

@@ -12,7 +12,7 @@ from skilljobs.store.schema import CORRELATIONS
 def correlation_table(
     columns: Mapping[str, NDArray[np.float64]], layer: int, tokens: int | None, metric: str, population: str, n: int
 ) -> pa.Table:
-    """One row for each neuron, token by token; NaN becomes null. With `tokens` None each neuron has one aggregated row."""
+    """One row for each neuron, token by token; NaN becomes null. With `tokens` None each neuron has a single row."""
     rows = len(columns["r"])
     neurons = rows // (tokens or 1)
     token = pa.nulls(rows, pa.int16())

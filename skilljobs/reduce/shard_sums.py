@@ -1,4 +1,4 @@
-"""Reading and adding the sums of a run's shards: always the same additions in the same order, whatever finished first."""
+"""Reading and adding the sums of a run's shards, always with the same additions in the same order."""
 
 from collections.abc import Sequence
 

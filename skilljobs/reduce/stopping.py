@@ -17,7 +17,7 @@ from skilljobs.store.reader import RunReader
 RANK = 10
 """The rank of the neuron whose interval decides, for each metric."""
 GROWTH = 1.05
-"""Growth of the prefix between two decisions: with a thousand shards, looking after each would cost more than it saves."""
+"""Growth of the prefix between two decisions: with many shards, looking after each would cost more than it saves."""
 
 
 def prefixes(shards: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""One correlation of several: the same examples read under several soft prompts."""
+"""Averaging correlations over several soft prompts that were used on the same examples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,21 +11,21 @@ Array = NDArray[np.float64]
 
 
 def mean_correlation(r: Array) -> Array:
-    """The mean by Fisher's z, over the first axis; NaN where any is."""
+    """Return the mean of correlations by Fisher's z over the first axis, NaN where any of them is NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.tanh(np.arctanh(r).mean(0)))
 
 
 def mean_over_prompts(columns: Sequence[Mapping[str, Array]], degrees_of_freedom: int) -> dict[str, Array]:
-    """The columns of `correlations`, of each neuron over the prompts: `columns` has those of one prompt each.
+    """Return the columns of `correlations`, averaged over prompts; each item of `columns` has those of one prompt.
 
-    r is the mean by Fisher's z. Its interval and p are those of a single prompt's r, since more prompts are not more
-    examples: they are conservative where prompts disagree. q is left NaN. The standard deviation is the root of the
-    mean variance, which leaves out how far the prompts' means differ.
+    r is the mean by Fisher's z. Its interval and p are computed as for a single prompt, since more prompts are not more
+    examples; they are conservative where prompts disagree. q is left NaN. The standard deviation is the square root of
+    the mean variance, which does not include the differences between the prompts' means.
     """
 
     def over_prompts(name: str) -> Array:
-        return np.stack([of_prompt[name] for of_prompt in columns])
+        return np.stack([prompt_columns[name] for prompt_columns in columns])
 
     r = mean_correlation(over_prompts("r"))
     low, high = interval(r, degrees_of_freedom)

@@ -1,4 +1,4 @@
-"""Model-derived metrics of an example from the log-probabilities of its continuations."""
+"""Computing the model-derived metrics of an example from the log-probabilities of its continuations."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AnswerScores:
-    """What the model thought of one example. Null where the kind of example does not define it.
+    """The model-derived metrics of one example. A metric that is not defined for its kind of example is None.
 
-    Multiple choice, with `s` the summed log-probability of a choice's tokens and the end token: `confidence` is
-    softmax(s) at the right choice, `correct` whether it has the largest s (a tie is wrong), `margin` its s less the
-    best wrong one, `entropy` that of softmax(s) in nats, `target_logprob` its s; `confidence_mean` and `correct_mean`
-    the same with s per token. Open ended: `target_logprob` is the sum, `confidence` exp of the mean per token.
+    For multiple choice, let `s` be the summed log-probability of a choice's tokens and the end token. `confidence` is
+    softmax(s) at the right choice; `correct` is whether the right choice has the largest s (a tie is wrong); `margin`
+    is the s of the right choice minus that of the best wrong one; `entropy` is the entropy of softmax(s) in nats;
+    `target_logprob` is the s of the right choice. `confidence_mean` and `correct_mean` are the same as `confidence`
+    and `correct` with s divided by the number of tokens.
+
+    For an open-ended example, `target_logprob` is the summed log-probability of the target, and `confidence` is exp of
+    its mean per token.
     """
 
     confidence: float
@@ -24,16 +28,20 @@ class AnswerScores:
     correct_mean: bool | None
     text_tokens: int
     choice_probabilities: tuple[float, ...] | None = None
-    """softmax(s), choice by choice: what a task's own metrics are taken from."""
+    """softmax(s) of each choice, from which a task's own model-derived metrics are taken."""
 
 
 MODEL_METRICS = tuple(name for name in AnswerScores.__dataclass_fields__ if name != "choice_probabilities")
 DEFAULT_MODEL_METRICS = ("confidence", "margin", "correct", "text_tokens")
-OF_CHOICES_ONLY = frozenset({"correct", "margin", "entropy", "confidence_mean", "correct_mean"})
+CHOICE_ONLY_METRICS = frozenset({"correct", "margin", "entropy", "confidence_mean", "correct_mean"})
 
 
 def choice_scores(sums: Sequence[float], token_counts: Sequence[int], answer: int, text_tokens: int) -> AnswerScores:
-    """Scores of a multiple-choice example; `sums` and `token_counts` by choice, the end token included."""
+    """Return the scores of a multiple-choice example.
+
+    `sums` are the summed log-probabilities of the choices and `token_counts` their numbers of tokens, both including
+    the end token. `answer` is the index of the right choice.
+    """
     means = [total / count for total, count in zip(sums, token_counts, strict=True)]
     probabilities = _softmax(sums)
     best_wrong = max(total for index, total in enumerate(sums) if index != answer)
@@ -51,7 +59,7 @@ def choice_scores(sums: Sequence[float], token_counts: Sequence[int], answer: in
 
 
 def target_scores(total: float, token_count: int, text_tokens: int) -> AnswerScores:
-    """Scores of an open-ended example."""
+    """Return the scores of an open-ended example from its target's summed log-probability and number of tokens."""
     return AnswerScores(
         confidence=math.exp(total / token_count),
         correct=None,
@@ -64,17 +72,20 @@ def target_scores(total: float, token_count: int, text_tokens: int) -> AnswerSco
     )
 
 
-def metric_cells(scores: AnswerScores, of_choices: Mapping[str, int]) -> dict[str, float | bool | None]:
-    """Every model-derived metric by name. `of_choices`: a task's own ones, each the probability of a choice."""
+def metric_cells(scores: AnswerScores, choice_metrics: Mapping[str, int]) -> dict[str, float | bool | None]:
+    """Return every model-derived metric by name.
+
+    `choice_metrics` are a task's own metrics, each the probability of the choice at the given index.
+    """
     probabilities = scores.choice_probabilities or ()
     return {name: getattr(scores, name) for name in MODEL_METRICS} | {
-        name: probabilities[index] if index < len(probabilities) else None for name, index in of_choices.items()
+        name: probabilities[index] if index < len(probabilities) else None for name, index in choice_metrics.items()
     }
 
 
-def metric_values(scores: AnswerScores, of_choices: Mapping[str, int]) -> dict[str, float]:
-    """The same as numbers, NaN where null."""
-    cells = metric_cells(scores, of_choices)
+def metric_values(scores: AnswerScores, choice_metrics: Mapping[str, int]) -> dict[str, float]:
+    """Return the metrics of `metric_cells` as numbers, with NaN for None."""
+    cells = metric_cells(scores, choice_metrics)
     return {name: math.nan if value is None else float(value) for name, value in cells.items()}
 
 

@@ -1,7 +1,7 @@
-"""From sums to correlations: r, interval, p and q.
+"""Computing correlations from sums: r, confidence interval, p and q.
 
-Pearson's r; with a 0/1 metric it is the point-biserial correlation. p and the interval assume independent rows.
-SciPy is imported where it is called: scorers know this module and call none of it.
+r is Pearson's; with a 0/1 metric it is the point-biserial correlation. p and the interval assume independent rows.
+SciPy is imported only where it is called, because scorers import this module but call nothing that needs SciPy.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,22 +14,23 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 INDISTINGUISHABLE = 2.0**-38
-"""A centred sum of squares below this fraction of the raw one is rounding: as far as can be told, the values are
-constant. Rounding of a constant's sums stays below it for 10,000 additions in a row."""
+"""A centred sum of squares below this fraction of the raw one is attributed to rounding: the values cannot be
+distinguished from a constant. The rounding error of a constant's sums stays below it for 10,000 successive additions.
+"""
 
 NUMBERS = ("r", "ci_low", "ci_high", "p", "q", "r_half0", "r_half1", "activation_mean", "activation_std")
-"""The columns of numbers in `correlations`, in order."""
+"""The numeric columns of `correlations`, in order."""
 
 Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
 class Centred:
-    """Sums of one metric and population about their own means; pooled over groups by adding them."""
+    """Sums of squares and products about the means, for one metric and population. Groups are pooled by addition."""
 
     n: int
     fitted: int
-    """Means and coefficients that were taken out: one for each group, and one for each metric held fixed."""
+    """Number of means and coefficients that were fitted: one for each group, and one for each metric held fixed."""
     activation_square: Array
     metric_square: float
     product: Array
@@ -39,7 +40,10 @@ class Centred:
     def of(
         cls, n: int, sum_a: Array, sum_aa: Array, sum_ay: Array, sum_y: float, sum_yy: float, reference: Array
     ) -> Self:
-        """From raw sums about fixed references. `reference` is that of the activations."""
+        """Compute the centred sums from raw sums about fixed references.
+
+        `reference` is the reference of the activations.
+        """
         if n == 0:
             zero = np.zeros_like(sum_a)
             return cls(0, 0, zero, 0.0, zero, np.full_like(sum_a, np.nan))
@@ -50,7 +54,7 @@ class Centred:
 
     @classmethod
     def pooled(cls, parts: Iterable[Self]) -> Self:
-        """Within groups: each group about its own mean. Groups without rows drop out."""
+        """Return the sums within groups, each group centred about its own mean. Groups without rows are ignored."""
         parts = list(parts)
         filled = [part for part in parts if part.n]
         if not filled:
@@ -67,18 +71,21 @@ class Centred:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """n - 2, less one for each mean or coefficient beyond the one mean."""
+        """n - 2, minus one for each fitted mean or coefficient beyond the first mean."""
         return self.n - 1 - self.fitted
 
     @property
     def activation_std(self) -> Array:
-        """Sample standard deviation of what is left; NaN where n does not exceed what was fitted."""
+        """Sample standard deviation of the residual activations; NaN unless n exceeds `fitted`."""
         if self.n <= self.fitted:
             return np.full_like(self.activation_square, np.nan)
         return np.sqrt(self.activation_square / (self.n - self.fitted))
 
     def r(self) -> Array:
-        """Correlation, in [-1, 1]; NaN where the neuron or the metric is constant, or there are fewer than two rows."""
+        """Return the correlation of each neuron, in [-1, 1].
+
+        It is NaN where the neuron or the metric is constant, and if there are fewer than two rows.
+        """
         scale = np.sqrt(self.activation_square) * np.sqrt(self.metric_square)
         defined = (scale > 0) & (self.degrees_of_freedom >= 0)
         r = np.divide(self.product, scale, out=np.full_like(scale, np.nan), where=defined)
@@ -86,19 +93,23 @@ class Centred:
 
 
 def strongest_first(r: Array, count: int) -> NDArray[np.intp]:
-    """The places of the `count` largest |r|, descending, equal ones in their order; undefined r (NaN) is left out."""
+    """Return the indices of the `count` largest |r| in descending order.
+
+    Ties keep their order. Undefined values (NaN) are left out.
+    """
     strength = np.nan_to_num(np.abs(r), nan=-1.0)
     order = np.argsort(-strength, kind="stable")[:count]
     return order[strength[order] >= 0]
 
 
-def _centred_square(raw: Array | np.float64, of_mean: Array | np.float64) -> Array:
-    """Sum of squares about the mean, exactly 0 where it cannot be told from rounding."""
-    centred = raw - of_mean
+def _centred_square(raw: Array | np.float64, correction: Array | np.float64) -> Array:
+    """Return the sum of squares about the mean, exactly 0 where it cannot be distinguished from rounding error."""
+    centred = raw - correction
     return np.where(centred > INDISTINGUISHABLE * raw, centred, 0.0)
 
 
 def sum_in_order(arrays: Iterable[Array]) -> Array:
+    """Return the sum of at least one array, added one by one in the given order."""
     iterator = iter(arrays)
     total = next(iterator).copy()
     for array in iterator:
@@ -107,7 +118,10 @@ def sum_in_order(arrays: Iterable[Array]) -> Array:
 
 
 def interval(r: Array, degrees_of_freedom: int) -> tuple[Array, Array]:
-    """The 95 % interval by Fisher's z (Fisher 1921); NaN where r is, or with fewer than 4 independent rows."""
+    """Return the bounds of the 95 % confidence interval by Fisher's z (Fisher 1921).
+
+    They are NaN where r is NaN, and everywhere with fewer than 4 independent rows.
+    """
     if degrees_of_freedom < 2:
         return np.full_like(r, np.nan), np.full_like(r, np.nan)
     with np.errstate(divide="ignore"):
@@ -117,7 +131,7 @@ def interval(r: Array, degrees_of_freedom: int) -> tuple[Array, Array]:
 
 
 def p_value(r: Array, degrees_of_freedom: int) -> Array:
-    """Two-sided p of r = 0, by Student's t; NaN where r is, or with no degree of freedom."""
+    """Return the two-sided p of r = 0 by Student's t; NaN where r is NaN, and everywhere without degrees of freedom."""
     from scipy.special import stdtr
 
     if degrees_of_freedom < 1:
@@ -128,7 +142,10 @@ def p_value(r: Array, degrees_of_freedom: int) -> Array:
 
 
 def correlation_columns(whole: Centred, halves: Sequence[Centred | None]) -> dict[str, Array]:
-    """The numbers of `correlations` but q, by column, one value a neuron; NaN for null."""
+    """Return the numeric columns of `correlations`, one value per neuron, with NaN for null. q is left NaN.
+
+    `halves` are the sums of half 0 and half 1, None where there are none.
+    """
     r = whole.r()
     low, high = interval(r, whole.degrees_of_freedom)
     half_r = [np.full_like(r, np.nan) if half is None else half.r() for half in halves]
@@ -146,9 +163,10 @@ def correlation_columns(whole: Centred, halves: Sequence[Centred | None]) -> dic
 
 
 def best_tokens(r: Array, p: Array) -> tuple[NDArray[np.int64], Array]:
-    """Of each neuron the token of largest |r|, and its p times the number of tokens (Bonferroni), at most 1.
+    """Return each neuron's token with the largest |r|, and its p corrected for the number of tokens.
 
-    `r` and `p`: tokens x neurons, NaN where undefined. The token is -1, and p NaN, where r is undefined at all.
+    The correction is Bonferroni's: p times the number of tokens where r is defined, at most 1. `r` and `p` are tokens x
+    neurons, NaN where undefined. Where r is undefined at every token, the token is -1 and p is NaN.
     """
     strength = np.where(np.isnan(r), -1.0, np.abs(r))
     token = strength.argmax(0)
@@ -159,7 +177,7 @@ def best_tokens(r: Array, p: Array) -> tuple[NDArray[np.int64], Array]:
 
 
 def false_discovery_rate(p: Array) -> Array:
-    """Benjamini-Hochberg q of each p (1995); NaN stays NaN and is not counted as a test."""
+    """Return the q of each p (Benjamini & Hochberg 1995). NaN stays NaN and is not counted as a test."""
     from scipy.stats import false_discovery_control
 
     q = np.full_like(p, np.nan)

@@ -17,8 +17,8 @@ MetricKind = Literal["external", "model", "null"]
 class Metric:
     """An auxiliary metric.
 
-    A nullable metric has sums of its own, over the rows that have a value. An external metric comes from `column`; if it
-    is one of several that the column makes, `level` says which (`operation`, `addition`).
+    A nullable metric has sums of its own, over the rows that have a value. An external metric comes from `column`; if
+    it is one of several that the column makes, `level` says which (`operation`, `addition`).
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Partial correlations from sums alone.
+"""Computing partial correlations from sums alone.
 
-The correlation of a neuron and a metric that is left when both are replaced by their residuals of a least-squares fit
-on other metrics (Fisher 1924), computed from centred sums and products, without another pass over the examples.
+A partial correlation is the correlation of the residuals of a neuron and of a metric after a least-squares fit on other
+metrics (Fisher 1924). It is computed from centred sums and products, without another pass over the examples.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from skilljobs.stats.correlate import Centred
 Array = NDArray[np.float64]
 
 COLLINEAR = 1e-10
-"""Given metrics whose correlation matrix has an eigenvalue below this are as good as combinations of the others."""
+"""Below this eigenvalue of their correlation matrix, the given metrics are treated as linearly dependent."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """Centred sums of the metrics that are held fixed. G metrics, N neurons.
+    """Centred sums of products of the metrics that are held fixed, for G such metrics and N neurons.
 
-    `square`: G x G, among themselves. `metric`: G, with the metric of interest. `activation`: G x N, with the neurons.
+    `square` (G x G) are the products among themselves, `metric` (G) those with the metric of interest, and `activation`
+    (G x N) those with the neurons.
     """
 
     square: Array
@@ -33,10 +34,10 @@ class Given:
 
 
 def partial(centred: Centred, given: Given) -> Centred:
-    """`centred` with `given` taken out of both sides: its `r` is the partial correlation.
+    """Return `centred` with the given metrics regressed out of both sides, so that its `r` is the partial correlation.
 
-    Directions that the given metrics span together count once: of a complete set of one-hot levels one is redundant.
-    A metric or neuron that they explain entirely has no r.
+    Linearly dependent metrics count only once: in a complete set of one-hot levels, one level is redundant. The r of a
+    metric or neuron that the given metrics explain entirely is undefined.
     """
     scale = np.sqrt(np.diag(given.square))
     varies = scale > 0

@@ -1,4 +1,4 @@
-"""Sums of many shards as they are added up, and what correlations need of them. Plain arrays; no files."""
+"""Adding up the sums of many shards and preparing them for correlations. This module uses plain arrays, no files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,20 +22,23 @@ T = TypeVar("T", bound=Additive)
 
 
 def tree_sum(parts: Iterable[T]) -> T | None:
-    """Sum in a fixed binary tree over the order of `parts`, holding log2 of their number at a time; None of none."""
-    waiting: list[T | None] = []
+    """Return the sum of `parts`, added in a fixed binary tree over their order, or None if there are none.
+
+    At most about log2 of their number of partial sums are held at a time.
+    """
+    partial_sums: list[T | None] = []
     for part in parts:
         carried = part
-        for level, earlier in enumerate(waiting):
+        for level, earlier in enumerate(partial_sums):
             if earlier is None:
-                waiting[level] = carried
+                partial_sums[level] = carried
                 break
             carried = earlier + carried
-            waiting[level] = None
+            partial_sums[level] = None
         else:
-            waiting.append(carried)
+            partial_sums.append(carried)
     total: T | None = None
-    for earlier in waiting:
+    for earlier in partial_sums:
         if earlier is not None:
             total = earlier if total is None else earlier + total
     return total
@@ -43,19 +46,19 @@ def tree_sum(parts: Iterable[T]) -> T | None:
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums of metrics alone, one row for each population and pair of metrics, in a fixed order."""
+    """Sums of metrics without neurons, one row for each population and pair of metrics, in a fixed order."""
 
     index: dict[tuple[str, str, str], int]
-    """Row of (population, metric, metric)."""
+    """The row of each (population, first metric, second metric)."""
     n: NDArray[np.int64]
     sums: Array
-    """5 x rows: sum_a, sum_b, sum_ab, sum_aa, sum_bb."""
+    """The sums sum_a, sum_b, sum_ab, sum_aa and sum_bb of each row, as 5 x rows."""
 
     def __add__(self, other: "Moments", /) -> "Moments":
         return Moments(self.index, self.n + other.n, self.sums + other.sums)
 
     def pair(self, population: str, first: str, second: str) -> tuple[int, float, float, float]:
-        """Rows that have both metrics, the sum of either over these, and the sum of their products."""
+        """Return how many examples have both metrics and, over these, the sum of each and of their products."""
         row = self.index.get((population, first, second))
         swapped = row is None
         if row is None:
@@ -64,14 +67,20 @@ class Moments:
         return int(self.n[row]), sum_b if swapped else sum_a, sum_a if swapped else sum_b, sum_ab
 
     def degrees_of_freedom(self, layout: Layout, metric: str, population: str) -> int:
-        """Of a correlation with `metric`: rows less one, less a mean for each group that has rows."""
+        """Return the degrees of freedom of a correlation with `metric`.
+
+        They are the number of examples minus one, minus one mean for each group that has examples.
+        """
         rows = [self.pair(member, metric, metric)[0] for member in layout.members_of(population)]
         return sum(rows) - 1 - sum(n > 0 for n in rows)
 
 
 @dataclass(frozen=True)
 class LayerSums:
-    """Sums of one layer. `values`: columns x populations x (tokens x neurons); `columns` says which column is where."""
+    """Sums of one layer.
+
+    `values` is columns x populations x (tokens x neurons); `columns` has the index of each column by name.
+    """
 
     columns: dict[str, int]
     values: Array
@@ -80,12 +89,13 @@ class LayerSums:
         return LayerSums(self.columns, self.values + other.values)
 
     def column(self, name: str, population: int) -> Array:
+        """Return the sums in a column for the population at an index, token by token."""
         return np.asarray(self.values[self.columns[name], population])
 
 
 @dataclass(frozen=True)
 class LayerTotals:
-    """All that is known of one layer over some shards. `reference`: of each neuron, token by token."""
+    """The sums of one layer over some shards. `reference` is that of each neuron, token by token."""
 
     layout: Layout
     sums: LayerSums
@@ -93,12 +103,12 @@ class LayerTotals:
     reference: Array
 
     def centred(self, metric: str, population: str) -> Centred:
-        """Sums of `metric` about the means in `population`, pooled if that is within groups."""
+        """Return the sums of `metric` about the means in `population`, pooled over groups if it is within groups."""
         parts = [self._centred(metric, member) for member in self.layout.members_of(population)]
         return parts[0] if len(parts) == 1 else Centred.pooled(parts)
 
     def given(self, metric: str, given: Sequence[str], population: str) -> Given | None:
-        """Centred sums of the metrics in `given`, over the rows that have `metric`; None without a row."""
+        """Return the centred sums of the metrics in `given` over the rows that have `metric`, or None without rows."""
         return tree_sum(
             part for member in self.layout.members_of(population) if (part := self._given(metric, given, member))
         )

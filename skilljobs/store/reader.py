@@ -98,7 +98,7 @@ class RunReader:
         return self._kept(METRICS_NAME)
 
     def prompts(self) -> "list[RunReader]":
-        """The runs of the soft prompts that were begun: the run itself, unless it was submitted with several prompts."""
+        """The runs of the soft prompts that were begun: the run itself, unless it has several prompts."""
         uris = self._prompt_uris()
         return [self] if uris == [self.uri] else [RunReader(uri) for uri in uris if RunFiles(uri).exists]
 

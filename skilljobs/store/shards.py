@@ -16,6 +16,7 @@ from pyarrow import parquet as pq
 
 from skilljobs.stats.answers import AnswerScores, metric_cells
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.sums import ShardSums
 from skilljobs.store.files import Folder
 from skilljobs.store.schema import MOMENTS, parquet_bytes, scores_schema, sums_schema
 
@@ -129,7 +130,7 @@ def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
 def scores_file(
     ids: Sequence[str], scores: Sequence[AnswerScores], choice_probabilities: Mapping[str, int], receipt: Receipt
 ) -> pa.Buffer:
-    """The scores file. `choice_probabilities` are a task's own metrics, each the probability of the choice at an index."""
+    """The scores file. `choice_probabilities` are a task's own metrics: probabilities of the choice at an index."""
     schema = scores_schema(choice_probabilities)
     rows = [
         {"example_id": example_id, "half": receipt.half, **metric_cells(score, choice_probabilities)}

@@ -129,7 +129,7 @@ class Task(ABC):
     choice_probabilities: ClassVar[Mapping[str, int]] = {}
     """Further model-derived metrics: each the probability of the choice at an index, the same in all examples."""
     accepts: ClassVar[frozenset[str]] = frozenset({"hide_choices", "template", "unit"})
-    """Which of the options `hide_choices`, `template`, `unit` and `train_data` the task uses; the others are refused."""
+    """Which of the options `hide_choices`, `template`, `unit`, `train_data` the task uses; the others are refused."""
     split_column: str = "split"
     """The column in which a row may name its split."""
 

@@ -1,7 +1,7 @@
 """Skill-Mix: a text that shows several skills at once (Yu et al. 2023, arXiv 2310.17567).
 
-The first study of arXiv 2511.21610. Neurons can know only what comes before the soft prompt, hence two views: in `asked`
-they can know the skills that are asked for, in `shown` they can know the text.
+The first study of arXiv 2511.21610. Neurons can know only what comes before the soft prompt, hence two views: in
+`asked` they can know the skills that are asked for, in `shown` they can know the text.
 """
 
 import re
@@ -72,8 +72,8 @@ class SkillMix(TextTask):
         for text in self._texts():
             if text.get("text") is None:
                 raise InputError(
-                    "the task skillmix has requests but no texts: let the model write them (--generate), or read written"
-                    " texts (--data FILE)"
+                    "the task skillmix has requests but no texts: let the model write them (--generate), or read"
+                    " written ones (--data FILE)"
                 )
             if not self.shown:
                 yield text

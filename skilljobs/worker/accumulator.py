@@ -112,7 +112,7 @@ def activation_reference(activations: torch.Tensor) -> torch.Tensor:
 def metric_reference(values: torch.Tensor) -> float:
     """The reference of a metric from its values in a first batch (NaN where missing): 0 for a bool, else their mean.
 
-    The mean is rounded to a whole number if all values are whole, so that sums of counts and lengths are exact integers.
+    The mean is rounded if all values are whole numbers, so that sums of counts and lengths are exact integers.
     """
     present = values[~values.isnan()].double()
     if len(present) == 0 or bool(((present == 0) | (present == 1)).all()):

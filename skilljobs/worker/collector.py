@@ -51,7 +51,7 @@ class Collector:
         )
 
     def collect(self, shard: PreparedShard, accumulator: SumsAccumulator) -> tuple[list[AnswerScores], bool]:
-        """Add a shard to `accumulator`. Returns the scores of its examples, and whether memory held every batch whole."""
+        """Add a shard to `accumulator`. Returns its scores, and whether memory held every batch whole."""
         scores: dict[int, AnswerScores] = {}
 
         def add(indices: list[int], part: ScoredBatch) -> None:

@@ -14,8 +14,8 @@ from skilljobs.tasks.base import Example
 
 @dataclass(frozen=True)
 class PreparedShard:
-    """`batches`: the indices of each batch's examples. `values`: examples x metrics of the layout, float64, NaN where an
-    example has no value and for the model-derived metrics. `members`: examples x populations, bool."""
+    """`batches`: the indices of each batch's examples. `values`: examples x metrics of the layout, float64, NaN where
+    an example has no value and for the model-derived metrics. `members`: examples x populations, bool."""
 
     tokenized: Sequence[TokenizedExample]
     batches: list[list[int]]

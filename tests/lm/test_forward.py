@@ -1,4 +1,4 @@
-"""The scoring path against a plain forward, on several architectures."""
+"""The scoring path agrees with a plain forward pass on several architectures."""
 
 import random
 from dataclasses import replace
@@ -29,7 +29,7 @@ from transformers import (
 
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.ffn import down_projections, neuron_count, neurons_read
+from skilljobs.lm.ffn import capture_activations, down_projections, neuron_count
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import SHORTEST, common_length, read_prefix
@@ -75,8 +75,8 @@ def build(name: str, window: int = 12) -> PreTrainedModel:
 def random_batch(count: int, seed: int = 0) -> list[TokenizedExample]:
     rng = random.Random(seed)
 
-    def tokens(least: int, most: int) -> list[int]:
-        return [rng.randrange(3, 300) for _ in range(rng.randint(least, most))]
+    def tokens(minimum: int, maximum: int) -> list[int]:
+        return [rng.randrange(3, 300) for _ in range(rng.randint(minimum, maximum))]
 
     batch = []
     for _ in range(count):
@@ -89,7 +89,7 @@ def random_batch(count: int, seed: int = 0) -> list[TokenizedExample]:
 def plain(
     model: PreTrainedModel, projections: list[torch.nn.Module], prompt: torch.Tensor, text: list[int], after: list[int]
 ) -> tuple[float, torch.Tensor]:
-    """Summed log-probability and activations (layers x positions x neurons) from one forward of everything."""
+    """Return the summed log-probability and the activations (layers x positions x neurons) of one forward pass."""
     embed = model.get_input_embeddings()
     ids = torch.tensor(text + after)
     embedded = embed(ids)
@@ -107,8 +107,8 @@ def plain(
 
 @pytest.mark.parametrize("name", ["llama", "mistral", "qwen3", "gemma3", "gpt2", "gpt-neox", "bloom"])
 @pytest.mark.parametrize("length", [0, 4])
-@pytest.mark.parametrize("way", ["trees where they may be", "branches of the cache"])
-def test_scores_and_activations_equal_a_plain_forward(
+@pytest.mark.parametrize("way", ["trees where possible", "branches of the cache"])
+def test_scores_and_activations_equal_a_plain_forward_pass(
     name: str, length: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = build(name)
@@ -124,22 +124,22 @@ def test_scores_and_activations_equal_a_plain_forward(
         for choice, after in enumerate(example.continuations):
             score, activations = plain(model, lm.projections, prompt, example.text, after)
             assert scored.log_probabilities[row][choice].item() == pytest.approx(score, abs=2e-4)
-        for layer, found in enumerate(scored.activations):
-            torch.testing.assert_close(found[row].float(), activations[layer], atol=2e-5, rtol=2e-5)
+        for layer, read in enumerate(scored.activations):
+            torch.testing.assert_close(read[row].float(), activations[layer], atol=2e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "most"),
+    ("name", "limit"),
     [("llama", 4096), ("qwen3", 4096), ("gpt2", 4096), ("gpt-neox", 4096), ("mistral", 12), ("gemma3", 12)],
 )
-def test_trees_are_read_as_far_as_the_attention_window(name: str, most: int) -> None:
+def test_trees_may_be_as_long_as_the_attention_window(name: str, limit: int) -> None:
     lm = FrozenLM(build(name), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
-    assert lm.takes_trees(most)
-    assert not lm.takes_trees(most + 1)
+    assert lm.takes_trees(limit)
+    assert not lm.takes_trees(limit + 1)
 
 
-def test_a_model_that_does_not_heed_the_mask_reads_no_trees() -> None:
-    """BLOOM numbers its positions by the mask itself."""
+def test_a_model_that_does_not_support_custom_masks_reads_no_trees() -> None:
+    """BLOOM derives its positions from the mask itself."""
     assert not FrozenLM(build("bloom"), AutoTokenizer.from_pretrained(TINY_DIRECTORY)).takes_trees(1)
 
 
@@ -151,23 +151,23 @@ def test_a_common_prefix_is_read_once_and_changes_nothing(name: str) -> None:
     start = list(range(40, 40 + SHORTEST))
     batch = [replace(example, text=start + example.text) for example in random_batch(7)]
     prefix = read_prefix(lm, batch, 3)
-    if name == "gemma3":  # its attention window is shorter
+    if name == "gemma3":  # its attention window is too short
         assert prefix is None
         return
     assert prefix is not None
     assert prefix.length == SHORTEST
-    whole, behind = (score_batch(lm, prompt, batch, "mean", given) for given in (None, prefix))
-    for one, other in zip(whole.activations, behind.activations, strict=True):
+    whole, cached = (score_batch(lm, prompt, batch, "mean", given) for given in (None, prefix))
+    for one, other in zip(whole.activations, cached.activations, strict=True):
         torch.testing.assert_close(one, other, atol=2e-6, rtol=2e-5)
-    for one, other in zip(whole.log_probabilities, behind.log_probabilities, strict=True):
+    for one, other in zip(whole.log_probabilities, cached.log_probabilities, strict=True):
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-5)
     again = score_batch(lm, prompt, batch, "mean", prefix)
-    assert all(torch.equal(one, other) for one, other in zip(behind.activations, again.activations, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(cached.activations, again.activations, strict=True))
 
 
 @pytest.mark.parametrize(("longest", "cached"), [(30, True), (31, False)])
 def test_a_prefix_is_cached_only_where_every_example_fits_the_window(longest: int, cached: bool) -> None:
-    """Texts of uneven lengths: a short one must not lose its beginning to the padding of a long one."""
+    """The texts differ in length: a short one must not lose its beginning to the padding of a long one."""
     model = build("gemma3", window=SHORTEST + 16)
     lm = FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
     prompt = torch.randn(6, lm.width) * lm.embed(torch.arange(50)).std()
@@ -180,37 +180,37 @@ def test_a_prefix_is_cached_only_where_every_example_fits_the_window(longest: in
         for choice, after in enumerate(example.continuations):
             score, activations = plain(model, lm.projections, prompt, example.text, after)
             assert scored.log_probabilities[row][choice].item() == pytest.approx(score, abs=2e-4)
-        found = torch.stack([layer[row, 0] for layer in scored.activations]).float()
-        torch.testing.assert_close(found, activations.mean(1), atol=2e-5, rtol=2e-5)
+        read = torch.stack([layer[row, 0] for layer in scored.activations]).float()
+        torch.testing.assert_close(read, activations.mean(1), atol=2e-5, rtol=2e-5)
 
 
-def test_a_prefix_leaves_a_token_of_each_text() -> None:
+def test_a_prefix_leaves_at_least_one_token_of_each_text() -> None:
     rows = [TokenizedExample(text, [[1]], 0, False) for text in ([5, 6, 7], [5, 6, 7, 8], [5, 6, 7, 9])]
     assert common_length(rows) == 2
     assert common_length(rows[1:]) == 3
 
 
-def test_what_continuations_share_is_read_once() -> None:
+def test_shared_tokens_of_continuations_are_read_once() -> None:
     tree = TokenTree.of([[5, 6, 7, 1], [5, 6, 1], [5, 8, 1], [9, 1], [5, 6, 7, 1], [1]])
     assert (tree.tokens, tree.parents, tree.depths) == ([5, 6, 7, 8, 9], [-1, 0, 1, 0, -1], [0, 1, 2, 1, 0])
     assert tree.rows == [0, 1, 2, 3, 0, 1, 2, 0, 1, 4, 0, 5, 0, 1, 2, 3, 0]
 
 
-def test_front_placed_vectors_would_not_vary_with_the_text() -> None:
-    """Why a prompt in front of the text is refused."""
+def test_activations_at_a_prompt_before_the_text_do_not_depend_on_the_text() -> None:
+    """This is why a prompt before the text is refused."""
     model = build("llama")
     projections = down_projections(model)
     prompt = torch.randn(4, 32)
     read = []
     for text in ([5, 6, 7], [9, 8], [40]):
-        with neurons_read(projections, slice(None), "each") as activations:
+        with capture_activations(projections, slice(None), "each") as activations:
             model(inputs_embeds=torch.cat([prompt, model.get_input_embeddings()(torch.tensor(text))])[None])
         read.append(torch.stack([layer[0, :4] for layer in activations]))
     assert torch.stack(read).std(0).max() < 1e-6
 
 
 @pytest.mark.parametrize("tokens", ["mean", "last"])
-def test_positions_are_averaged_or_the_last_in_float64(tokens: Any) -> None:
+def test_positions_are_averaged_or_the_last_one_is_taken_in_float64(tokens: Any) -> None:
     lm = FrozenLM(build("llama"), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
     prompt, batch = torch.randn(4, 32), random_batch(3)
     each = score_batch(lm, prompt, batch, "each").activations
@@ -220,20 +220,23 @@ def test_positions_are_averaged_or_the_last_in_float64(tokens: Any) -> None:
         torch.testing.assert_close(one, expected, atol=1e-15, rtol=1e-14)
 
 
-def test_hooks_are_gone_after_an_error() -> None:
+def test_hooks_are_removed_after_an_error() -> None:
     projections = down_projections(build("llama"))
-    with pytest.raises(RuntimeError, match="boom"), neurons_read(projections, slice(-1, None), "mean"):
+    with pytest.raises(RuntimeError, match="boom"), capture_activations(projections, slice(-1, None), "mean"):
         raise RuntimeError("boom")
     assert not any(layer._forward_pre_hooks for layer in projections)
 
 
-def test_an_ffn_without_positions_is_refused() -> None:
+def test_an_ffn_input_without_a_position_dimension_is_refused() -> None:
     projection, last = torch.nn.Linear(4, 2), slice(-1, None)
-    with pytest.raises(InputError, match="not batch x positions x neurons"), neurons_read([projection], last, "mean"):
+    with (
+        pytest.raises(InputError, match="not batch x positions x neurons"),
+        capture_activations([projection], last, "mean"),
+    ):
         projection(torch.zeros(6, 4))
 
 
-def test_neurons_of_known_and_unknown_architectures() -> None:
+def test_neurons_of_supported_architectures_and_refusal_of_others() -> None:
     assert [neuron_count(layer) for layer in down_projections(build("gpt2"))] == [128] * 3
     assert [neuron_count(layer) for layer in down_projections(build("gemma3"))] == [48] * 3
     experts = Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, moe_intermediate_size=16, num_experts=4))
@@ -241,7 +244,7 @@ def test_neurons_of_known_and_unknown_architectures() -> None:
         down_projections(experts)
 
 
-def test_batches_hold_everything_once_within_the_budget() -> None:
+def test_batches_hold_every_example_once_and_respect_the_budget() -> None:
     batch = random_batch(200)
     plan = plan_batches(batch, 4, 500)
     assert sorted(index for indices in plan for index in indices) == list(range(200))
@@ -252,7 +255,7 @@ def test_batches_hold_everything_once_within_the_budget() -> None:
     assert [len(indices) for indices in plan_batches(batch, 4, 1)] == [1] * 200
 
 
-def test_a_head_that_is_more_than_its_output_is_refused() -> None:
+def test_a_model_whose_logits_are_not_its_heads_output_is_refused() -> None:
     model = build("llama")
     forward = model.forward
 
@@ -266,7 +269,7 @@ def test_a_head_that_is_more_than_its_output_is_refused() -> None:
         FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
 
 
-def test_the_tiny_directory_is_what_transformers_loads(tmp_path: Path) -> None:
+def test_the_tiny_tokenizer_round_trips_text_and_splits_digits(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(TINY_DIRECTORY)
     for text in ("Q: What is 23 times 7?\nA: 161", "Hé\n\n\tллo 😀 x-12 -- 3.14: foo:bar", " ", "日本"):
         assert tokenizer.decode(tokenizer(text).input_ids) == text

@@ -1,4 +1,4 @@
-"""The LM head by blocks of the vocabulary against all logits at once."""
+"""The LM head in blocks of the vocabulary gives the same results as all logits at once."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from skilljobs.lm.head import LMHead
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
 @pytest.mark.parametrize("bias", [False, True])
-def test_log_probabilities_and_their_gradient(
+def test_log_probabilities_and_their_gradient_equal_those_of_all_logits(
     softcap: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
@@ -24,15 +24,15 @@ def test_log_probabilities_and_their_gradient(
     logits = 0.5 * linear(hidden)
     logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
     expected = logits.log_softmax(-1)[rows, targets]
-    found = head.log_probabilities(hidden, rows, targets)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    blockwise = head.log_probabilities(hidden, rows, targets)
+    torch.testing.assert_close(blockwise, expected, atol=1e-6, rtol=1e-6)
     weights = torch.randn(6)
-    (by_blocks,) = torch.autograd.grad((found * weights).sum(), hidden)
+    (by_blocks,) = torch.autograd.grad((blockwise * weights).sum(), hidden)
     (at_once,) = torch.autograd.grad((expected * weights).sum(), hidden)
     torch.testing.assert_close(by_blocks, at_once, atol=1e-6, rtol=1e-5)
 
 
-def test_a_certain_answer_among_extreme_logits() -> None:
+def test_extreme_logits_do_not_overflow() -> None:
     linear = nn.Linear(1, 600, bias=False).requires_grad_(False)
     linear.weight.copy_(torch.linspace(-1e4, 1e4, 600)[:, None])
     scores = LMHead.of(linear, 1.0, None).log_probabilities(

@@ -15,7 +15,7 @@ def test_tiny_is_bundled() -> None:
     assert sum(file.stat().st_size for file in source.path.glob("*.safetensors")) <= 6_000_000
 
 
-def test_the_digest_follows_the_files(small_llama: Path, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_contents_of_the_files(small_llama: Path, tmp_path: Path) -> None:
     for file in small_llama.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     first = find_model(str(tmp_path)).digest
@@ -28,7 +28,7 @@ def test_the_digest_follows_the_files(small_llama: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "./nowhere", "/nowhere/at/all", "somebody/something"])
-def test_a_model_that_is_nowhere_is_named(name: str) -> None:
+def test_the_error_for_a_missing_model_names_it(name: str) -> None:
     with pytest.raises(InputError, match=name):
         find_model(name)
 
@@ -41,7 +41,7 @@ def test_a_model_that_is_nowhere_is_named(name: str) -> None:
         ({"architectures": ["LlamaForCausalLM"]}, "has no weights"),
     ],
 )
-def test_a_directory_that_is_no_causal_model_is_refused(tmp_path: Path, config: object, reason: str) -> None:
+def test_a_directory_that_is_not_a_causal_model_is_refused(tmp_path: Path, config: object, reason: str) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=reason):

@@ -29,7 +29,7 @@ def small_lm() -> FrozenLM:
     return FrozenLM(build("llama"), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
 
 
-def test_only_the_prompt_has_gradients_and_no_weight_moves() -> None:
+def test_only_the_prompt_has_gradients_and_no_weight_changes() -> None:
     source = ModelSource("tiny", TINY_DIRECTORY, {})
     lm = FrozenLM(load_model(source, "float32", "cpu"), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
@@ -44,7 +44,7 @@ def test_only_the_prompt_has_gradients_and_no_weight_moves() -> None:
         assert torch.equal(parameter, before[name]), name
 
 
-def test_loss_is_that_of_the_scores_and_its_gradient_that_of_a_plain_forward() -> None:
+def test_loss_agrees_with_the_scores_and_its_gradient_with_a_plain_forward_pass() -> None:
     lm = small_lm()
     batch = random_batch(6)
     vectors = torch.randn(4, 32, requires_grad=True)
@@ -72,7 +72,7 @@ def test_loss_is_that_of_the_scores_and_its_gradient_that_of_a_plain_forward() -
     torch.testing.assert_close(gradient, expected_gradient, atol=1e-5, rtol=1e-4)
 
 
-def test_tuning_continues_to_the_same_bits() -> None:
+def test_resumed_tuning_gives_bit_identical_results() -> None:
     lm = small_lm()
     train, validation = random_batch(64), random_batch(16, 1)
     start = random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors
@@ -100,7 +100,7 @@ def test_the_best_validation_loss_is_kept() -> None:
     assert (points[-1].step, points[-1].accuracy is None) == (state.best_step, False)
 
 
-def test_a_stored_prompt_reads_back() -> None:
+def test_a_stored_prompt_can_be_read_back() -> None:
     lm = small_lm()
     prompt = random_prompt(lm.embedding, 300, 5, 3)
     stored = read_prompt_bytes(prompt.to_bytes())
@@ -128,7 +128,7 @@ def test_an_epoch_draws_every_example_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "gpt-neox"])
-def test_what_is_computed_again_gives_the_same_gradient_and_keeps_little(name: str) -> None:
+def test_recomputing_activations_gives_the_same_gradient_and_keeps_less_memory(name: str) -> None:
     lm = FrozenLM(build(name, window=64), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
     batch = random_batch(6)
     vectors = torch.randn(4, 32, requires_grad=True)
@@ -136,40 +136,40 @@ def test_what_is_computed_again_gives_the_same_gradient_and_keeps_little(name: s
     def loss(recompute: bool) -> torch.Tensor:
         return prompt_loss(lm, vectors, batch, "choices", recompute)
 
-    (kept,), (again,) = (torch.autograd.grad(loss(recompute), vectors) for recompute in (False, True))
-    assert torch.equal(again, kept)
+    (expected,), (recomputed,) = (torch.autograd.grad(loss(recompute), vectors) for recompute in (False, True))
+    assert torch.equal(recomputed, expected)
     assert bytes_kept(lm.model, lambda: loss(True)) < bytes_kept(lm.model, lambda: loss(False)) / 3
     assert not any("forward" in vars(module) for module in lm.model.modules())
 
 
 @pytest.mark.parametrize("kind", ["target", "choices"])
-def test_a_step_in_parts_has_the_loss_and_the_gradient_of_the_whole(
+def test_a_step_in_parts_has_the_same_loss_and_gradient_as_a_whole_step(
     kind: Literal["target", "choices"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = small_lm()
     train = random_batch(16)
     assert len({len(example.continuations[example.answer]) for example in train}) > 1
-    found = []
-    for most in (16, 5):
+    results = []
+    for limit in (16, 5):
         state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
         tuner = Tuner(lm, state, train, random_batch(8, 1), replace(SETTINGS, loss=kind))
         whole, gradients = tuner.loss, list[torch.Tensor]()
 
         def loss(vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
-            if len(batch) > most:  # noqa: B023
-                raise torch.OutOfMemoryError("as if")
+            if len(batch) > limit:  # noqa: B023
+                raise torch.OutOfMemoryError("simulated")
             return whole(vectors, batch)  # noqa: B023
 
         monkeypatch.setattr(tuner, "loss", loss)
         monkeypatch.setattr(tuner, "_adam", gradients.append)
-        found.append((tuner._step(), gradients[0]))
-        assert tuner.recompute == (most < 16)
-    (whole_loss, whole_gradient), (loss_of_parts, gradient_of_parts) = found
+        results.append((tuner._step(), gradients[0]))
+        assert tuner.recompute == (limit < 16)
+    (whole_loss, whole_gradient), (loss_of_parts, gradient_of_parts) = results
     assert loss_of_parts == pytest.approx(whole_loss, rel=1e-5)
     torch.testing.assert_close(gradient_of_parts, whole_gradient, atol=1e-6, rtol=1e-4)
 
 
-def test_one_example_that_memory_does_not_hold_is_told() -> None:
+def test_an_example_too_large_for_memory_fails_with_advice() -> None:
     with pytest.raises(JobFailed, match=r"one example \(DefaultCPUAllocator: .* 4000000000000000 bytes.*bfloat16$"):
         list(in_parts([7], lambda _: torch.empty(10**15)))
 
@@ -204,16 +204,16 @@ print(tuner.recompute, sizes, state.first_moment.double().norm().item())
 """
 
 
-def test_a_step_in_memory_that_does_not_hold_it(wide_llama: Path) -> None:
-    """A real limit: whole in much memory; computed again, and then in parts, in little."""
-    found = []
+def test_a_step_that_does_not_fit_in_memory_recomputes_and_is_split(wide_llama: Path) -> None:
+    """Under a real memory limit, a step runs whole if it fits; otherwise it recomputes, and then runs in parts."""
+    outputs = []
     for megabytes in (4000, 60):
         done = subprocess.run(
             [sys.executable, "-c", IN_LITTLE_MEMORY, str(wide_llama), str(megabytes)],
             capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
-        found.append(done.stdout.strip())
-    assert found[0].startswith("False [16]")
-    assert found[1].startswith("True [16, 16, 8")
-    gradients = [float(line.rpartition(" ")[2]) for line in found]
+        outputs.append(done.stdout.strip())
+    assert outputs[0].startswith("False [16]")
+    assert outputs[1].startswith("True [16, 16, 8")
+    gradients = [float(line.rpartition(" ")[2]) for line in outputs]
     assert gradients[1] == pytest.approx(gradients[0], rel=1e-4)

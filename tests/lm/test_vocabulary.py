@@ -1,4 +1,4 @@
-"""Tokens that a neuron writes, against the model itself with that neuron alone in the residual stream."""
+"""The tokens that a neuron promotes agree with the model's output when that neuron dominates the residual stream."""
 
 import pytest
 import torch
@@ -11,11 +11,11 @@ from tests.lm.test_forward import build
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "gpt-neox"])
-def test_they_are_what_an_overwhelming_activation_says(name: str) -> None:
+def test_promoted_tokens_are_those_that_an_overwhelming_activation_predicts(name: str) -> None:
     model = build(name).eval()
     lm = FrozenLM(model, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
     layer, neuron = 2, 7
-    if name == "gemma3":  # its norm behind the FFN would keep the activation from overwhelming anything
+    if name == "gemma3":  # the norm after its FFN would otherwise keep the activation from dominating
         model.model.layers[layer].post_feedforward_layernorm.weight.copy_(torch.rand(32) * 1e6)
     one_hot = torch.zeros(lm.neurons_per_layer[layer])
     one_hot[neuron] = 1e5

@@ -6,7 +6,7 @@ import pytest
 from skilljobs.stats.answers import choice_scores, metric_values, target_scores
 
 
-def test_multiple_choice_as_defined() -> None:
+def test_multiple_choice_scores_follow_their_definitions() -> None:
     scores = choice_scores([-2.0, -1.0, -5.0], [2, 4, 1], answer=0, text_tokens=9)
     weights = np.exp([-2.0, -1.0, -5.0])
     assert scores.confidence == pytest.approx(weights[0] / weights.sum())
@@ -25,7 +25,7 @@ def test_a_tie_is_wrong_and_nothing_overflows() -> None:
     assert (far.confidence, far.correct, far.entropy) == (1.0, True, 0.0)
 
 
-def test_an_open_ended_example_has_no_choice_metric() -> None:
+def test_an_open_ended_example_has_no_choice_metrics() -> None:
     scores = target_scores(-6.0, 3, 4)
     assert scores.confidence == pytest.approx(math.exp(-2))
     values = metric_values(scores, {})

@@ -19,7 +19,7 @@ DRAWS = 19
 REPETITIONS = 300
 
 
-def test_signs_are_balanced_fixed_and_shared_by_a_unit() -> None:
+def test_signs_are_balanced_reproducible_and_shared_within_a_unit() -> None:
     units = [f"unit-{number}" for number in range(2000)]
     signs = null_signs(units, 600)
     assert set(np.unique(signs)) == {-1.0, 1.0}
@@ -30,7 +30,7 @@ def test_signs_are_balanced_fixed_and_shared_by_a_unit() -> None:
     assert np.abs(between).max() < 5 / np.sqrt(len(units))
 
 
-def test_draws_have_the_distribution_of_the_values_and_are_shared_by_a_unit() -> None:
+def test_draws_have_the_distribution_of_the_values_and_are_shared_within_a_unit() -> None:
     values = np.array([0.0] * 96 + [1.0] * 3 + [7.0])
     units = [f"unit-{number}" for number in range(20_000)]
     draws = null_draws(units, 4, values)
@@ -54,7 +54,7 @@ def test_the_most_skewed_metric_is_found() -> None:
     assert skewness(-rare) == pytest.approx(-6.9, abs=0.3)
 
 
-def test_no_null_no_draws() -> None:
+def test_zero_null_metrics_need_no_draws() -> None:
     assert null_metrics(0, skewed=True) == []
     assert null_signs(["a", "b"], 0).shape == null_draws(["a", "b"], 0, np.ones(3)).shape == (2, 0)
     assert [metric.name for metric in null_metrics(2, skewed=True)] == [
@@ -63,18 +63,18 @@ def test_no_null_no_draws() -> None:
 
 
 @pytest.mark.parametrize("count", [16, 19, 99])
-def test_a_further_draw_exceeds_the_threshold_as_often_as_said(count: int) -> None:
+def test_a_further_draw_exceeds_the_threshold_with_the_documented_probability(count: int) -> None:
     rng = np.random.default_rng(count)
     draws = rng.gumbel(size=(20_000, count + 1))
-    exceeded = np.mean([draw[-1] > family_wise_threshold(draw[:-1]) for draw in draws.tolist()])
-    assert exceeded == pytest.approx(max(0.05, 1 / (count + 1)), abs=4 * np.sqrt(0.05 * 0.95 / 20_000))
+    share = np.mean([draw[-1] > family_wise_threshold(draw[:-1]) for draw in draws.tolist()])
+    assert share == pytest.approx(max(0.05, 1 / (count + 1)), abs=4 * np.sqrt(0.05 * 0.95 / 20_000))
 
 
-def test_no_null_no_threshold() -> None:
+def test_without_null_metrics_there_is_no_threshold() -> None:
     assert family_wise_threshold([]) is None
 
 
-def exceeded(
+def count_exceeding(
     activations: Callable[[np.random.Generator, int], Array],
     metric: Callable[[np.random.Generator, int], Array],
     *,
@@ -82,9 +82,10 @@ def exceeded(
     unit: int = 1,
     drawn: bool = False,
 ) -> int:
-    """In how many of the repetitions a metric without any association exceeds the threshold somewhere.
+    """Return in how many repetitions a metric without any association exceeds the threshold for some neuron.
 
-    `activations` and `metric` draw so many rows: 50 neurons (50 more are mixed of them), and one value a row.
+    `activations` and `metric` draw the given number of rows: 50 neurons, to which 50 mixtures of them are added, and
+    one value per row.
     """
     count = 0
     for repetition in range(REPETITIONS):
@@ -94,14 +95,14 @@ def exceeded(
         values = metric(rng, rows)
         units = [f"{repetition}-{row // unit}" for row in range(rows)]
         nulls = null_draws(units, DRAWS, values) if drawn else null_signs(units, DRAWS)
-        maxima = largest_r(neurons, np.column_stack([nulls, values]))
+        maxima = largest_abs_r(neurons, np.column_stack([nulls, values]))
         threshold = family_wise_threshold(maxima[:-1].tolist())
         assert threshold is not None
         count += bool(maxima[-1] > threshold)
     return count
 
 
-def largest_r(neurons: Array, metrics: Array) -> Array:
+def largest_abs_r(neurons: Array, metrics: Array) -> Array:
     neurons, metrics = ((x - x.mean(0)) / x.std(0) for x in (neurons, metrics))
     return np.abs(neurons.T @ metrics / len(neurons)).max(0)
 
@@ -110,12 +111,12 @@ def normal(rng: np.random.Generator, rows: int) -> Array:
     return rng.normal(size=(rows, 50))
 
 
-def heavy(rng: np.random.Generator, rows: int) -> Array:
+def long_tailed(rng: np.random.Generator, rows: int) -> Array:
     return np.exp(rng.normal(size=(rows, 50)))
 
 
 def in_units(rng: np.random.Generator, rows: int) -> Array:
-    """Units of 50 rows with an intra-unit correlation of 0.5."""
+    """Draw activations in units of 50 rows with an intra-unit correlation of 0.5."""
     return np.sqrt(0.5) * (np.repeat(rng.normal(size=(rows // 50, 50)), 50, axis=0) + rng.normal(size=(rows, 50)))
 
 
@@ -127,33 +128,33 @@ def rare(rng: np.random.Generator, rows: int) -> Array:
     return (rng.permutation(rows) < 0.02 * rows).astype(float)
 
 
-def of_unit(rng: np.random.Generator, rows: int) -> Array:
+def constant_within_units(rng: np.random.Generator, rows: int) -> Array:
     return np.repeat(rng.normal(size=rows // 50), 50)
 
 
-def half_of_unit(rng: np.random.Generator, rows: int) -> Array:
+def correlated_within_units(rng: np.random.Generator, rows: int) -> Array:
     return in_units(rng, rows)[:, 0]
 
 
-def one_in_twenty(count: int) -> bool:
-    """Whether a count of the repetitions is what a chance of 5 % gives in 998 of 1,000 cases."""
+def consistent_with_five_percent(count: int) -> bool:
+    """Return whether `count` lies where a probability of 5 % puts it in 998 of 1,000 cases."""
     return binom.ppf(0.001, REPETITIONS, 0.05) <= count <= binom.ppf(0.999, REPETITIONS, 0.05)
 
 
-def test_level_of_the_null_for_independent_rows() -> None:
-    assert one_in_twenty(exceeded(normal, spread))
-    assert one_in_twenty(exceeded(heavy, spread))
+def test_the_null_has_level_5_percent_for_independent_rows() -> None:
+    assert consistent_with_five_percent(count_exceeding(normal, spread))
+    assert consistent_with_five_percent(count_exceeding(long_tailed, spread))
 
 
-def test_level_of_the_null_for_units() -> None:
-    """A metric of the unit keeps the level; one that varies within units too is exceeded less often."""
-    assert one_in_twenty(exceeded(in_units, of_unit, rows=3000, unit=50))
-    assert exceeded(in_units, half_of_unit, rows=3000, unit=50) <= binom.ppf(0.999, REPETITIONS, 0.05)
-    assert exceeded(in_units, of_unit, rows=3000, unit=1) > REPETITIONS * 0.9
+def test_the_null_keeps_its_level_for_units() -> None:
+    """A metric that is constant within units exceeds the threshold in 5 % of cases; others do so less often."""
+    assert consistent_with_five_percent(count_exceeding(in_units, constant_within_units, rows=3000, unit=50))
+    assert count_exceeding(in_units, correlated_within_units, rows=3000, unit=50) <= binom.ppf(0.999, REPETITIONS, 0.05)
+    assert count_exceeding(in_units, constant_within_units, rows=3000, unit=1) > REPETITIONS * 0.9
 
 
-def test_level_of_the_null_for_a_rare_metric() -> None:
-    """Signs will do while activations are normal; with long tails only draws from the metric's own values do."""
-    assert one_in_twenty(exceeded(normal, rare, drawn=True))
-    assert one_in_twenty(exceeded(heavy, rare, drawn=True))
-    assert exceeded(heavy, rare) > REPETITIONS * 0.2
+def test_the_null_keeps_its_level_for_a_rare_metric() -> None:
+    """Signs are enough for normal activations; with long tails, draws from the metric's own values are needed."""
+    assert consistent_with_five_percent(count_exceeding(normal, rare, drawn=True))
+    assert consistent_with_five_percent(count_exceeding(long_tailed, rare, drawn=True))
+    assert count_exceeding(long_tailed, rare) > REPETITIONS * 0.2

@@ -1,6 +1,6 @@
-"""What the tiny model learns from: its own questions on `train` operand pairs, in both forms, as token ids.
+"""The training data of the tiny model: generated questions in both forms, as token ids.
 
-BIG-bench's released examples are never read here.
+Only `train` operand pairs are trained on. BIG-bench's released examples are never read here.
 """
 
 import random
@@ -18,7 +18,10 @@ FORMS = ("plain", "choices")
 
 
 def questions_of_split(split: str, wide: int | None = None) -> dict[str, list[Question]]:
-    """Every question of each operation whose operand pair is in `split`, up to 99 or with one operand up to `wide`."""
+    """Return all questions of each operation whose operand pair is in `split`.
+
+    Operands are up to 99; if `wide` is given, one of the two is from 100 to `wide` instead.
+    """
     return {
         operation: [
             question for question in all_questions(operation, wide=wide) if operand_split(*question.operands) == split
@@ -28,11 +31,11 @@ def questions_of_split(split: str, wide: int | None = None) -> dict[str, list[Qu
 
 
 def render(question: Question, form: str, rng: random.Random) -> tuple[str, list[str]]:
-    """The text in front of the answer, and the choices in the order shown (drawn in either form)."""
+    """Return the text before the answer, and the choices in the order shown. Choices are drawn for either form."""
     choices = draw_choices(question.answer, rng)
     rng.shuffle(choices)
-    shown = layout_choices(choices) if form == "choices" else ""
-    return TEMPLATE.format(input=question.text, choices=shown), choices
+    layout = layout_choices(choices) if form == "choices" else ""
+    return TEMPLATE.format(input=question.text, choices=layout), choices
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,13 @@ class TokenRows:
 def token_rows(
     questions: Sequence[Question], form: str, tokenizer: PreTrainedTokenizerFast, rng: random.Random
 ) -> TokenRows:
-    """Each question once in `form`, with its right answer."""
+    """Return one row for each question in `form`, with its right answer."""
     texts = encode(tokenizer, (render(question, form, rng)[0] for question in questions))
     return rows_of(texts, encode(tokenizer, (f" {question.answer}" for question in questions)), tokenizer)
 
 
 def rows_of(texts: list[list[int]], answers: list[list[int]], tokenizer: PreTrainedTokenizerFast) -> TokenRows:
-    """Text, answer and end token, a row each."""
+    """Return one row for each text, followed by its answer and the end token."""
     width = 1 + max(len(text) + len(answer) for text, answer in zip(texts, answers, strict=True))
     ids = np.full((len(texts), width), tokenizer.pad_token_id, np.int16)
     marks = np.zeros((len(texts), width), np.bool_)
@@ -64,5 +67,6 @@ def rows_of(texts: list[list[int]], answers: list[list[int]], tokenizer: PreTrai
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> list[list[int]]:
+    """Return the token ids of `texts`, without special tokens."""
     encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return encoded

@@ -14,9 +14,9 @@ ROWS_PER_BATCH = 256
 
 @torch.inference_mode()
 def answer_log_probabilities(model: PreTrainedModel, rows: TokenRows) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each row, the summed log-probability of its answer and end token, and whether each of them is the argmax.
+    """Return each row's summed log-probability of answer and end token, and whether all of these are the argmax.
 
-    The second is exact match under greedy decoding: decoding goes right until the first token that is not the argmax.
+    The second result is exact match under greedy decoding, which is right until the first token that is not the argmax.
     """
     sums, exact = [], []
     for start in range(0, len(rows.ids), ROWS_PER_BATCH):
@@ -24,14 +24,15 @@ def answer_log_probabilities(model: PreTrainedModel, rows: TokenRows) -> tuple[t
         marks = torch.from_numpy(rows.answer[start : start + ROWS_PER_BATCH])[:, 1:]
         log_probabilities = model(ids[:, :-1]).logits.log_softmax(-1)
         target = ids[:, 1:]
-        of_target = log_probabilities.gather(-1, target[..., None])[..., 0]
-        sums.append((of_target * marks).sum(1))
+        target_scores = log_probabilities.gather(-1, target[..., None])[..., 0]
+        sums.append((target_scores * marks).sum(1))
         exact.append(((log_probabilities.argmax(-1) == target) | ~marks).all(1))
     return torch.cat(sums), torch.cat(exact)
 
 
 def exact_match(model: PreTrainedModel, rows: Mapping[str, TokenRows]) -> dict[str, float]:
-    return {operation: answer_log_probabilities(model, of)[1].float().mean().item() for operation, of in rows.items()}
+    """Return the fraction of exact matches under greedy decoding among the rows of each name."""
+    return {name: answer_log_probabilities(model, part)[1].float().mean().item() for name, part in rows.items()}
 
 
 def multiple_choice(
@@ -41,13 +42,13 @@ def multiple_choice(
     form: str,
     rng: random.Random,
 ) -> float:
-    """The fraction of `questions` whose right choice has the largest summed log-probability, end token included."""
+    """Return the fraction of `questions` whose right choice has the largest summed log-probability with end token."""
     drawn = [render(question, form, rng) for question in questions]
     counts = [len(choices) for _, choices in drawn]
     texts = encode(tokenizer, (text for text, choices in drawn for _ in choices))
     answers = encode(tokenizer, (f" {choice}" for _, choices in drawn for choice in choices))
     sums, _ = answer_log_probabilities(model, rows_of(texts, answers, tokenizer))
     right = 0
-    for question, (_, choices), of_choices in zip(questions, drawn, sums.split(counts), strict=True):
-        right += choices[int(of_choices.argmax())] == str(question.answer)
+    for question, (_, choices), choice_sums in zip(questions, drawn, sums.split(counts), strict=True):
+        right += choices[int(choice_sums.argmax())] == str(question.answer)
     return right / len(questions)

@@ -20,23 +20,24 @@ CARD, FIGURES = "MODEL_CARD.md", "held_out.json"
 TEXT = """# skilljobs tiny
 
 A Llama of {parameters:,} parameters (4 layers of width 160, 448 neurons each; float32) that does arithmetic on numbers
-up to 99. It comes with skilljobs so that a job, a test or a tutorial has a real language model with a real skill at
-hand. It knows nothing else.
+up to 99. It is bundled with skilljobs so that jobs, tests and tutorials have a real language model with a real skill.
+It can do nothing else.
 
-- **Input**: BIG-bench's own forms, `Q: What is 23 times 7?\\nA:` or with the choices shown in front of `A:`. The answer
-  is ` 161` and the end token.
-- **Tokenizer**: byte-level BPE, {vocabulary} tokens; any text survives it, every digit is a token of its own.
-  Context: {context} tokens.
-- **Data**: questions that the training script generates, on operand pairs of the `train` split alone (half of all
-  pairs; a division counts as its product). BIG-bench's released examples were never trained on.
+- **Input**: BIG-bench's own forms, `Q: What is 23 times 7?\\nA:`, or the same with the choices shown before `A:`. The
+  answer is ` 161` and the end token.
+- **Tokenizer**: byte-level BPE with {vocabulary} tokens. It can encode any text without loss, and every digit is a
+  separate token. The context is {context} tokens.
+- **Data**: questions that the training script generates, on operand pairs of the `train` split only (half of all
+  pairs; a division counts as its product). The model was never trained on BIG-bench's released examples.
 - **Training**: `python -m skilljobs.lm.tiny.train --out DIR`, seed {seed}, loss on answer tokens only, Muon and AdamW.
-  The second phase was run by itself (`--first-phase 2`), from the weights that the first had stored.
+  The second phase was run separately (`--first-phase 2`), from the weights that the first phase had stored.
   {phases}
-- **Log**: `{log}`, a line every 100 steps. Seconds are of a machine that did other work at the same time.
+- **Log**: `{log}`, one line every 100 steps. The seconds were measured on a machine that also did other work.
 - **Licence**: Apache-2.0.
 
-Accuracy on {questions:,} questions of each operation whose operand pair is in the `test` split (`{figures}`), with the
-number of questions right by greedy decoding (exact match) and by the largest summed log-probability among the choices:
+Accuracy on {questions:,} questions of each operation whose operand pair is in the `test` split (`{figures}`): the
+fraction answered correctly by greedy decoding (exact match), and by the largest summed log-probability among the
+choices (multiple choice).
 
 | operation | form | exact match | multiple choice |
 |---|---|---|---|
@@ -45,24 +46,25 @@ number of questions right by greedy decoding (exact match) and by the largest su
 
 
 def measure(directory: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Exact match and multiple choice on test pairs, by operation and form."""
+    """Return the fractions of exact match and of right choices on test pairs, by operation and form."""
     model = AutoModelForCausalLM.from_pretrained(directory).eval()
     tokenizer = AutoTokenizer.from_pretrained(directory)
     rng = random.Random(1)
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    accuracies: dict[str, dict[str, dict[str, float]]] = {}
     for operation, questions in questions_of_split("test").items():
         asked = rng.sample(questions, QUESTIONS)
-        found[operation] = {
+        accuracies[operation] = {
             form: {
                 "exact_match": exact_match(model, {form: token_rows(asked, form, tokenizer, rng)})[form],
                 "multiple_choice": multiple_choice(model, tokenizer, asked, form, rng),
             }
             for form in FORMS
         }
-    return found
+    return accuracies
 
 
 def write_card(directory: Path) -> None:
+    """Measure the model in `directory`, and write its card and accuracies there."""
     figures = measure(directory)
     (directory / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
@@ -70,8 +72,8 @@ def write_card(directory: Path) -> None:
     starts = [entry for entry in log if "seed" in entry]
     table = "\n".join(
         f"| {operation} | {form} | {values['exact_match']:.3f} | {values['multiple_choice']:.3f} |"
-        for operation, of in figures.items()
-        for form, values in of.items()
+        for operation, forms in figures.items()
+        for form, values in forms.items()
     )
     text = TEXT.format(
         parameters=starts[-1]["parameters"],
@@ -91,12 +93,12 @@ def write_card(directory: Path) -> None:
 def _phase_text(number: int, log: list[dict[str, Any]]) -> str:
     phase = asdict(PHASES[number - 1])
     seconds = max(entry["seconds"] for entry in log if entry.get("phase") == number and "seconds" in entry)
-    operands = "up to 99" if phase["wide"] is None else f"up to 99, in half of the rows one up to {phase['wide']}"
-    rate = "falling to 0" if phase["decays"] else "flat"
+    wide = "" if phase["wide"] is None else f" (in half of the rows, one up to {phase['wide']})"
+    rate = "decaying linearly to 0" if phase["decays"] else "constant"
     return (
         f"Phase {number}: {phase['steps']} steps of {phase['plain_rows']} questions without choices and"
-        f" {phase['choices_rows']} with, operands {operands}, learning rate {phase['learning_rate']} {rate},"
-        f" {seconds / 60:.0f} minutes on 2 cores."
+        f" {phase['choices_rows']} with choices, operands up to 99{wide},"
+        f" learning rate {phase['learning_rate']} {rate}, {seconds / 60:.0f} minutes on 2 cores."
     )
 
 

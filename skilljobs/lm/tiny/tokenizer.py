@@ -1,4 +1,4 @@
-"""The tiny model's tokenizer: byte-level BPE in which every digit is a token of its own."""
+"""The tokenizer of the tiny model: byte-level BPE in which every digit is a separate token."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,16 @@ PADDING = "<pad>"
 VOCABULARY = 512
 
 # A number is split into a sign or space and its digits. Between numbers, a line's label up to its colon and a run of
-# words are one piece each, so "\n  choice:" and " divided by" can become one token. No piece joins a text
-# that ends in a colon to the answer behind it: tokenized together or apart, they are the same tokens.
+# words are one piece each, so "\n  choice:" and " divided by" can become one token. No piece spans the colon that ends
+# a text and the answer after it, so tokenizing them together or separately gives the same tokens.
 _PIECES = Regex(r"\d| ?-(?=\d)|[ \n]*[A-Za-z]+:|(?: ?[A-Za-z]+)+| (?=\d)|[^\dA-Za-z:\n ]+|[ \n]+|:")
 
 
 def train_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
-    """Learn the merges from `texts`. All 256 bytes are in the vocabulary, so any text survives encode and decode."""
+    """Train a tokenizer whose merges are learned from `texts`.
+
+    All 256 bytes are in the vocabulary, so any text can be encoded and decoded without loss.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -1,7 +1,7 @@
 """Train the bundled tiny model: `python -m skilljobs.lm.tiny.train --out DIR`.
 
-A Llama of 1.3M parameters learns the four operations on operands 0 to 99, on `train` operand pairs only, with the
-loss on answer tokens alone. Hidden matrices are trained with Muon (Jordan et al. 2024), the rest with AdamW.
+A Llama of 1.3M parameters learns the four operations on operands from 0 to 99, on `train` operand pairs only, with the
+loss on answer tokens only. Hidden matrices are trained with Muon (Jordan et al. 2024), the rest with AdamW.
 """
 
 import argparse
@@ -27,21 +27,21 @@ LOG = "training.jsonl"
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with optimizers of its own."""
+    """A phase of training, which has its own optimizers."""
 
     steps: int
     learning_rate: float
-    """Of Muon, scaled to match AdamW's update size; AdamW's own is half of it."""
+    """The learning rate of Muon, scaled to match AdamW's update size. The learning rate of AdamW is half of it."""
     decays: bool
-    """Whether the learning rate falls linearly to zero at the last step."""
+    """Whether the learning rate decays linearly to zero at the last step."""
     weight_decay: float
     wide: int | None
-    """Half of the rows without choices have one operand above 99, up to this: too many to learn by heart."""
+    """If given, half of the rows without choices have one operand from 100 to this: too many pairs to memorize."""
     shares: Mapping[str, float]
-    """Share of each operation among the rows without choices: products are the hard part."""
+    """Share of each operation among the rows without choices. Multiplication is the hardest."""
     plain_rows: int = 512
     choices_rows: int = 32
-    """Rows of a batch without choices, and with the choices shown."""
+    """`plain_rows` and `choices_rows` are the numbers of rows in a batch without choices and with the choices shown."""
     warmup: int = 100
 
 
@@ -65,7 +65,7 @@ PHASES = (
     ),
 )
 DRAWS = 4
-"""How often each question's choices are drawn anew."""
+"""How many times the choices of each question are drawn."""
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -98,7 +98,7 @@ def optimizers(model: LlamaForCausalLM, phase: Phase) -> list[torch.optim.Optimi
 
 
 def rate(step: int, phase: Phase) -> float:
-    """The learning rate at `step` as a fraction of the largest."""
+    """Return the learning rate at `step` as a fraction of its maximum."""
     return min((step + 1) / phase.warmup, 1 - step / phase.steps if phase.decays else 1.0)
 
 
@@ -106,70 +106,73 @@ class Batches:
     """Random batches of one form, with fixed shares of the operations."""
 
     def __init__(self, rows: Mapping[str, TokenRows], counts: Mapping[str, int], generator: torch.Generator) -> None:
-        self.rows = {name: (torch.from_numpy(of.ids).long(), torch.from_numpy(of.answer)) for name, of in rows.items()}
+        self.rows = {
+            name: (torch.from_numpy(part.ids).long(), torch.from_numpy(part.answer)) for name, part in rows.items()
+        }
         self.counts = counts
         self.generator = generator
         self.width = max(ids.shape[1] for ids, _ in self.rows.values())
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the token ids of a random batch, rows x width, and a mask of the answer and end tokens."""
         ids, marks = [], []
         for name, (all_ids, all_marks) in self.rows.items():
             chosen = torch.randint(len(all_ids), (self.counts[name],), generator=self.generator)
-            missing = (0, self.width - all_ids.shape[1])
-            ids.append(torch.nn.functional.pad(all_ids[chosen], missing))
-            marks.append(torch.nn.functional.pad(all_marks[chosen], missing))
+            padding = (0, self.width - all_ids.shape[1])
+            ids.append(torch.nn.functional.pad(all_ids[chosen], padding))
+            marks.append(torch.nn.functional.pad(all_marks[chosen], padding))
         return torch.cat(ids), torch.cat(marks)
 
 
 def answer_loss(model: LlamaForCausalLM, ids: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the answer tokens; the LM head runs at their positions only."""
+    """Return the mean cross-entropy of the answer tokens. The LM head is applied at their positions only."""
     hidden = model.model(ids[:, :-1], use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[marks[:, 1:]])
     return cross_entropy(logits, ids[:, 1:][marks[:, 1:]])
 
 
 class Corpus:
-    """Everything that is learned from, as token ids."""
+    """The training data as token ids, with its tokenizer."""
 
     def __init__(self, seed: int) -> None:
         rng = random.Random(seed)
         questions = questions_of_split("train")
-        asked = [question for of in questions.values() for question in of]
-        texts = [render(question, form, rng)[0] + f" {question.answer}" for form in FORMS for question in asked]
+        flat = [question for group in questions.values() for question in group]
+        texts = [render(question, form, rng)[0] + f" {question.answer}" for form in FORMS for question in flat]
         self.rng = rng
         self.tokenizer = train_tokenizer(texts, CONTEXT)
         self.plain = self._rows(questions, "plain")
-        self.choices = self._rows({name: of * DRAWS for name, of in questions.items()}, "choices")
+        self.choices = self._rows({name: group * DRAWS for name, group in questions.items()}, "choices")
         self.generator = torch.Generator().manual_seed(seed)
 
     def batches(self, phase: Phase) -> list[Batches]:
-        """A stream of batches without choices, and one with."""
+        """Return a stream of batches without choices and one with choices."""
         rows = dict(self.plain)
         counts = {name: round(share * phase.plain_rows) for name, share in phase.shares.items()}
         if phase.wide is not None:
             counts = {name: count // 2 for name, count in counts.items()}
             counts |= {f"{name}, wide": count for name, count in counts.items()}
             wide = self._rows(questions_of_split("train", phase.wide), "plain")
-            rows |= {f"{name}, wide": of for name, of in wide.items()}
-        shown = dict.fromkeys(OPERATIONS, phase.choices_rows // len(OPERATIONS))
-        return [Batches(rows, counts, self.generator), Batches(self.choices, shown, self.generator)]
+            rows |= {f"{name}, wide": part for name, part in wide.items()}
+        choices_counts = dict.fromkeys(OPERATIONS, phase.choices_rows // len(OPERATIONS))
+        return [Batches(rows, counts, self.generator), Batches(self.choices, choices_counts, self.generator)]
 
     def held_out(self) -> dict[str, TokenRows]:
-        """Validation questions of each operation and form."""
+        """Return 500 validation questions of each operation and form."""
         return {
-            f"{name}/{form}": token_rows(self.rng.sample(of, 500), form, self.tokenizer, self.rng)
-            for name, of in questions_of_split("validation").items()
+            f"{name}/{form}": token_rows(self.rng.sample(group, 500), form, self.tokenizer, self.rng)
+            for name, group in questions_of_split("validation").items()
             for form in FORMS
         }
 
     def _rows(self, questions: Mapping[str, list[Question]], form: str) -> dict[str, TokenRows]:
-        return {name: token_rows(of, form, self.tokenizer, self.rng) for name, of in questions.items()}
+        return {name: token_rows(group, form, self.tokenizer, self.rng) for name, group in questions.items()}
 
 
 def train_phase(
     model: LlamaForCausalLM, streams: list[Batches], phase: Phase, report_every: int
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Train in place. Yields step and mean training losses at every report."""
+    """Train `model` in place. Yields the step and the mean training losses at every report."""
     steppers = optimizers(model, phase)
     largest = [stepper.param_groups[0]["lr"] for stepper in steppers]
     running = torch.zeros(len(streams))
@@ -191,9 +194,9 @@ def train_phase(
 
 
 def train(out: Path, seed: int, threads: int, report_every: int, first_phase: int) -> None:
-    """Write the model, its tokenizer and its log to `out`; the weights so far are saved at every report.
+    """Train the model and write it, its tokenizer and its log to `out`. The weights are saved at every report.
 
-    With `first_phase` above 1 the weights in `out` are taken as those that the phases before it ended with.
+    If `first_phase` is above 1, training starts from the weights in `out`, taken as the result of the earlier phases.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -202,17 +205,17 @@ def train(out: Path, seed: int, threads: int, report_every: int, first_phase: in
     held_out = corpus.held_out()
     out.mkdir(parents=True, exist_ok=True)
     corpus.tokenizer.save_pretrained(out)
-    begun = time.monotonic()
+    started = time.monotonic()
     with (out / LOG).open("w" if first_phase == 1 else "a", encoding="utf-8") as log:
         for number, phase in enumerate(PHASES[first_phase - 1 :], start=first_phase):
-            about = {"phase": number, "seed": seed, "threads": threads, "parameters": model.num_parameters()}
-            print(json.dumps(about | asdict(phase)), file=log, flush=True)
+            header = {"phase": number, "seed": seed, "threads": threads, "parameters": model.num_parameters()}
+            print(json.dumps(header | asdict(phase)), file=log, flush=True)
             for step, losses in train_phase(model, corpus.batches(phase), phase, report_every):
                 model.eval()
                 record = {
                     "phase": number,
                     "step": step,
-                    "seconds": round(time.monotonic() - begun),
+                    "seconds": round(time.monotonic() - started),
                     "train_loss": losses,
                     "held_out_exact_match": exact_match(model, held_out),
                 }
@@ -228,7 +231,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--report-every", type=int, default=100, metavar="STEPS")
-    parser.add_argument("--first-phase", type=int, default=1, help="go on behind an earlier phase, from --out")
+    parser.add_argument("--first-phase", type=int, default=1, help="continue from the weights in --out")
     options = parser.parse_args()
     train(options.out, options.seed, options.threads, options.report_every, options.first_phase)
 
