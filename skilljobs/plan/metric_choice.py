@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
-from skilljobs.stats.answers import DEFAULT_MODEL_METRICS, MODEL_METRICS, CHOICE_ONLY_METRICS
+from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
