@@ -96,6 +96,7 @@ class Traces:
             values = self.examples[metric]
         else:
             known = next(known for known in self.run.layout().metrics if known.name == metric)
+            assert known.column is not None
             values = self.examples[known.column].map_elements(level_name, pl.String) == known.level
         return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
 

@@ -48,8 +48,10 @@ def runs(out: str, address: str | None, debug: bool) -> None:
     from skilljobs.store.run import list_runs
 
     for run in list_runs(out):
-        stage, job = run.record.next_stage, job_state(run.folder)
-        state = "done" if stage is None else "running" if job and job.is_running else f"stopped before {stage}"
+        stage, progress = run.record.next_stage, job_state(run.folder)
+        state = (
+            "done" if stage is None else "running" if progress and progress.is_running else f"stopped before {stage}"
+        )
         click.echo(f"{run.record.created}  {run.uri}  {state}")
 
 

@@ -28,6 +28,7 @@ from skilljobs.cli.option_params import SubmitCommand, given_options
 @click.pass_context
 def submit(
     ctx: click.Context,
+    /,
     out: str,
     run_id: str | None,
     replicas: int | None,

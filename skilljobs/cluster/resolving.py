@@ -6,8 +6,9 @@ from skilljobs.cluster.machines import machine_for_replica
 from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.footprint import refuse_too_large
-from skilljobs.plan.numerics import Numerics, resolve_numerics
+from skilljobs.plan.numerics import resolve_numerics
 from skilljobs.spec import JobSpec
+from skilljobs.store.record import Numerics
 
 
 def resolve_on(

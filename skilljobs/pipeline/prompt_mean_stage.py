@@ -5,14 +5,17 @@ from functools import partial
 from skilljobs.cluster.reduce_tasks import reduce_all
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.reduce_stage import Reduce, reduce_job
+from skilljobs.pipeline.stage import Stage
 from skilljobs.reduce.prompt_mean import reduce_layer_over_prompts
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import RunFiles, prompt_uri
 
 
-class PromptMean(Reduce):
+class PromptMean(Stage):
     """The mean of the correlations over the prompts, in place of the reduction of one run's shards."""
 
+    name = Reduce.name
+    needs = "cluster"
     writes = (*Reduce.writes, METRICS_NAME)
 
     def steps(self, job: Job) -> int | None:

@@ -115,9 +115,10 @@ class Workplace:
             InputError: the model cannot be used, or the machines do not fit the run.
             JobFailed: no scorer could load it.
         """
+        numerics = self.fix_numerics(run, plan)
         if self._pool is None:
             with timed(self._reporter, "load") as timing:
-                self._pool = self._new_pool(run, self.fix_numerics(run, plan))
+                self._pool = self._new_pool(run, numerics)
                 self._pool.group.first_loaded()
                 timing.summary = self._load_summary(plan)
             finish(run, "load", timing.seconds)

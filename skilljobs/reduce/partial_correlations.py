@@ -53,7 +53,7 @@ def several_partial_correlations(
         _check_presence(moments, layout, metric, names, population)
     tokens = len(read_layer_reference(prompts[0].folder, 0)) if run.record.job_spec.tokens == "each" else None
     tables: dict[str, list[pa.Table]] = {metric: [] for metric in held}
-    for layer in range(len(run.record["model"]["neurons_per_layer"])):
+    for layer in range(len(run.record.neurons_per_layer)):
         prompt_results = [_layer(prompt, layer, halves, layout, population, held) for prompt in prompts]
         for metric, layer_tables in tables.items():
             columns, centred = prompt_results[0][metric]

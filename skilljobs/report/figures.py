@@ -11,7 +11,7 @@ from skilljobs.analysis.distributions import Traces
 from skilljobs.analysis.overlap import expected_overlap, overlap
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
-from skilljobs.report import correlations, densities
+from skilljobs.report import correlation_figures, densities
 from skilljobs.report.drawing import figure_style, save
 from skilljobs.stats.layout import ALL, NULL
 from skilljobs.store.reader import RunReader
@@ -80,15 +80,15 @@ def families(run: RunReader, metrics: Sequence[str]) -> dict[str, list[str]]:
 
 def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, str]]:
     if any(prompt.folder.exists(TUNING_NAME) for prompt in run.prompts()):
-        yield "tuning", correlations.tuning_curve(run), "Did the prompt learn? The loss by tuning step."
-    for name, figure in _paged("histogram", correlations.histograms(run, metrics)):
+        yield "tuning", correlation_figures.tuning_curve(run), "Did the prompt learn? The loss by tuning step."
+    for name, figure in _paged("histogram", correlation_figures.histograms(run, metrics)):
         yield name, figure, "r of every neuron, with the top-10 threshold (red) and the null threshold (grey)."
-    yield "layers", correlations.by_layer(run, metrics), "The distribution of |r| by layer."
-    if (heat := correlations.heat_map(run, metrics)) is not None:
+    yield "layers", correlation_figures.by_layer(run, metrics), "The distribution of |r| by layer."
+    if (heat := correlation_figures.heat_map(run, metrics)) is not None:
         yield "heatmap", heat, "r between the top neurons of each metric and every metric."
     for family, levels in families(run, metrics).items():
         matrix, chance = overlap(run, levels, k=OVERLAP_TOP), expected_overlap(run, levels, k=OVERLAP_TOP)
-        figure = correlations.overlap_map(matrix, OVERLAP_TOP, chance)
+        figure = correlation_figures.overlap_map(matrix, OVERLAP_TOP, chance)
         yield f"overlap-{_safe(family)}", figure, f"Do the metrics {family}=... share their top neurons?"
     if not run.prompts()[0].folder.exists(ACTIVATIONS_NAME):
         return

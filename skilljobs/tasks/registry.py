@@ -22,7 +22,8 @@ def task_names() -> list[str]:
 
 def loadable_tasks() -> Iterator[type[Task]]:
     """Every task, the user's own table among them; tasks of packages that do not load are left out."""
-    yield from (*_BUILT_IN, Table)
+    yield from _BUILT_IN
+    yield Table
     for point in entry_points(group=ENTRY_POINTS):
         with suppress(InputError):
             yield find_task(point.name)

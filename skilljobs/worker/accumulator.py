@@ -9,7 +9,7 @@ import torch
 
 from skilljobs.lm.transfer import LaterCopy, to_device
 from skilljobs.stats.layout import Layout
-from skilljobs.worker.accumulator import ShardSums
+from skilljobs.stats.sums import ShardSums
 
 
 class SumsAccumulator:

@@ -16,6 +16,7 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.plan.work import RunWork
 from skilljobs.stats.answers import AnswerScores
+from skilljobs.stats.sums import ShardSums
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
 from skilljobs.store.record import Numerics
@@ -40,7 +41,7 @@ from skilljobs.store.shards import (
 )
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
-from skilljobs.worker.accumulator import ShardSums, SumsAccumulator
+from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.worker.collector import Collector
 from skilljobs.worker.prepared_shard import PreparedShard
 
