@@ -7,7 +7,7 @@ from skilljobs.cli.main import COMMANDS
 from skilljobs.stats.answers import MODEL_METRICS
 from skilljobs.store.schema import CORRELATIONS
 from skilljobs.tasks.arithmetic import Arithmetic
-from skilljobs.tasks.external_metrics import metric_columns
+from skilljobs.tasks.external_metrics import external_columns
 from skilljobs.tasks.hans import Hans
 from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.skillmix import POINTS, SkillMix
@@ -21,7 +21,7 @@ def test_every_command_is_listed() -> None:
 
 
 def test_every_metric_is_explained() -> None:
-    columns = [name for task in (Arithmetic(), Hans()) for name in metric_columns(read_examples(task, 0)[0])]
+    columns = [source.name for task in (Arithmetic(), Hans()) for source in external_columns(read_examples(task, 0)[0])]
     of_choices = [*Hans.choice_probabilities, *SkillMix.choice_probabilities]
     of_texts = [*POINTS, "skills_shown", "k", "grade", "skill", "asked=SKILL", "grade=SKILL"]
     for name in [*MODEL_METRICS, *columns, *of_choices, *of_texts]:

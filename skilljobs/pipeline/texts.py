@@ -2,23 +2,21 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skilljobs.cluster.actor import start_scorer
-from skilljobs.cluster.pool import ScorerPool
-from skilljobs.cluster.resolving import resolve_on
-from skilljobs.cluster.scorer_group import ScorerGroup
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.pipeline.grading import GradeFunction, find_grade_function, grade
 from skilljobs.pipeline.stage import timed
-from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
-from skilljobs.plan.work import ModelSetup
+from skilljobs.plan.capacity import Cluster, Placement
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.tasks.text_task import Row, TextTask
+
+if TYPE_CHECKING:
+    from skilljobs.pipeline.text_scorers import TextScorers
 
 TEXTS_NAME = "texts.jsonl"
 """All texts with their grades: other runs can read it as `--data`, so that nothing is written or paid for twice."""
@@ -84,7 +82,9 @@ class TextMaker:
             ) from error
 
     def _write_and_grade(self, cluster: Cluster, placement: Placement, reporter: Reporter) -> dict[str, float]:
-        scorers = _TextScorers(self.spec, cluster, placement, reporter)
+        from skilljobs.pipeline.text_scorers import TextScorers  # imports Ray
+
+        scorers = TextScorers(self.spec, cluster, placement, reporter)
         seconds: dict[str, float] = {}
         if self.task.options.generate:
             with timed(reporter, "write", len(self.rows)) as timing:
@@ -102,7 +102,7 @@ class TextMaker:
         self.folder.write(TEXTS_NAME, _lines(self.rows))
         return seconds
 
-    def _write_all(self, scorers: "_TextScorers", reporter: Reporter) -> None:
+    def _write_all(self, scorers: "TextScorers", reporter: Reporter) -> None:
         parts = _parts([row for row in self.rows if row.get("text") is None], WRITTEN_TOGETHER)
         prompts = [[self.task.writing_prompt(row) for row in part] for part in parts]
         seeds = [stable_hash("write", self.spec.seed, part) % 2**31 for part in range(len(parts))]
@@ -117,7 +117,7 @@ class TextMaker:
 
         self._keep("written", parts, written, reporter)
 
-    def _grade_all(self, scorers: "_TextScorers", reporter: Reporter) -> None:
+    def _grade_all(self, scorers: "TextScorers", reporter: Reporter) -> None:
         parts = _parts([row for row in self.rows if not self.task.is_graded(row)], GRADED_TOGETHER)
 
         def graded(missing: list[int]) -> Iterator[Part]:
@@ -140,7 +140,7 @@ class TextMaker:
         self.rows = [finished.get(row["id"], row) for row in self.rows]
 
     def _points(
-        self, parts: list[list[Row]], missing: list[int], scorers: "_TextScorers"
+        self, parts: list[list[Row]], missing: list[int], scorers: "TextScorers"
     ) -> Iterator[tuple[int, list[list[float]]]]:
         """Parts, and the points of each of their texts, as they come."""
         if self._grade_function is not None:
@@ -157,27 +157,6 @@ class TextMaker:
         for part, probabilities in scorers.map(self._judge, missing, call):
             answers = iter(probabilities)
             yield part, [[float(next(answers) > 0.5) for _ in row_questions] for row_questions in questions[part]]
-
-
-class _TextScorers:
-    """Scorers that write or judge: a group for each call, since the two may be different models."""
-
-    def __init__(self, spec: JobSpec, cluster: Cluster, placement: Placement, reporter: Reporter) -> None:
-        self._spec, self._cluster, self._placement, self._reporter = spec, cluster, placement, reporter
-
-    def map(self, source: ModelSource, items: list[int], call: Callable[[Any, int], Any]) -> Iterator[Any]:
-        """Results of `call` for every item, as they come."""
-        if not items:
-            return
-        note = self._reporter.note
-        numerics = resolve_on(self._cluster, self._spec, source, self._placement, note)
-        replicas = lay_out(self._cluster, Replicas.one_with(numerics), self._placement.replicas, len(items))
-        setup = ModelSetup(source, numerics, self._cluster.grows)
-        group = ScorerGroup(lambda name: start_scorer(name, setup, replicas), replicas.count, note)
-        try:
-            yield from ScorerPool(group, note).map(items, call)
-        finally:
-            group.close()
 
 
 def _part_name(kind: str, part: int) -> str:

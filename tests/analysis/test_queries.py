@@ -41,7 +41,7 @@ def test_watched_correlations_narrow_to_the_final_ones(run: skilljobs.Run) -> No
         early = watcher.update()
         patch.setattr(watcher.run, "committed_numbers", lambda: every)
         late = watcher.update()
-    assert (early.shards, early.examples) == (2, sum(run.record["shards"][:2]))
+    assert (early.shards, early.examples) == (2, sum(run.record.shards[:2]))
     assert (late.shards, late.examples) == (late.total_shards, late.total_examples)
     assert early.top is not None
     assert late.top is not None
@@ -57,7 +57,7 @@ def test_watched_correlations_narrow_to_the_final_ones(run: skilljobs.Run) -> No
 
 def test_watch_ends_when_all_shards_are_committed(run: skilljobs.Run) -> None:
     result = CliRunner().invoke(cli, ["watch", run.uri, "--metric", "words", "-k", "2"], catch_exceptions=False)
-    shards = len(run.record["shards"])
+    shards = len(run.record.shards)
     assert f"{shards} of {shards} shards" in result.output
     assert result.output.count("words") == 2
 
@@ -88,7 +88,7 @@ def test_the_null_threshold_is_taken_over_the_whole_model(run: skilljobs.Run, me
     assert len(maxima) == 19
     threshold = null_threshold(run, metric)
     assert threshold is not None
-    assert (threshold.n, threshold.draws, threshold.level) == (sum(run.record["shards"]), 19, 0.05)
+    assert (threshold.n, threshold.draws, threshold.level) == (sum(run.record.shards), 19, 0.05)
     assert threshold.r == pytest.approx(maxima.max())
     assert not threshold.too_low
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.ffn import down_projections
-from skilljobs.lm.source import TINY
+from skilljobs.spec import TINY
 from skilljobs.stats.correlate import Centred
 from skilljobs.worker.accumulator import Sums
 from tests.benchmarks import naive, rivals

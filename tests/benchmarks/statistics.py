@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics import PearsonCorrCoef
 
-from skilljobs.lm.source import TINY
+from skilljobs.spec import TINY
 from skilljobs.stats.correlate import Centred
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference

@@ -14,7 +14,7 @@ from skilljobs.lm.prompt import random_prompt
 from skilljobs.plan.capacity import this_machine
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.numerics import resolve_numerics
-from skilljobs.plan.work import ScorerJob
+from skilljobs.plan.work import RunWork
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator
@@ -35,10 +35,10 @@ class Subject:
         """The test examples of a job, in the order of its shards, with a random prompt."""
         plan = plan_job(spec)
         numerics = resolve_numerics(plan.spec, plan.source, 0, this_machine())
-        job = ScorerJob("", "", plan.spec, plan.source, plan.reading, numerics, plan.task.answer_end)
+        work = RunWork("", "", plan.spec, plan.source.name, plan.reading, plan.task.answer_end)
         lm = FrozenLM(load_model(plan.source, numerics.dtype, "cpu"), load_tokenizer(plan.source))
         prompt = random_prompt(lm.embedding, lm.config.vocab_size, plan.spec.prompt_length, plan.spec.seed).vectors
-        collector = Collector(lm, prompt.to(lm.dtype), job)
+        collector = Collector(lm, prompt.to(lm.dtype), work, numerics.batch_tokens)
         tokenized = tokenize(lm.tokenizer, plan.test, plan.task.answer_end)
         references = collector.references(collector.prepare(plan.test, tokenized))
         return cls(plan, collector, plan.test, tokenized, *references)

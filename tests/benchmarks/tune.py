@@ -14,8 +14,8 @@ from torch import nn
 
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.prompt import random_prompt
-from skilljobs.lm.source import TINY
 from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState, default_learning_rate
+from skilljobs.spec import TINY
 from tests.benchmarks.subject import Subject, model_spec
 from tests.benchmarks.timing import machine
 

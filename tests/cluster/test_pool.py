@@ -8,6 +8,7 @@ import ray
 
 from skilljobs.cluster.ledger import MOST_ATTEMPTS
 from skilljobs.cluster.pool import ScorerPool
+from skilljobs.cluster.scorer_group import ScorerGroup
 from skilljobs.errors import InputError, JobFailed
 from tests.integration.fakes import FakeScorer
 
@@ -20,9 +21,13 @@ def notes() -> list[str]:
     return []
 
 
+def group(folder: Path, size: int, notes: list[str], must_agree: dict[str, str] | None = None) -> ScorerGroup:
+    return ScorerGroup(lambda _: FakeScorer.remote(str(folder)), size, notes.append, must_agree)  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def pool(tmp_path: Path, notes: list[str]) -> Iterator[ScorerPool]:
-    made = ScorerPool(lambda _: FakeScorer.remote(str(tmp_path)), 2, notes.append)
+    made = ScorerPool(group(tmp_path, 2, notes), notes.append)
     yield made
     made.close()
 
@@ -43,19 +48,21 @@ def run(pool: ScorerPool, kind: str) -> list[int]:
 def test_every_item_once(pool: ScorerPool, tmp_path: Path) -> None:
     assert sorted(run(pool, "well")) == SHARDS
     assert [attempts(tmp_path, shard) for shard in SHARDS] == [1] * 12
-    assert pool.description["pid"] > 0
+    assert pool.group.model is not None
+    assert pool.group.model.parameters > 0
 
 
 def test_a_machine_with_another_version_is_refused_with_both_named(tmp_path: Path, notes: list[str]) -> None:
     (tmp_path / "versions").write_text("2.13.0")
-    made = ScorerPool(lambda _: FakeScorer.remote(str(tmp_path)), 1, notes.append, {"torch": "2.13.0"})
-    made.first_loaded()
+    scorers = group(tmp_path, 1, notes, {"torch": "2.13.0"})
+    made = ScorerPool(scorers, notes.append)
+    scorers.first_loaded()
     (tmp_path / "versions").write_text("2.12.1")
-    late = made._new_member()
-    made.members.append(late)
+    late = scorers.add()
     ray.wait([late.loading])
-    made._take_loaded(late)
-    assert len(made.members) == 1
+    scorers.take_loaded(late)
+    assert len(scorers.members) == 1
+    assert scorers.refused_count == 1
     assert sorted(run(made, "well")) == SHARDS
     assert notes == ["scorer-1 on elsewhere is refused: torch 2.12.1 there, 2.13.0 here"]
     made.close()
@@ -63,7 +70,7 @@ def test_a_machine_with_another_version_is_refused_with_both_named(tmp_path: Pat
 
 def test_where_every_machine_is_refused_the_job_fails(tmp_path: Path, notes: list[str]) -> None:
     (tmp_path / "versions").write_text("2.12.1")
-    made = ScorerPool(lambda _: FakeScorer.remote(str(tmp_path)), 2, notes.append, {"torch": "2.13.0"})
+    made = group(tmp_path, 2, notes, {"torch": "2.13.0"})
     with pytest.raises(JobFailed, match=r"no scorer is left: scorer-\d on elsewhere is refused: torch 2.12.1 there"):
         made.first_loaded()
     assert len(notes) == 2
@@ -112,15 +119,15 @@ def test_a_generator_starts_again_on_another_actor(pool: ScorerPool, notes: list
 
 def test_what_an_actor_refuses_is_refused(tmp_path: Path, notes: list[str]) -> None:
     (tmp_path / "refuse").touch()
-    pool = ScorerPool(lambda _: FakeScorer.remote(str(tmp_path)), 2, notes.append)
+    scorers = group(tmp_path, 2, notes)
     with pytest.raises(InputError, match="no such model"):
-        pool.first_loaded()
-    pool.close()
+        scorers.first_loaded()
+    scorers.close()
 
 
 def test_actors_that_die_while_loading_end_the_job(tmp_path: Path, notes: list[str]) -> None:
     (tmp_path / "die-loading").touch()
-    pool = ScorerPool(lambda _: FakeScorer.remote(str(tmp_path)), 1, notes.append)
+    pool = ScorerPool(group(tmp_path, 1, notes), notes.append)
     with pytest.raises(JobFailed, match="scorers died"):
         list(pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, "well")))
     pool.close()

@@ -8,9 +8,15 @@ from pathlib import Path
 import ray
 
 from skilljobs.errors import InputError
+from skilljobs.plan.work import LoadedModel
 
 REPLY_SECONDS = 0.5
 """Long enough for the result of the shard before to have left the process, as in a real scorer."""
+
+
+def fake_model(versions: dict[str, str]) -> LoadedModel:
+    """What a scorer without a model says."""
+    return LoadedModel("elsewhere", "abacus", versions, False, (1,), os.getpid())
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0.1)
@@ -20,18 +26,18 @@ class FakeScorer:
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
-    def load(self) -> dict[str, object]:
+    def load(self) -> LoadedModel:
         if (self.folder / "refuse").exists():
             raise InputError("no such model")
         if (self.folder / "die-loading").exists():
             os._exit(1)
         versions = self.folder / "versions"
         if not versions.exists():
-            return {"pid": os.getpid()}
+            return fake_model({})
         first, *others = versions.read_text().split()
         versions.write_text(" ".join([*others, first]))
         time.sleep(REPLY_SECONDS)
-        return {"pid": os.getpid(), "host": "elsewhere", "alike": {"torch": first, "device": "abacus"}}
+        return fake_model({"torch": first})
 
     def score(self, shard: int, kind: str) -> int:
         attempt = len(list(self.folder.glob(f"try-{shard}-*")))

@@ -106,7 +106,7 @@ def test_same_bits_for_any_replicas_any_order_and_any_resume(tmp_path: Path, wid
     spec = {"data": str(data), "model": str(wide_llama), "soft_prompt": "random", "prompt_length": 2, "by": "kind",
             "null": 2, "shard_size": 8}  # fmt: skip
     undisturbed = submit(tmp_path / "one", replicas=1, **spec)
-    shards = len(undisturbed.record["shards"])
+    shards = len(undisturbed.record.shards)
     assert shards >= 4
     resumed = submit(tmp_path / "two", replicas=2, **spec)
     expected = files_of(undisturbed, "correlations/*.parquet")
@@ -179,8 +179,8 @@ def test_tuning_sees_no_test_row_and_beats_a_random_prompt(tmp_path: Path) -> No
     assert set(seen["split"]) == {"train", "validation"}
     assert not tested & set(seen["unit"])
     random = submit(tmp_path, **common, soft_prompt="random")
-    assert tuned.record["accuracy"]["after"] > random.record["accuracy"]["after"]
-    assert tuned.record["accuracy"]["before"] == random.record["accuracy"]["after"]
+    assert tuned.record.accuracy.after > random.record.accuracy.after
+    assert tuned.record.accuracy.before == random.record.accuracy.after
     curve = tuned.tuning().collect()
     assert curve.columns == ["step", "split", "loss", "accuracy"]
     best = curve.filter(pl.col("split") == "validation")["loss"].min()

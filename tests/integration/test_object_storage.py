@@ -78,7 +78,7 @@ def test_a_run_there_is_the_run_here(
     assert uri in run_command(["runs", "--out", "s3://bucket/runs"]).stdout
     run = skilljobs.open_run(uri)
     assert run.top("confidence", k=3).equals(skilljobs.open_run(str(tmp_path / "mine")).top("confidence", k=3))
-    assert run.scores().collect().height == sum(run.record["shards"])
+    assert run.scores().collect().height == sum(run.record.shards)
 
     there.delete("shards/scores-00001.parquet")
     record = json.loads(there.read("run.json"))
@@ -86,7 +86,7 @@ def test_a_run_there_is_the_run_here(
         del record["stages"][stage]
     there.write("run.json", json.dumps(record).encode())
     again = run_command(["submit", *spec, "--out", "s3://bucket/runs", "--no-report"])
-    shards = len(run.record["shards"])
+    shards = len(run.record.shards)
     assert f"collect: {shards - 1} of {shards} shards are committed" in again.stderr
     assert again.returncode == 0, again.stderr
     assert there.read("correlations/layer-001.parquet") == (tmp_path / "mine" / layer).read_bytes()

@@ -59,10 +59,10 @@ def test_a_prompt_is_what_a_run_of_its_seed_makes(run: skilljobs.Run, options: d
 
 def test_tables_of_several_prompts_say_which(run: skilljobs.Run) -> None:
     scores = run.scores().collect()
-    rows = sum(run.record["shards"])
+    rows = sum(run.record.shards)
     assert scores.group_by("prompt").len().sort("prompt").rows() == [(0, rows), (1, rows)]
     assert run.examples().collect().height == rows
-    assert run.committed_shards() == 2 * len(run.record["shards"])
+    assert run.committed_shards() == 2 * len(run.record.shards)
     with pytest.raises(InputError, match="has 2 soft prompts"):
         run.soft_prompt()
 

@@ -42,9 +42,9 @@ def test_a_run_stops_at_the_same_shard_whoever_works_on_it(tmp_path: Path, small
         )  # type: ignore[arg-type]
 
     stopped = submit("stopped", 2, until_ci=0.3)
-    shards = stopped.record["shards"]
-    assert 2 <= len(shards) < len(stopped.record["fingerprint"]["fields"]["shard_sizes"])
-    assert stopped.record["stopped_at"] == len(shards)
+    shards = stopped.record.shards
+    assert 2 <= len(shards) < len(stopped.record.fingerprint.fields["shard_sizes"])
+    assert stopped.record.stopped_at == len(shards)
     assert stopped.committed_numbers() == list(range(len(shards)))
     assert stopped.examples().collect().height == stopped.scores().collect().height == sum(shards)
 
@@ -61,4 +61,4 @@ def test_a_run_stops_at_the_same_shard_whoever_works_on_it(tmp_path: Path, small
     for layer in range(2):
         name = f"correlations/layer-{layer:03d}.parquet"
         assert Path(alone.uri, name).read_bytes() == Path(stopped.uri, name).read_bytes()
-    assert submit("stopped", 2, until_ci=0.3).record["shards"] == shards, "complete already"
+    assert submit("stopped", 2, until_ci=0.3).record.shards == shards, "complete already"

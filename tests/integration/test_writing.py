@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from skilljobs.engine import writing
 
 import skilljobs
 from skilljobs.errors import InputError, JobFailed
+from skilljobs.pipeline import texts as text_making
 from skilljobs.progress.reporter import SilentReporter
-from skilljobs.tasks.base import TaskOptions
 from skilljobs.tasks.reading import read_examples
-from skilljobs.tasks.skillmix import SkillMix
+from skilljobs.tasks.skillmix import SkillMix, SkillMixOptions
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
@@ -27,7 +26,7 @@ def options(tmp_path: Path, small_llama: Path, monkeypatch: pytest.MonkeyPatch) 
         "skill,definition,example\n" + "".join(f"{s},Saying {s}.,{s}!\n" for s in skills)
     )
     (tmp_path / "topics.txt").write_text("rain\nsnow\n")
-    monkeypatch.setattr(writing, "WRITTEN_TOGETHER", 20)
+    monkeypatch.setattr(text_making, "WRITTEN_TOGETHER", 20)
     return {
         "task": "skillmix", "data": str(tmp_path / "skills.csv"), "model": str(small_llama), "soft_prompt": "random",
         "prompt_length": 2, "null": 2, "out": str(tmp_path), "run_id": "mine", "reporter": SilentReporter(),
@@ -53,9 +52,9 @@ def test_texts_are_written_once_and_paid_for_once(options: dict[str, Any], tmp_p
     kept = [json.loads(line) for line in (tmp_path / "mine" / "texts.jsonl").read_text().splitlines()]
     assert len(kept) >= 90
     again = {name for name, count in calls(tmp_path).items() if count > 1}
-    assert len(again & paid) <= writing.GRADED_TOGETHER
+    assert len(again & paid) <= text_making.GRADED_TOGETHER
     assert all(row["skill_points"] == [float(s == "a") for s in row["skills"]] for row in kept)
-    assert {"write", "grade", "collect"} <= set(run.record["stages"])
+    assert {"write", "grade", "collect"} <= set(run.record.stages)
     metrics = {metric.name for metric in run.layout().metrics}
     assert {"asked=a", "grade=a", "grade=b", "skills_shown", "length_point", "k"} <= metrics
     before = (tmp_path / "calls").read_text()
@@ -63,7 +62,7 @@ def test_texts_are_written_once_and_paid_for_once(options: dict[str, Any], tmp_p
     assert (tmp_path / "calls").read_text() == before
     with pytest.raises(InputError, match="holds texts of other requests"):
         skilljobs.submit(**options, seed=1)
-    shown = read_examples(SkillMix(TaskOptions(data=tmp_path / "mine" / "texts.jsonl", view="shown")), 0.0)[0]
+    shown = read_examples(SkillMix(SkillMixOptions(data=tmp_path / "mine" / "texts.jsonl", view="shown")), 0.0)[0]
     assert len(shown) == sum(len(row["skills"]) for row in kept)
 
 

@@ -32,7 +32,7 @@ def test_what_never_fits_is_refused() -> None:
 def test_a_cluster_that_may_grow_is_asked_for_what_is_wanted() -> None:
     empty = Cluster((), grows=True)
     assert lay_out(empty, replica(gpus=8), 4, 100).count == 4
-    with pytest.raises(InputError, match="with --replicas and --gpus-per-replica it waits for machines"):
+    with pytest.raises(InputError, match="with --replicas and --gpus-per-replica the job waits for"):
         lay_out(empty, replica(gpus=8), None, 100)
 
 

@@ -9,6 +9,7 @@ from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.sharding import MOST_SHARDS, sample, shard_examples
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example
+from skilljobs.tasks.external_metrics import ExternalColumn
 from tests.tables import random_rows, write_jsonl
 
 
@@ -43,10 +44,10 @@ def test_rows_are_permuted_by_seed_and_never_more_than_the_most_shards() -> None
 
 def test_a_limit_keeps_the_shares_of_the_groups() -> None:
     rows = numbered(3001)
-    drawn = sample(rows, 100, "g", seed=0)
+    drawn = sample(rows, 100, ExternalColumn("g"), seed=0)
     assert Counter(str(example.metrics["g"]) for example in drawn) == {"a": 67, "b": 33}
-    assert len(sample(rows, 7, "g", 0)) == 7
-    assert sample(rows, 5000, "g", 0) == rows
+    assert len(sample(rows, 7, ExternalColumn("g"), 0)) == 7
+    assert sample(rows, 5000, ExternalColumn("g"), 0) == rows
 
 
 def test_default_metrics_and_populations() -> None:

@@ -11,7 +11,7 @@ from skilljobs.reduce.shard_sums import read_totals
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.store.files import Folder
 from skilljobs.store.references import REFERENCE_NAME, reference_bytes
-from skilljobs.store.shards import moments_bytes, moments_name, sums_bytes, sums_name
+from skilljobs.store.shards import moments_file, moments_name, sums_file, sums_name
 from skilljobs.worker.accumulator import SumsAccumulator
 from tests.exact import exact_r
 
@@ -54,8 +54,8 @@ def test_r_of_files_equals_exact_arithmetic(
                 [activations[batch].double()], torch.from_numpy(values[batch]), torch.from_numpy(members[batch])
             )
         sums = accumulator.result()
-        folder.write(sums_name(shard), sums_bytes(sums, LAYOUT, 1, False))
-        folder.write(moments_name(shard), moments_bytes(sums, LAYOUT))
+        folder.write(sums_name(shard), sums_file(sums, LAYOUT, 1, False))
+        folder.write(moments_name(shard), moments_file(sums, LAYOUT))
 
     half = len(sizes) // 2
     halves = (tuple(range(half)), tuple(range(half, len(sizes))))

@@ -40,7 +40,7 @@ def test_the_report_is_written(tmp_path: Path, small_llama: Path, case: str) -> 
     else:
         spec = {"tokens": "each", "by": "kind"}
     run = submit(tmp_path, small_llama, rows, **spec)
-    assert run.record["stages"]["report"]["state"] == "done"
+    assert run.record.stages["report"].state == "done"
     assert "How strong are the neurons?" in Path(run.uri, "report.html").read_text(encoding="utf-8")
 
 

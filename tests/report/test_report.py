@@ -150,7 +150,7 @@ def test_every_figure_is_saved_in_both_formats_with_labels_and_n(run: skilljobs.
     assert "correlation r" in drawn["histogram"]
     assert "top 10: |r| = " in drawn["histogram"]
     assert "null: |r| = " in drawn["histogram"]
-    examples = sum(run.record["shards"])
+    examples = sum(run.record.shards)
     assert f"n = {examples} examples" in drawn["histogram"]
     for name in ("density", "by-kind", "within-kind"):
         assert "activation" in drawn[name]
@@ -175,7 +175,7 @@ def test_the_page_in_a_browser(run: skilljobs.Run, page: Path, tmp_path: Path) -
         [*command, "--window-size=1250,2000", f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, check=True, timeout=120,
     ).stdout  # fmt: skip
-    assert re.search(r"<title>(.*?)</title>", dom).group(1) == run.record["run_id"]  # type: ignore[union-attr]
+    assert re.search(r"<title>(.*?)</title>", dom).group(1) == run.record.run_id  # type: ignore[union-attr]
     assert dom.count('class="card"') >= 10
     assert "&lt;script&gt;document.title" in dom
 

@@ -7,8 +7,8 @@ import pytest
 from pyarrow import parquet
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.base import Example, TaskOptions
-from skilljobs.tasks.hans import Hans
+from skilljobs.tasks.base import Example
+from skilljobs.tasks.hans import Hans, HansOptions
 from skilljobs.tasks.hans_pairs import HANS_LIKE, hans_like_pairs
 from skilljobs.tasks.nli import Pair, read_pairs
 from skilljobs.tasks.reading import read_examples
@@ -24,7 +24,7 @@ TRAINING = {
 
 
 def read(**options: Any) -> list[Example]:
-    examples, bad = read_examples(Hans(TaskOptions(**options)), 0.0)
+    examples, bad = read_examples(Hans(HansOptions(**options)), 0.0)
     assert not bad
     return examples
 
@@ -63,7 +63,7 @@ def test_the_text_and_its_choices() -> None:
     assert (example.choices, example.answer) == ((" entailment", " non-entailment"), 1)
     assert (example.unit, example.example_id) == ("temp9", "ex7")
     assert example.metrics == {"heuristic": "subsequence", "label": "non-entailment", "subcase": "sn_x"}
-    worded = Hans(TaskOptions(label_words=("yes", "no"), template="{premise} So {hypothesis}?")).example(row, 1)
+    worded = Hans(HansOptions(label_words=("yes", "no"), template="{premise} So {hypothesis}?")).example(row, 1)
     assert (worded.text, worded.choices) == ("The actor, who slept, ran. So The actor ran.?", (" yes", " no"))
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.base import Example, TaskOptions
+from skilljobs.tasks.base import Example
 from skilljobs.tasks.external_metrics import external_metrics
 from skilljobs.tasks.reading import read_examples
-from skilljobs.tasks.skillmix import SkillMix
+from skilljobs.tasks.skillmix import SkillMix, SkillMixOptions
 from skilljobs.tasks.skills import OWN_SKILLS, OWN_TOPICS, REQUESTS, draw_requests
 from tests.conftest import SHARED_DATA
 from tests.tables import write_jsonl
@@ -24,7 +24,7 @@ TEXT = {
 
 
 def read(rows: list[dict[str, Any]], path: Path, **options: Any) -> list[Example]:
-    return read_examples(SkillMix(TaskOptions(data=write_jsonl(path / "texts.jsonl", rows), **options)), 0.0)[0]
+    return read_examples(SkillMix(SkillMixOptions(data=write_jsonl(path / "texts.jsonl", rows), **options)), 0.0)[0]
 
 
 def test_asked_the_request_stands_in_front_and_the_text_is_the_target(tmp_path: Path) -> None:
@@ -36,16 +36,15 @@ def test_asked_the_request_stands_in_front_and_the_text_is_the_target(tmp_path: 
     )
     assert (example.target, example.choices, example.unit) == (" Lovely day.", None, "rain: irony + tact")
     assert example.metrics == {
-        "asked=irony": True, "asked=wit": False, "asked=tact": True, "k": 2, "grade=irony": True, "grade=tact": False,
+        "asked": {"irony": True, "wit": False, "tact": True}, "k": 2, "grade": {"irony": True, "tact": False},
         "skills_shown": 0.5, "sense_point": True,
     }  # fmt: skip
 
 
 def test_without_a_table_every_skill_of_the_rows_can_be_asked_for(tmp_path: Path) -> None:
     first, second = read([TEXT, TEXT | {"skills": ["wit", "irony"]}], tmp_path)
-    assert [first.metrics[f"asked={name}"] for name in ("irony", "tact", "wit")] == [True, True, False]
-    assert [second.metrics[f"asked={name}"] for name in ("irony", "tact", "wit")] == [True, False, True]
-    assert "asked=metaphor" not in first.metrics
+    assert first.metrics["asked"] == {"irony": True, "tact": True, "wit": False}
+    assert second.metrics["asked"] == {"irony": True, "tact": False, "wit": True}
 
 
 def test_shown_there_is_an_example_for_each_skill(tmp_path: Path) -> None:
@@ -54,7 +53,7 @@ def test_shown_there_is_an_example_for_each_skill(tmp_path: Path) -> None:
     assert (first.choices, first.answer, second.answer) == ((" yes", " no"), 0, 1)
     assert first.unit == second.unit
     assert first.metrics == {"grade": True, "skill": "irony", "k": 2}
-    assert SkillMix(TaskOptions(view="shown")).group == "skill"
+    assert SkillMix(SkillMixOptions(view="shown")).group == "skill"
 
 
 @pytest.mark.parametrize(("row", "view", "reason"), [
@@ -63,7 +62,6 @@ def test_shown_there_is_an_example_for_each_skill(tmp_path: Path) -> None:
     ({"skill_points": None}, "shown", "needs grades"),
     ({"skill_points": [1.0]}, "asked", "has 1 skill_points for 2 skills"),
     ({"skill_points": [1.0, 0.5]}, "asked", "a point is 0.5"),
-    ({}, "both", "--view is 'both'"),
     ({"skills": "irony, tact"}, "asked", "`skills` is 'irony, tact', not a list of names"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_named(tmp_path: Path, row: dict[str, Any], view: str, reason: str) -> None:
@@ -84,14 +82,12 @@ def test_requests_are_drawn_without_repetition() -> None:
 def test_real_texts() -> None:
     if not GRADED.exists():
         pytest.skip("the real data sets are not here")
-    asked = read_examples(SkillMix(TaskOptions(data=GRADED)), 0.0)[0]
-    shown = read_examples(SkillMix(TaskOptions(data=GRADED, view="shown")), 0.0)[0]
+    asked = read_examples(SkillMix(SkillMixOptions(data=GRADED)), 0.0)[0]
+    shown = read_examples(SkillMix(SkillMixOptions(data=GRADED, view="shown")), 0.0)[0]
     assert (len(asked), len(shown), len({e.unit for e in asked})) == (190, 720, 30)
     assert Counter(e.answer for e in shown) == {0: 382, 1: 338}
     metrics = {metric.name: metric for metric in external_metrics(asked)}
-    assert (
-        sum(name.startswith("asked=") for name in metrics) == sum(name.startswith("grade=") for name in metrics) == 10
-    )
+    assert Counter(metric.column for metric in metrics.values() if metric.level) == {"asked": 10, "grade": 10}
     assert metrics["grade=metaphor"].nullable
     assert not metrics["asked=metaphor"].nullable
     assert 'Example: "Why are you lying to me?"' in asked[0].text

@@ -8,15 +8,15 @@ from pyarrow import csv, parquet
 
 from skilljobs.errors import InputError
 from skilljobs.store.examples import example_bytes, example_schema, examples_of
-from skilljobs.tasks.base import Example, TaskOptions
+from skilljobs.tasks.base import Example
 from skilljobs.tasks.external_metrics import check_columns, external_metrics, group_populations
 from skilljobs.tasks.reading import read_examples
-from skilljobs.tasks.table import Table
+from skilljobs.tasks.table import Table, TableOptions
 from tests.tables import random_rows, write_jsonl
 
 
 def read(path: Path, max_bad: float = 0.0, **options: Any) -> list[Example]:
-    return read_examples(Table(TaskOptions(data=path, **options)), max_bad)[0]
+    return read_examples(Table(TableOptions(data=path, **options)), max_bad)[0]
 
 
 def test_the_same_table_in_any_format(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_bad_row_is_named_by_number_and_reason(tmp_path: Path, row: dict[str, 
         read(path)
     assert "row 3 is bad" in str(refused.value)
     assert reason in str(refused.value)
-    kept, bad = read_examples(Table(TaskOptions(data=path)), 0.5)
+    kept, bad = read_examples(Table(TableOptions(data=path)), 0.5)
     assert (len(kept), bad[0].number) == (2, 3)
 
 
@@ -116,12 +116,13 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     names = {"text": "input", "choices": "options", "answer": "gold", "example_id": "key"}
     renamed = [{names.get(name, name): value for name, value in row.items()} for row in rows]
     expected = read(write_jsonl(tmp_path / "t.jsonl", rows))
-    assert read(write_jsonl(tmp_path / "r.jsonl", renamed), columns=names) == expected
+    options = {"text_column": "input", "choices_column": "options", "answer_column": "gold", "id_column": "key"}
+    assert read(write_jsonl(tmp_path / "r.jsonl", renamed), **options) == expected
     flat = pa.Table.from_pylist([row | {"options": json.dumps(row["options"])} for row in renamed])
     csv.write_csv(flat, tmp_path / "r.csv")
-    assert read(tmp_path / "r.csv", columns=names) == expected
+    assert read(tmp_path / "r.csv", **options) == expected
     with pytest.raises(InputError, match="it has no column 'gold'"):
-        read(tmp_path / "t.jsonl", columns={"answer": "gold"})
+        read(tmp_path / "t.jsonl", answer_column="gold")
 
 
 def test_with_rows_to_train_on_all_others_are_tested(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import json, resource, sys
 import torch
-from skilljobs.lm.source import TINY
+from skilljobs.spec import TINY
 from tests.benchmarks.subject import Subject, model_spec
 
 torch.set_num_threads(1)

@@ -1,0 +1,75 @@
+"""Running the stages of a planned job, of one soft prompt or of several."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+
+from skilljobs.pipeline.collect_stage import needed_plan
+from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.opening import open_run
+from skilljobs.pipeline.stage import Stage
+from skilljobs.pipeline.stages import STAGES, STAGES_OVER_PROMPTS, required
+from skilljobs.pipeline.workplace import Workplace
+from skilljobs.plan.capacity import Placement
+from skilljobs.plan.job_plan import JobPlan
+from skilljobs.progress.journal import Journal
+from skilljobs.progress.reporter import Reporter
+from skilljobs.store.run import RunFiles, prompt_uri
+
+
+def run_plan(
+    plan: JobPlan,
+    uri: str,
+    run_id: str,
+    placement: Placement,
+    report: bool,
+    reporter: Reporter,
+    earlier_seconds: Mapping[str, float],
+) -> RunFiles:
+    """Do what is left of a planned job. `earlier_seconds`: what was done before there was a plan, by name.
+
+    Raises:
+        InputError: the run was begun with something else, or the cluster or the model does not fit the job.
+        JobFailed: the job could not be finished; what was committed is kept.
+    """
+    stages = STAGES_OVER_PROMPTS if plan.spec.prompts > 1 else STAGES
+    run = open_run(uri, run_id, plan, stages)
+    for name, seconds in earlier_seconds.items():
+        run.finish_stage(name, seconds)
+    wanted = stages if report else required(stages)
+    if run.record.is_complete:
+        reporter.note(f"{run.uri} is complete already")
+        if all(run.record.is_done(stage.name) for stage in wanted):
+            return run
+    with ExitStack() as stack:
+        if not isinstance(reporter, Journal):
+            reporter = stack.enter_context(Journal(run.folder, reporter))
+        workplace = stack.enter_context(Workplace(plan.source, placement, reporter))
+        if plan.spec.prompts > 1 and not run.record.is_complete:
+            _run_prompts(plan, run, reporter, workplace)
+        _run_stages(plan, run, reporter, workplace, wanted)
+    return run
+
+
+def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace) -> None:
+    """Do what is left of the run of each soft prompt, one after another, on the same scorers."""
+    workplace.connect(run)
+    first: RunFiles | None = None
+    stages = required(STAGES)
+    for number, spec in enumerate(plan.spec.single_prompt_specs()):
+        reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.initial_prompt_seed}")
+        prompt_plan = replace(plan, spec=spec)
+        prompt_run = open_run(prompt_uri(run.uri, number), f"{run.record.run_id}/{number}", prompt_plan, stages)
+        if first is None:
+            first = prompt_run
+        else:  # all prompts are read on one kind of device, with the same numerics
+            workplace.use_numerics(first.record.numerics)
+            known = first.record.fingerprint.fields
+            prompt_run.extend_fingerprint({name: known[name] for name in known if name.startswith("numerics.")})
+        _run_stages(prompt_plan, prompt_run, reporter, workplace, stages)
+
+
+def _run_stages(
+    plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace, stages: tuple[Stage, ...]
+) -> None:
+    Job(needed_plan(plan, run), run, reporter, workplace).run_stages(stages)
