@@ -14,7 +14,7 @@ from skilljobs.analysis.comparing import compare
 from skilljobs.analysis.ranking import null_threshold
 from skilljobs.analysis.watching import Watcher
 from skilljobs.cli.main import cli
-from skilljobs.cli.tables import correlation_table
+from skilljobs.cli.tables import neuron_table
 from skilljobs.errors import InputError
 from skilljobs.progress.reporter import SilentReporter
 from tests.tables import random_rows, write_jsonl
@@ -96,7 +96,7 @@ def test_the_null_threshold_is_taken_over_the_whole_model(run: skilljobs.Run, me
 @pytest.mark.parametrize("width", [70, 80, 120])
 def test_a_table_fits_its_terminal_and_cuts_no_digit(run: skilljobs.Run, width: int) -> None:
     console = Console(width=width, file=io.StringIO(), force_terminal=True, no_color=True)
-    console.print(correlation_table(run.top("kind=a", k=3), "[/kind]=a", console))
+    console.print(neuron_table(run.top("kind=a", k=3), "[/kind]=a", console))
     text = console.file.getvalue()
     assert "…" not in text
     assert "[/kind]=a" in text

@@ -18,7 +18,7 @@ from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.ffn import down_projections
 from skilljobs.spec import TINY
 from skilljobs.stats.correlate import Centred
-from skilljobs.worker.accumulator import Sums
+from skilljobs.stats.sums import ShardSums
 from tests.benchmarks import naive, rivals
 from tests.benchmarks.naive import Found, corrcoef
 from tests.benchmarks.overhead import overhead
@@ -46,14 +46,14 @@ def forwards(subject: Subject) -> dict[str, naive.Forward]:
     return found
 
 
-def correlations(subject: Subject, sums: Sequence[Sums], metrics: Sequence[str]) -> Array:
+def correlations(subject: Subject, sums: Sequence[ShardSums], metrics: Sequence[str]) -> Array:
     """r of `metrics` with every neuron over all shards: metrics x neurons."""
     layout = subject.plan.layout
     places = [[metric.name for metric in layout.metrics].index(name) for name in metrics]
     moments = [sum(getattr(part, name) for part in sums) for name in ("moment_sum", "moment_square")]
     layers = []
     for layer, reference in enumerate(subject.neuron_references):
-        linear, square = (sum(getattr(part, name)[layer] for part in sums).numpy() for name in ("linear", "square"))
+        linear, square = (sum(getattr(part, name)[layer] for part in sums) for name in ("linear", "square"))
         rows = [
             Centred.of(
                 int(sum(part.count[0] for part in sums)), linear[0, 0], square[0, 0], linear[0, 1 + place],
@@ -118,7 +118,7 @@ def measure(subject: Subject, shard: int) -> tuple[dict[str, float], dict[str, A
     others = forwards(subject)
     metrics = [metric.name for metric in subject.plan.external if not metric.nullable]
     found: dict[str, list[Found]] = {name: [] for name in others}
-    sums: list[Sums] = []
+    sums: list[ShardSums] = []
 
     def ours(part: slice) -> None:
         accumulator = subject.accumulator()
@@ -185,7 +185,7 @@ def main(model: str, data: str | None, limit: int, shard: int, memory: bool, jso
         ways = [*((name, few) for name in rates), (OURS, 4 * few)]
         names = [*rates, f"{OURS}, {4 * few} examples"]
         figures["peak_memory_mb"] = dict(zip(names, peak_memory_mb(ways, model, data), strict=True))
-    click.echo(f"{len(subject.examples)} examples, {subject.plan.source.name}, {subject.collector.job.numerics.dtype}")
+    click.echo(f"{len(subject.examples)} examples, {subject.plan.source.name}, {subject.collector.lm.dtype}")
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
         click.echo(f"  {name:<18} {rate:8.2f} examples/s   {rates[OURS] / rate:5.1f} x")
     click.echo(

@@ -45,7 +45,7 @@ def ours(activations: torch.Tensor, metrics: torch.Tensor) -> Array:
         members = torch.ones(len(rows), 1, dtype=torch.bool)
         accumulator.add([rows], metrics[start : start + BATCH].double(), members)
     sums = accumulator.result()
-    total, square = sums.linear[0][0].numpy(), sums.square[0][0, 0].numpy()
+    total, square = sums.linear[0][0], sums.square[0][0, 0]
     return np.stack(
         [
             Centred.of(

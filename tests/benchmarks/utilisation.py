@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -23,18 +22,21 @@ from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
-from skilljobs.lm.source import TINY, ModelSource
+from skilljobs.lm.source import ModelSource
 from skilljobs.machine import available_cpus
 from skilljobs.plan.capacity import this_machine
-from skilljobs.plan.checks import sums_bytes
+from skilljobs.plan.checks import shard_sums_size
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.numerics import resolve_numerics
-from skilljobs.plan.work import ScorerJob
-from skilljobs.spec import JobSpec
+from skilljobs.plan.work import ModelSetup, RunWork
+from skilljobs.spec import TINY, JobSpec
 from skilljobs.store.examples import example_bytes, example_schema
+from skilljobs.store.files import Folder
+from skilljobs.store.record import Numerics
 from skilljobs.store.run import PROMPT_NAME
 from skilljobs.store.shards import Receipt, examples_name
 from skilljobs.worker.scorer import Scorer
+from skilljobs.worker.shard_scorer import ShardScorer
 from tests.benchmarks.timing import machine, product_seconds
 
 SHAPES: dict[str, dict[str, int]] = {
@@ -46,7 +48,7 @@ SHAPES: dict[str, dict[str, int]] = {
 """As in Llama 3 but `small` and `wide`."""
 
 
-def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> Scorer:
+def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> tuple[ShardScorer, Numerics]:
     """A scorer as an actor has it, with a model that was never on a disk; its run's directory is `folder`."""
     heads = SHAPES[shape]["num_attention_heads"]
     config = LlamaConfig(**SHAPES[shape], num_key_value_heads=min(8, heads), vocab_size=128_256)
@@ -59,21 +61,23 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> Scorer:
         file.truncate(model.num_parameters() * config.dtype.itemsize)  # what batches are planned with
     source = ModelSource(shape, folder, {**SHAPES[shape], "dtype": str(config.dtype).removeprefix("torch.")})
     machine_here = this_machine(int(on_gpu), smallest_gpu_memory(1) if on_gpu else 0)
-    size = sums_bytes(plan.layout, source, plan.spec, plan.prompt_length)
-    found = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
-    numerics = replace(found, threads=available_cpus())
-    scorer = Scorer(ScorerJob(str(folder), shape, plan.spec, source, plan.reading, numerics, plan.task.answer_end))
+    size = shard_sums_size(plan.layout, source, plan.spec, plan.prompt_length)
+    planned = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
+    numerics = planned.model_copy(update={"threads": available_cpus()})
+    scorer = Scorer(ModelSetup(source, numerics))
     scorer.lm = FrozenLM(model.eval().requires_grad_(False), load_tokenizer(plan.source))
     prompt = random_prompt(scorer.lm.embedding, len(scorer.lm.tokenizer), plan.spec.prompt_length, 0)
-    scorer.folder.write(PROMPT_NAME, prompt.to_bytes())
+    run = Folder(str(folder))
+    run.write(PROMPT_NAME, prompt.to_bytes())
     schema = example_schema(plan.test)
     for shard, examples in enumerate(plan.shards):
-        scorer.folder.write(examples_name(shard), example_bytes(examples, schema))
-    scorer.make_references()
-    return scorer
+        run.write(examples_name(shard), example_bytes(examples, schema))
+    shard_scorer = scorer.for_run(RunWork(str(folder), shape, plan.spec, shape, plan.reading, plan.task.answer_end))
+    shard_scorer.make_references()
+    return shard_scorer, numerics
 
 
-def model_flops(scorer: Scorer, plan: JobPlan, shards: Sequence[int]) -> float:
+def model_flops(scorer: ShardScorer, plan: JobPlan, shards: Sequence[int]) -> float:
     """Multiplications and additions that cannot be avoided: every text, the prompt and each distinct token behind it
     through the body once, attention with what stands before it, the LM head where a token is predicted."""
     lm, total = scorer.lm, 0.0
@@ -87,7 +91,7 @@ def model_flops(scorer: Scorer, plan: JobPlan, shards: Sequence[int]) -> float:
     return total
 
 
-def score(scorer: Scorer, shards: Sequence[int]) -> tuple[list[Receipt], float]:
+def score(scorer: ShardScorer, shards: Sequence[int]) -> tuple[list[Receipt], float]:
     """Receipts and seconds of shards that are given to the scorer as the pool gives them to an actor."""
     with ThreadPoolExecutor(QUEUE_DEPTH) as actor:
         begun = time.perf_counter()
@@ -102,6 +106,7 @@ def kernels_seen(device: str) -> Iterator[list[float]]:
     if device != "cuda":
         yield busy
         return
+    from torch._C._autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -109,7 +114,7 @@ def kernels_seen(device: str) -> Iterator[list[float]]:
     spans = sorted(
         (event.time_range.start, event.time_range.end)
         for event in profiler.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
+        if event.device_type == DeviceType.CUDA
     )
     end = total = 0.0
     for start, stop in spans:
@@ -135,8 +140,8 @@ def main(
     plan = plan_job(JobSpec("arithmetic", model=TINY, limit=limit, shard_size=shard_size, batch_tokens=batch_tokens))
     numbers = list(range(1, shards + 1))
     with tempfile.TemporaryDirectory() as folder:
-        scorer = make_scorer(shape, device, Path(folder), plan)
-        tokens = scorer.job.numerics.batch_tokens
+        scorer, numerics = make_scorer(shape, device, Path(folder), plan)
+        tokens = numerics.batch_tokens
         weights = (SHAPES[shape]["intermediate_size"], SHAPES[shape]["hidden_size"])
         with ThreadPoolExecutor(1, "peak", torch.set_num_threads, (available_cpus(),)) as other:
             like = scorer.lm.head.weight[:0]
@@ -156,7 +161,7 @@ def main(
         "device_busy_share": busy[0] / watched if busy else None,
         "bit_exact": all(receipt.bit_exact for receipt in receipts),
     }
-    click.echo(f"Llama {shape}, random, {scorer.job.numerics.dtype} on {device}, batches of {tokens} tokens:")
+    click.echo(f"Llama {shape}, random, {numerics.dtype} on {device}, batches of {tokens} tokens:")
     for name, value in figures.items():
         click.echo(f"  {name.replace('_', ' '):<24} {'-' if value is None else f'{value:.3g}'}")
     if json_file:

@@ -110,7 +110,7 @@ def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines
         assert follower.stderr is not None
         assert any(line.startswith("load:") for line in follower.stderr), "the job that works already is joined"
         follower.send_signal(signal.SIGINT)
-        assert "the job goes on: `skilljobs logs -f mine" in follower.communicate(timeout=30)[1]
+        assert "the job continues: `skilljobs logs -f mine" in follower.communicate(timeout=30)[1]
         assert follower.returncode == 130
         assert len([job for job in ClusterJobs(machines.dashboard).all() if not job.ended]) == 1
         wait_for(lambda: ": tune" in run_command(["status", uri]).stdout)

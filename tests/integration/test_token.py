@@ -1,4 +1,4 @@
-"""A cluster that wants a token."""
+"""A cluster that requires a token."""
 
 import os
 import subprocess
@@ -40,10 +40,10 @@ def test_without_a_token_the_way_to_give_one_is_told(dashboard: str, tmp_path: P
     nobody = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": None}
     for mode in (None, "disabled"):
         done = run_command(["runs", "--address", dashboard], RAY_AUTH_MODE=mode, **nobody)
-        assert (done.returncode, "wants a token: put the cluster's token" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "requires a token: put the cluster's token" in done.stderr) == (2, True), done.stderr
     wrong = nobody | {"RAY_AUTH_TOKEN": "f" * 32}
     done = run_command(["submit", "--task", "arithmetic", "--address", dashboard], RAY_AUTH_MODE=None, **wrong)
-    assert (done.returncode, "wants a token" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+    assert (done.returncode, "requires a token" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 
 def test_a_token_at_hand_is_used_without_further_words(dashboard: str, tmp_path: Path) -> None:

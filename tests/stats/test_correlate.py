@@ -11,7 +11,8 @@ from scipy import stats
 
 from skilljobs.stats.correlate import Centred, false_discovery_rate, interval, p_value
 from skilljobs.stats.layout import ALL, Layout, Metric
-from skilljobs.worker.accumulator import Sums, SumsAccumulator, activation_reference, metric_reference
+from skilljobs.stats.sums import ShardSums
+from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference
 from tests.exact import exact_r
 
 PLAIN = Layout((Metric("y", "external", False),), (ALL,), {})
@@ -32,12 +33,12 @@ def stream(a: np.ndarray, y: np.ndarray, first: int, sizes: list[int]) -> Centre
     return centred(accumulator.result(), reference.numpy().ravel())
 
 
-def centred(sums: Sums, reference: np.ndarray) -> Centred:
+def centred(sums: ShardSums, reference: np.ndarray) -> Centred:
     return Centred.of(
         n=int(sums.count[0]),
-        sum_a=sums.linear[0][0, 0].numpy(),
-        sum_aa=sums.square[0][0, 0].numpy(),
-        sum_ay=sums.linear[0][0, 1].numpy(),
+        sum_a=sums.linear[0][0, 0],
+        sum_aa=sums.square[0][0, 0],
+        sum_ay=sums.linear[0][0, 1],
         sum_y=float(sums.moment_sum[0, 0, 0]),
         sum_yy=float(sums.moment_square[0, 0, 0]),
         reference=reference,
@@ -117,8 +118,8 @@ def test_a_group_constant_far_from_the_reference_has_no_r() -> None:
     sums = accumulator.result()
     parts = [
         Centred.of(
-            int(sums.count[k]), sums.linear[0][k, 0].numpy(), sums.square[0][k, 0].numpy(),
-            sums.linear[0][k, 1].numpy(), float(sums.moment_sum[k, 0, 0]), float(sums.moment_square[k, 0, 0]),
+            int(sums.count[k]), sums.linear[0][k, 0], sums.square[0][k, 0],
+            sums.linear[0][k, 1], float(sums.moment_sum[k, 0, 0]), float(sums.moment_square[k, 0, 0]),
             np.zeros(1),
         )
         for k in (1, 2)
@@ -189,8 +190,8 @@ def test_a_missing_value_is_omitted_from_its_own_metric_only() -> None:
     sums = accumulator.result()
     has = ~np.isnan(y)
     present = Centred.of(
-        int(sums.moment_count[0, 0, 0]), sums.linear[0][0, 3].numpy(), sums.square[0][0, 1].numpy(),
-        sums.linear[0][0, 1].numpy(), float(sums.moment_sum[0, 0, 0]), float(sums.moment_square[0, 0, 0]), np.zeros(1),
+        int(sums.moment_count[0, 0, 0]), sums.linear[0][0, 3], sums.square[0][0, 1],
+        sums.linear[0][0, 1], float(sums.moment_sum[0, 0, 0]), float(sums.moment_square[0, 0, 0]), np.zeros(1),
     )  # fmt: skip
     assert present.n == has.sum()
     assert present.r()[0] == pytest.approx(np.corrcoef(a[has], y[has])[0, 1], abs=1e-12)
