@@ -1,16 +1,35 @@
-"""Loading a frozen causal language model and its tokenizer."""
+"""Loading a frozen causal language model and its tokenizer. No code of a model's repository is ever run."""
 
+import re
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from skilljobs.errors import InputError
+from skilljobs.lm.checkpoint import listed
+from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.source import ModelSource
+
+_OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$")
+"""Masks and positions that older checkpoints store (GPT-2, Pythia) and that models now make themselves."""
+_REFUSALS = (ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+"""What transformers raises about files that it cannot use."""
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source.path, local_files_only=True)
+    """Load a model's tokenizer.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source.path, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise InputError(f"the model {source.name} has no tokenizer that can be read: {_first_line(error)}") from error
     return tokenizer
 
 
@@ -19,18 +38,62 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str = "s
 
     `device` is a torch device, or `auto` to spread the model over all visible GPUs. `dtype` is the name of a torch
     floating-point type.
+
+    Raises:
+        InputError: The model cannot be loaded, or its weights are not exactly those of its architecture: transformers
+            would fill what is missing with random numbers.
     """
     transformers_logging.disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # what is wrong with the weights is said below, in one sentence
     placement: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        source.path,
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention,
-        local_files_only=True,
-        use_safetensors=True,
-        **placement,
-    )
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source.path,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named below
+            **placement,
+        )
+    except _REFUSALS as error:
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"the model {source.name} cannot be loaded: {_first_line(error)}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    _check_weights(source, info)
     if device != "auto":
         model.to(device)
     model.requires_grad_(False)
-    return model.eval()
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def _check_weights(source: ModelSource, info: dict[str, Any]) -> None:
+    mismatched = {str(name): (tuple(stored), tuple(needed)) for name, stored, needed in info["mismatched_keys"]}
+    for problem, names in (
+        ("lacks", sorted(info["missing_keys"])),
+        ("has the wrong shape for", sorted(mismatched)),
+        (
+            "has more than its architecture:",
+            sorted(name for name in info["unexpected_keys"] if not _OLD_BUFFERS.search(name)),
+        ),
+    ):
+        if names:
+            stored, needed = mismatched.get(names[0], ((), ()))
+            shapes = f" (stored as {stored}, needed as {needed})" if names[0] in mismatched else ""
+            raise InputError(
+                f"the model {source.name} {problem} {listed(list(map(str, names)))}{shapes}:"
+                " results would not be those of this model"
+            )
+    if info.get("error_msgs"):
+        raise InputError(f"the model {source.name} cannot be loaded: {info['error_msgs'][0]}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -41,12 +41,35 @@ class ModelSource:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The weight files that transformers loads; a repository may hold the same weights in other files as well."""
-        index, single = self.path / "model.safetensors.index.json", self.path / "model.safetensors"
-        if index.is_file():
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            return [self.path / name for name in sorted(names) if (self.path / name).is_file()]
-        return [single] if single.is_file() else sorted(self.path.glob("*.safetensors"))
+        """The weight files that transformers loads; a repository may hold the same weights in other files as well.
+
+        Raises:
+            InputError: The index of the files is damaged, or names a file that is not there.
+        """
+        single = self.path / "model.safetensors"
+        if not self._index:
+            return [single] if single.is_file() else sorted(self.path.glob("*.safetensors"))
+        files = [self.path / name for name in sorted(set(self._index.values()))]
+        for file in files:
+            if not file.is_file():
+                raise InputError(f"the model {self.name} lacks the weight file {file.name}, which its index names")
+        return files
+
+    @property
+    def indexed_tensors(self) -> set[str]:
+        """The names of all weights, as the index of a model in several files gives them; empty for a single file."""
+        return set(self._index)
+
+    @property
+    def _index(self) -> dict[str, str]:
+        """The file of each weight; empty if there is no index."""
+        file = self.path / "model.safetensors.index.json"
+        if (self.path / "model.safetensors").is_file() or not file.is_file():
+            return {}
+        try:
+            return {str(tensor): str(name) for tensor, name in json.loads(file.read_text())["weight_map"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"the model {self.name} has a damaged file {file.name}: {error}") from None
 
     @property
     def context(self) -> int | None:
@@ -100,8 +123,10 @@ def find_model(name: str) -> ModelSource:
         raise InputError(f"the model {name} has no config.json in {path}: it is not in transformers format")
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the configuration of the model {name}, {config_file}, is not valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"the configuration of the model {name}, {config_file}, is not a JSON object")
     architectures = config.get("architectures") or []
     if config.get("is_encoder_decoder") or not any(
         str(architecture).endswith(("CausalLM", "LMHeadModel")) for architecture in architectures

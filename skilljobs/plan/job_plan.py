@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
+from skilljobs.lm.checkpoint import check_weight_files
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.plan.checks import check_lengths, check_sums_size, shard_sums_size
 from skilljobs.plan.data_options import make_task, resolve_spec
@@ -101,6 +102,7 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
     """
     spec, _ = resolve_spec(spec)
     source = find_model(spec.model or "")
+    check_weight_files(source)
     prompt_length = planned_prompt_length(spec, source)
     task = make_task(spec)
     if isinstance(task, TextTask):

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import skilljobs
 from skilljobs.errors import InputError
+from skilljobs.lm.prompt import SoftPrompt
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.examples import examples_of
 from skilljobs.store.shards import scores_name
@@ -166,9 +168,40 @@ def test_a_changed_spec_is_refused_by_name(tmp_path: Path, small_llama: Path) ->
     submit(tmp_path, run_id="mine", **spec)
     with pytest.raises(InputError, match=r"prompt_length = 2, now it is 3"):
         submit(tmp_path, run_id="mine", **(spec | {"prompt_length": 3}))
+    other = write_jsonl(tmp_path / "other.jsonl", random_rows(60, seed=1))
+    with pytest.raises(InputError, match=r"data = '.*table.jsonl', now it is '.*other.jsonl'"):
+        submit(tmp_path, run_id="mine", **(spec | {"data": str(other)}))
     write_jsonl(data, random_rows(60, seed=1))
     with pytest.raises(InputError, match="examples_digest"):
         submit(tmp_path, run_id="mine", **spec)
+
+
+def test_what_cannot_change_a_number_may_change_on_resume_and_is_recorded(tmp_path: Path, small_llama: Path) -> None:
+    data = write_jsonl(tmp_path / "table.jsonl", random_rows(60))
+    spec = {"model": str(small_llama), "soft_prompt": "random", "prompt_length": 2, "null": 1, "run_id": "mine"}
+    run = submit(tmp_path, data=str(data), **spec)
+    correlations = files_of(run, "correlations/*.parquet")
+    forget_stages(run, "reduce")
+    moved = data.rename(tmp_path / "moved.jsonl")
+    again = submit(tmp_path, data=str(moved), max_bad_rows=0.5, max_sums_gb=1.0, **spec)
+    assert files_of(again, "correlations/*.parquet") == correlations
+    recorded = again.record.job_spec
+    assert (recorded.max_bad_rows, recorded.max_sums_gb, recorded.data) == (0.5, 1.0, str(moved))
+
+
+def test_a_reused_prompt_is_known_by_its_values(tmp_path: Path, small_llama: Path) -> None:
+    """A file of the same prompt has other bytes: safetensors writes metadata in any order."""
+    data = write_jsonl(tmp_path / "table.jsonl", random_rows(60))
+    first, same = tmp_path / "first.safetensors", tmp_path / "same.safetensors"
+    vectors = torch.arange(32.0).reshape(2, 16) / 32
+    first.write_bytes(SoftPrompt(vectors, {"steps": "1"}).to_bytes())
+    same.write_bytes(SoftPrompt(vectors, {"steps": "2", "task": "other"}).to_bytes())
+    spec = {"data": str(data), "model": str(small_llama), "null": 1, "run_id": "mine"}
+    run = submit(tmp_path, soft_prompt=str(first), **spec)
+    assert submit(tmp_path, soft_prompt=str(same), **spec).uri == run.uri
+    first.write_bytes(SoftPrompt(vectors * 2).to_bytes())
+    with pytest.raises(InputError, match="soft_prompt = 'tensor"):
+        submit(tmp_path, soft_prompt=str(first), **spec)
 
 
 def test_tuning_sees_no_test_row_and_beats_a_random_prompt(tmp_path: Path) -> None:

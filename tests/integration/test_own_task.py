@@ -8,6 +8,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
+
+from skilljobs.cli.option_params import given_options
+from skilljobs.cli.submit import submit
+from skilljobs.errors import InputError
+from skilljobs.pipeline.opening import planned_fields
+from skilljobs.plan.data_options import command_of, resolve_spec
+from skilljobs.plan.job_plan import plan_job
+from skilljobs.spec import JobSpec
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -33,6 +42,56 @@ def installed(folder: Path) -> Path:
 
 def test_the_example_is_short() -> None:
     assert len([line for line in example().splitlines() if line.strip()]) <= 32
+
+
+OWN_OPTION = """
+
+from dataclasses import dataclass
+
+from skilljobs import TaskOptions, option
+
+
+@dataclass(frozen=True)
+class CountingOptions(TaskOptions):
+    largest: int = option(21, "The largest count.", metavar="N", minimum=2)
+
+
+class Counting(Plurals):
+    \"\"\"Plurals up to a count.\"\"\"
+
+    name = "counting"
+    options_type = CountingOptions
+
+    def rows(self):
+        return (row for row in super().rows() if row["count"] <= self.options.largest)
+"""
+
+
+def test_its_options_are_options_of_every_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = installed(tmp_path / "site")
+    with (site / "my_package" / "tasks.py").open("a") as file:
+        file.write(OWN_OPTION)
+    with (site / "my_package-1.0.dist-info" / "entry_points.txt").open("a") as file:
+        file.write("counting = my_package.tasks:Counting\n")
+    monkeypatch.syspath_prepend(str(site))
+    shown = CliRunner().invoke(submit, ["--help"]).output
+    options = shown.partition("Options of --task counting:")[2].partition("\n\n")[0]
+    assert re.search(r"--largest N +The largest count\.  \[default: 21\]", options)
+
+    words = ["--task", "counting", "--largest", "9"]
+    context = submit.make_context("submit", list(words))
+    spec, _ = resolve_spec(JobSpec.from_values(given_options(context.params, context)))
+    assert command_of(spec) == "skilljobs submit --task counting --model tiny --largest 9"
+    assert spec.as_json()["largest"] == 9
+    assert JobSpec.from_json(spec.as_json()) == spec
+    plan = plan_job(spec)
+    assert len(plan.train) + len(plan.validation) + len(plan.test) == 80
+    assert planned_fields(plan)["largest"] == 9
+    assert resolve_spec(JobSpec.from_values({"task": "counting", "largest": 21}))[0].own == {}
+    with pytest.raises(InputError, match="--largest is 1; it must be at least 2"):
+        resolve_spec(JobSpec.from_values({"task": "counting", "largest": 1}))
+    with pytest.raises(InputError, match="--largest is not for the task arithmetic; it is an option of counting"):
+        resolve_spec(JobSpec.from_values({"task": "arithmetic", "largest": 9}))
 
 
 @pytest.mark.slow

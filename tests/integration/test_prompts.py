@@ -16,13 +16,28 @@ from tests.tables import random_rows, write_jsonl
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
 
+class StageRecorder(SilentReporter):
+    """Remembers which stages began."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def begin(self, stage: str, total: int | None) -> None:
+        self.stages.append(stage)
+
+
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> dict[str, Any]:
+def recorder() -> StageRecorder:
+    return StageRecorder()
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory, small_llama: Path, recorder: StageRecorder) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("prompts")
     data = write_jsonl(folder / "table.jsonl", random_rows(200))
     return {
         "data": str(data), "model": str(small_llama), "soft_prompt": "random", "prompt_length": 3, "by": "kind",
-        "null": 2, "out": str(folder), "reporter": SilentReporter(),
+        "null": 2, "out": str(folder), "reporter": recorder,
         "report": False,
     }  # fmt: skip
 
@@ -34,6 +49,14 @@ def run(ray_here: None, options: dict[str, Any]) -> skilljobs.Run:
 
 def ordered(run: skilljobs.store.reader.RunReader) -> pl.DataFrame:
     return run.correlations().sort("population", "metric", "layer", "neuron").collect()
+
+
+def test_the_model_is_loaded_once_for_all_prompts(run: skilljobs.Run, recorder: StageRecorder) -> None:
+    assert recorder.stages.count("load") == recorder.stages.count("ray") == 1
+    assert recorder.stages.count("collect") == 2
+    for prompt in run.prompts():
+        assert prompt.record.is_complete
+        assert prompt.record.neurons_per_layer == (24, 24)
 
 
 def test_r_is_the_mean_over_the_prompts_and_its_interval_that_of_one(run: skilljobs.Run) -> None:
