@@ -1,6 +1,7 @@
 """skilljobs from Python: submit a job, open a run."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,9 @@ def submit(
     reporter = reporter or LineReporter()
     spec, task = resolve_spec(JobSpec.from_values(options))
     spec = spec.with_absolute_paths(task.own_options())
-    run_id = run_id or default_run_id(spec)
+    run_id = default_run_id(spec) if run_id is None else _checked_run_id(run_id)
+    if not out.strip() or re.fullmatch(r"[\w+.-]+:/*", out):
+        raise InputError(f"--out {out!r} names no folder: give the folder or URI that runs are kept in")
     address = cluster_address(address)
     if is_dashboard(address):
         from skilljobs.cluster.remote_job import run_on_cluster
@@ -77,6 +80,13 @@ def submit(
 
     placement = Placement(address, replicas, gpus_per_replica, debug)
     return Run(run_job(spec, f"{out.rstrip('/')}/{run_id}", run_id, placement, report, reporter).uri)
+
+
+def _checked_run_id(run_id: str) -> str:
+    """Refuse a name that is not one folder's."""
+    if run_id.strip() in ("", ".", "..") or any(sign in run_id for sign in "/\\\0"):
+        raise InputError(f"--run-id {run_id!r}: the name of a run is the name of one folder, without slashes")
+    return run_id
 
 
 def cluster_address(address: str | None) -> str | None:

@@ -92,18 +92,18 @@ class ModelSource:
     @property
     def neurons(self) -> int | None:
         """The number of FFN neurons in all layers, or None if the configuration does not say."""
-        of_layer = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
-        of_layer = of_layer or (4 * self.width if self.width else None)
-        return self.layers * int(of_layer) if self.layers and of_layer else None
+        per_layer = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
+        per_layer = per_layer or (4 * self.width if self.width else None)
+        return self.layers * int(per_layer) if self.layers and per_layer else None
 
     @property
     def cached_width(self) -> int | None:
         """The width of a token's keys in one layer, which is also that of its values; None if the configuration does
         not say."""
         heads = self.config.get("num_attention_heads", self.config.get("n_head"))
-        of_head = self.config.get("head_dim") or (self.width / heads if self.width and heads else None)
+        head_width = self.config.get("head_dim") or (self.width / heads if self.width and heads else None)
         shared = self.config.get("num_key_value_heads") or heads
-        return int(shared * of_head) if shared and of_head else self.width
+        return int(shared * head_width) if shared and head_width else self.width
 
 
 def find_model(name: str) -> ModelSource:

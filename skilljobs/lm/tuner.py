@@ -159,7 +159,7 @@ class Tuner:
             loss, gradient = self._gradient(part)
             return share * loss, share * gradient
 
-        parts = [found for _, found in in_parts(list(range(len(batch))), run)]
+        parts = [result for _, result in in_parts(list(range(len(batch))), run)]
         self.state.step += 1
         self._update(sum((gradient for _, gradient in parts), torch.zeros(())))
         return math.fsum(loss for loss, _ in parts)

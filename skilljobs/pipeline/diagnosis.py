@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from skilljobs.cluster.authentication import use_token_at_hand
 from skilljobs.errors import InputError
+from skilljobs.lm.checkpoint import check_weight_files
 from skilljobs.lm.source import find_model
 from skilljobs.machine import available_cpus, free_memory, total_memory
 from skilljobs.plan.capacity import this_machine
@@ -31,7 +32,7 @@ TASK = "arithmetic"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found out; `advice` says what to do about it."""
+    """One thing about a machine or a model; `advice` says what to do about it."""
 
     level: Literal["ok", "warning", "error"]
     about: str
@@ -79,13 +80,13 @@ def _of_machines(answers: "list[Answer[list[Finding]]]") -> Iterator[Finding]:
 
 
 def _versions(answers: "list[Answer[dict[str, str | None]]]") -> Finding:
-    found = [(answer.host, answer.value) for answer in answers if answer.value is not None]
+    installed = [(answer.host, answer.value) for answer in answers if answer.value is not None]
     for package in (*PACKAGES, "python"):
-        versions = {host: of_host[package] for host, of_host in found}
+        versions = {host: packages[package] for host, packages in installed}
         if len(set(versions.values())) > 1:
             shown = ", ".join(f"{version} on {host}" for host, version in versions.items())
             return Finding("error", "versions", f"{package} is {shown}", "install all from the same constraints.txt")
-    shown = ", ".join(f"{package} {version}" for package, version in found[0][1].items()) if found else ""
+    shown = ", ".join(f"{package} {version}" for package, version in installed[0][1].items()) if installed else ""
     return Finding("ok", "versions", f"the same on all machines: {shown}")
 
 
@@ -100,11 +101,11 @@ def _packages() -> dict[str, str | None]:
 def _installed() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{sys.version.split()[0]} on {sys.platform}")
     for package in PACKAGES:
-        found = installed_version(package)
-        if found is None:
+        version = installed_version(package)
+        if version is None:
             yield Finding("error", package, "not installed", f"pip install -c constraints.txt {package}")
         else:
-            yield Finding("ok", package, found)
+            yield Finding("ok", package, version)
 
 
 def _hardware() -> Iterator[Finding]:
@@ -115,7 +116,7 @@ def _hardware() -> Iterator[Finding]:
     gpus, unusable = visible_gpus()
     shown = ", ".join(f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in gpus)
     if unusable:
-        yield Finding("error", "gpus", f"torch cannot use them{unusable}", "a driver that this torch fits")
+        yield Finding("error", "gpus", f"torch cannot use them{unusable}", "install a driver that matches this torch")
     else:
         yield Finding("ok", "gpus", shown or "none: models run on CPUs, in float32")
     yield _hub()
@@ -128,18 +129,19 @@ def _hub() -> Finding:
         get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
     except Exception as error:  # whatever the client's library raises
         reason = type(error).__name__
-        advice = "name models by their directory, or fetch them where there is a network"
+        advice = "name models by their directory, or download them on a machine with a network"
         return Finding("warning", "hub", f"not reached ({reason})", advice)
     return Finding("ok", "hub", "reached")
 
 
 def _model(name: str) -> Iterator[Finding]:
     gpus = [gpu.total_memory for gpu in visible_gpus()[0]]
-    machine, of_replica = this_machine(len(gpus), min(gpus, default=0)), min(1, len(gpus))
+    machine, replica_gpus = this_machine(len(gpus), min(gpus, default=0)), min(1, len(gpus))
     try:
         source = find_model(name)
-        numerics = resolve_numerics(JobSpec(task=TASK), source, of_replica, machine)
-        refuse_too_large(source, numerics.dtype, of_replica, machine)
+        check_weight_files(source)
+        numerics = resolve_numerics(JobSpec(task=TASK), source, replica_gpus, machine)
+        refuse_too_large(source, numerics.dtype, replica_gpus, machine)
     except InputError as error:
         yield Finding("error", "model", str(error))
         return

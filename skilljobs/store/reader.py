@@ -1,10 +1,12 @@
 """A run's tables as Polars frames."""
 
 import os
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import polars as pl
 
+from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.store.files import Folder
 from skilljobs.store.record import RunRecord
@@ -13,8 +15,10 @@ from skilljobs.store.run import (
     ACTIVATIONS_NAME,
     BEST_NAME,
     TOP_NAME,
+    TUNING_NAME,
     VOCABULARY_NAME,
     RunFiles,
+    correlations_name,
     prompt_uri,
 )
 
@@ -58,24 +62,35 @@ class RunReader:
         self._tables.clear()
 
     def correlations(self) -> pl.LazyFrame:
-        """Every neuron with every metric and population."""
-        return self._scan("correlations/*.parquet")
+        """Every neuron with every metric and population.
+
+        Raises:
+            InputError: the run has no correlations yet, or those of a layer are missing.
+        """
+        expected = [correlations_name(layer) for layer in range(len(self.record.neurons_per_layer))]
+        stored = set(self.folder.names("correlations", ".parquet"))
+        missing = [name for name in expected if name not in stored]
+        if missing and not self.record.is_done("reduce"):
+            raise InputError(f"the run at {self.uri} has no correlations yet: submit it again to resume it")
+        if missing:
+            raise InputError(f"the run at {self.uri} lacks {missing[0]}: its correlations are incomplete")
+        return _scan(self.uri, expected)
 
     def examples(self) -> pl.LazyFrame:
         """The test examples as evaluated."""
-        return pl.scan_parquet(f"{self._prompt_uris()[0]}/examples/*.parquet")
+        return _scan_folder(self._prompt_uris()[0], "examples", "part-")
 
     def scores(self) -> pl.LazyFrame:
         """The model-derived metrics of every test example."""
-        return self._scan_prompts("shards/scores-*.parquet")
+        return self._over_prompts(lambda uri: _scan_folder(uri, "shards", "scores-"))
 
     def sums(self) -> pl.LazyFrame:
         """The sums of every shard."""
-        return self._scan_prompts("shards/sums-*.parquet")
+        return self._over_prompts(lambda uri: _scan_folder(uri, "shards", "sums-"))
 
     def tuning(self) -> pl.LazyFrame:
         """The tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
-        return self._scan_prompts("prompt/tuning.parquet")
+        return self._over_prompts(lambda uri: _scan(uri, [TUNING_NAME]))
 
     def strongest(self) -> pl.LazyFrame:
         """The 1,000 largest |r| of each metric and population."""
@@ -83,15 +98,15 @@ class RunReader:
 
     def best(self) -> pl.LazyFrame:
         """With `--tokens each`: the best token of each neuron, its p corrected for the choice (times the tokens)."""
-        return self._scan(BEST_NAME)
+        return _scan(self.uri, [BEST_NAME])
 
     def activations(self) -> pl.LazyFrame:
         """The activations of the top neurons of each metric, over examples of half 1."""
-        return self._scan_prompts(ACTIVATIONS_NAME)
+        return self._over_prompts(lambda uri: _scan(uri, [ACTIVATIONS_NAME]))
 
     def vocabulary(self) -> pl.LazyFrame:
         """The tokens whose logits these neurons raise and lower most, from weights alone."""
-        return self._scan_prompts(VOCABULARY_NAME)
+        return self._over_prompts(lambda uri: _scan(uri, [VOCABULARY_NAME]))
 
     def metrics(self) -> pl.LazyFrame:
         """Name, kind, whether nullable, and reference of each metric."""
@@ -126,15 +141,12 @@ class RunReader:
     def _kept(self, name: str) -> pl.LazyFrame:
         """A table that is used often and therefore kept: on object storage each read takes many requests."""
         if name not in self._tables:
-            self._tables[name] = self._scan(name).collect()
+            self._tables[name] = _scan(self.uri, [name]).collect()
         return self._tables[name].lazy()
 
-    def _scan(self, pattern: str) -> pl.LazyFrame:
-        return pl.scan_parquet(f"{self.uri}/{pattern}")
-
-    def _scan_prompts(self, pattern: str) -> pl.LazyFrame:
-        """A table of every soft prompt, with the column `prompt` if there are several."""
-        frames = [pl.scan_parquet(f"{uri}/{pattern}") for uri in self._prompt_uris()]
+    def _over_prompts(self, scan: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
+        """A table of every soft prompt's run, with the column `prompt` if there are several."""
+        frames = [scan(uri) for uri in self._prompt_uris()]
         if len(frames) == 1:
             return frames[0]
         return pl.concat([frame.with_columns(prompt=pl.lit(number, pl.Int16)) for number, frame in enumerate(frames)])
@@ -142,3 +154,16 @@ class RunReader:
     def _prompt_uris(self) -> list[str]:
         count = self.record.job_spec.prompts
         return [self.uri] if count == 1 else [prompt_uri(self.uri, number) for number in range(count)]
+
+
+def _scan(uri: str, names: Sequence[str]) -> pl.LazyFrame:
+    """Files of a run as one table. A run's own name may have any characters, so none of them is a pattern."""
+    return pl.scan_parquet([f"{uri}/{name}" for name in names], glob=False)
+
+
+def _scan_folder(uri: str, folder: str, prefix: str) -> pl.LazyFrame:
+    """The files of a run's folder whose names begin with `prefix`, as one table."""
+    names = [name for name in Folder(uri).names(folder, ".parquet") if name.startswith(f"{folder}/{prefix}")]
+    if not names:
+        raise InputError(f"the run at {uri} has no {folder}/{prefix}*.parquet yet")
+    return _scan(uri, names)

@@ -32,7 +32,7 @@ class SumsAccumulator:
         self.count = zeros(populations)
         self.moments = [zeros(populations, metrics, metrics) for _ in range(4)]
         summed = [layout.metrics_of(population) for population in layout.populations]
-        is_summed = torch.tensor([[place in of_population for place in range(metrics)] for of_population in summed])
+        is_summed = torch.tensor([[place in places for place in range(metrics)] for places in summed])
         self.is_summed = to_device(is_summed, self.device)
         self.nullable = to_device(torch.tensor(layout.nullable, dtype=torch.long), self.device)
 

@@ -206,7 +206,7 @@ def test_a_reused_prompt_is_known_by_its_values(tmp_path: Path, small_llama: Pat
 
 def test_tuning_sees_no_test_row_and_beats_a_random_prompt(tmp_path: Path) -> None:
     common = {"task": "arithmetic", "limit": 40, "null": 0, "prompt_length": 4}
-    tuned = submit(tmp_path, **common, tune_steps=50)
+    tuned = submit(tmp_path, **common, tune_steps=25)
     tested = set(tuned.examples().collect()["unit"])
     seen = pl.read_parquet(Path(tuned.uri, "prompt", "examples.parquet"))
     assert set(seen["split"]) == {"train", "validation"}

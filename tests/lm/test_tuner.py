@@ -161,7 +161,7 @@ def test_a_step_in_parts_has_the_same_loss_and_gradient_as_a_whole_step(
             return whole(vectors, batch)  # noqa: B023
 
         monkeypatch.setattr(tuner, "loss", loss)
-        monkeypatch.setattr(tuner, "_adam", gradients.append)
+        monkeypatch.setattr(tuner, "_update", gradients.append)
         results.append((tuner._step(), gradients[0]))
         assert tuner.recompute == (limit < 16)
     (whole_loss, whole_gradient), (loss_of_parts, gradient_of_parts) = results
