@@ -9,7 +9,7 @@ from skilljobs.tasks.base import Example, Task, TaskOptions
 from skilljobs.tasks.text_task import TextOptions, TextTask
 
 if TYPE_CHECKING:
-    from skilljobs.api import Run, open_run, submit
+    from skilljobs.api import Run, open_run, session, submit
 
 __all__ = [
     "Example",
@@ -23,12 +23,13 @@ __all__ = [
     "TextTask",
     "open_run",
     "option",
+    "session",
     "submit",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Run", "open_run", "submit"):
+    if name in ("Run", "open_run", "session", "submit"):
         from skilljobs import api
 
         return getattr(api, name)

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -80,6 +81,35 @@ def submit(
 
     placement = Placement(address, replicas, gpus_per_replica, debug)
     return Run(run_job(spec, f"{out.rstrip('/')}/{run_id}", run_id, placement, report, reporter).uri)
+
+
+@contextmanager
+def session(address: str | None = None, debug: bool = False) -> Iterator[None]:
+    """Keep Ray and the loaded model over several jobs of this process.
+
+    Within the block, a job uses the scorers that the job before it left, if it reads the same model in the same way.
+    Their number and results are the same as without a session.
+
+    Args:
+        address: a Ray cluster that this process drives itself (`HEAD:6379` or `auto`); by default RAY_ADDRESS, or a Ray
+            on this machine.
+        debug: whether to show the workers' logs.
+
+    Raises:
+        InputError: there is no cluster at the address, or it is that of a dashboard, which runs jobs elsewhere.
+    """
+    from skilljobs.cluster.dashboard_jobs import is_dashboard
+
+    address = cluster_address(address)
+    if is_dashboard(address):
+        raise InputError(
+            f"--address {address}: a session drives the cluster itself; use HEAD:6379, or auto on a machine"
+        )
+    from skilljobs.cluster.session import ray_session
+    from skilljobs.cluster.shared_scorers import scorers_shared
+
+    with ray_session(address, debug), scorers_shared():
+        yield
 
 
 def _checked_run_id(run_id: str) -> str:

@@ -1,7 +1,7 @@
 """Fixtures that several rooms share: real data where it is, small models, one Ray for the session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -26,9 +26,11 @@ def bigbench() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_here() -> Iterator[None]:
-    """One Ray for all tests that need it."""
+def ray_here() -> Iterator[Callable[[], None]]:
+    """One Ray for all tests that need it, and scorers that stay loaded. Gives what ends scorers that wait."""
     import ray
+
+    from skilljobs.cluster.shared_scorers import scorers_shared
 
     ray.init(
         address="local",
@@ -38,7 +40,8 @@ def ray_here() -> Iterator[None]:
         logging_level="ERROR",
         log_to_driver=False,
     )
-    yield
+    with scorers_shared() as release:
+        yield release
     ray.shutdown()
 
 

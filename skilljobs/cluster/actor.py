@@ -51,8 +51,10 @@ class ScorerActor:
     def write(self, part: int, requests: Sequence[str], seed: int) -> tuple[int, list[str]]:
         return part, self._scorer.write(requests, seed)
 
-    def judge(self, part: int, questions: Sequence[Example], answer_end: str | None) -> tuple[int, list[float]]:
-        return part, self._scorer.judge(questions, answer_end)
+    def judge(
+        self, part: int, questions: Sequence[Example], answer_end: str | None, batch_tokens: int
+    ) -> tuple[int, list[float]]:
+        return part, self._scorer.judge(questions, answer_end, batch_tokens)
 
     def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         return self._scorer.vocabulary(neurons)

@@ -58,17 +58,25 @@ class ScorerGroup:
         must_agree: Mapping[str, str] | None = None,
     ) -> None:
         self._start = start
-        self._note = on_note
         self._agreed = dict(must_agree or {})
         self._refused: list[Member] = []
         self._started = 0
-        self._deaths = 0
         self._most_deaths = MOST_ATTEMPTS + MOST_DEATHS_PER_ACTOR * size
+        self.begin_job(on_note)
         self.model: LoadedModel | None = None
         """What the last actor that loaded said about the model."""
         self.members: list[Member] = []
         for _ in range(size):
             self.add()
+
+    def begin_job(self, on_note: Callable[[str], None]) -> None:
+        """Work for another job: deaths are counted anew, and its reporter gets the notes."""
+        self._note = on_note
+        self._deaths = 0
+
+    def agrees_with(self, must_agree: Mapping[str, str]) -> bool:
+        """Whether all actors agree with `must_agree` as well."""
+        return all(self._agreed.get(name, value) == value for name, value in must_agree.items())
 
     def add(self) -> Member:
         """Start one more actor."""

@@ -1,5 +1,6 @@
 """A job on its way through its stages."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,14 +25,18 @@ class Job:
 
     @cached_property
     def work(self) -> RunWork:
-        """What a scorer must know about the run."""
+        """What a scorer must know about the run, once its numerics are fixed."""
+        numerics = self.run.record.numerics
+        assert numerics is not None
         return RunWork(
+            job_id=uuid.uuid4().hex,
             uri=self.run.uri,
             run_id=self.run.record.run_id,
             spec=self.plan.spec,
             model_name=self.plan.source.name,
             reading=self.plan.reading,
             answer_end=self.plan.task.answer_end,
+            batch_tokens=numerics.batch_tokens,
         )
 
     def run_stages(self, stages: Sequence[Stage]) -> None:

@@ -107,7 +107,7 @@ class TextMaker:
         prompts = [[self.task.writing_prompt(row) for row in part] for part in parts]
         seeds = [stable_hash("write", self.spec.seed, part) % 2**31 for part in range(len(parts))]
 
-        def call(actor: Any, part: int) -> Any:
+        def call(actor: Any, part: int, batch_tokens: int) -> Any:
             return actor.write.remote(part, prompts[part], seeds[part])
 
         def written(missing: list[int]) -> Iterator[Part]:
@@ -150,9 +150,9 @@ class TextMaker:
         assert self._judge is not None
         questions = [[self.task.grading_questions(row) for row in part] for part in parts]
 
-        def call(actor: Any, part: int) -> Any:
+        def call(actor: Any, part: int, batch_tokens: int) -> Any:
             asked = [question for row_questions in questions[part] for question in row_questions]
-            return actor.judge.remote(part, asked, self.task.answer_end)
+            return actor.judge.remote(part, asked, self.task.answer_end, batch_tokens)
 
         for part, probabilities in scorers.map(self._judge, missing, call):
             answers = iter(probabilities)

@@ -3,13 +3,12 @@
 from contextlib import ExitStack
 from types import TracebackType
 
-from skilljobs.cluster.actor import start_scorer
 from skilljobs.cluster.authentication import token_location
 from skilljobs.cluster.machines import refuse_missing
 from skilljobs.cluster.pool import ScorerPool
 from skilljobs.cluster.resolving import resolve_on
-from skilljobs.cluster.scorer_group import ScorerGroup
 from skilljobs.cluster.session import look_at_cluster, ray_session
+from skilljobs.cluster.shared_scorers import scorers_of_job
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
 from skilljobs.lm.source import ModelSource
@@ -41,10 +40,10 @@ class Workplace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._stack.__exit__(kind, error, trace)
 
     def close(self) -> None:
-        """End the scorers and Ray."""
+        """End the scorers and Ray, unless they are shared with other jobs."""
         self._stack.close()
         self._cluster = self._pool = None
 
@@ -140,20 +139,13 @@ class Workplace:
         cluster, replicas = self._cluster, self._replicas
         assert cluster is not None
         assert replicas is not None
-        setup = ModelSetup(
-            source=self._source,
-            numerics=numerics,
-            on_other_machines=cluster.grows,
-            landmarks=self._landmarks(run) if cluster.grows else None,
-        )
+        landmarks = self._landmarks(run) if cluster.grows else None
+        setup = ModelSetup.of(self._source, numerics, cluster.grows, landmarks)
         must_agree = decisive_versions()
         device = run.record.fingerprint.fields.get("numerics.device_model")
         if device is not None:
             must_agree["device"] = device
-        group = ScorerGroup(
-            lambda name: start_scorer(name, setup, replicas), replicas.count, self._reporter.note, must_agree
-        )
-        self._stack.callback(group.close)
+        group = self._stack.enter_context(scorers_of_job(setup, replicas, self._reporter.note, must_agree))
         grows = cluster.grows and self._placement.replicas is None
         return ScorerPool(group, self._reporter.note, (lambda: replicas.room_in(look_at_cluster())) if grows else None)
 

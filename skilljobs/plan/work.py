@@ -19,11 +19,34 @@ class ModelSetup:
     """The model that a scorer holds, whichever run it works for."""
 
     source: ModelSource
-    numerics: Numerics
+    device: str
+    dtype: str
+    attention: str
+    threads: int
+    """CPU threads of the scorer."""
     on_other_machines: bool = False
     """Whether scorers may run on machines other than the driver's."""
     landmarks: Landmarks | None = None
     """What a scorer's machine must see; None if that is not checked."""
+
+    @classmethod
+    def of(
+        cls,
+        source: ModelSource,
+        numerics: Numerics,
+        on_other_machines: bool = False,
+        landmarks: Landmarks | None = None,
+    ) -> "ModelSetup":
+        """The model as a run's numerics want it."""
+        return cls(
+            source,
+            numerics.device,
+            numerics.dtype,
+            numerics.attention,
+            numerics.threads,
+            on_other_machines,
+            landmarks,
+        )
 
 
 @dataclass(frozen=True)
@@ -43,6 +66,8 @@ class Reading:
 class RunWork:
     """The run that a scorer works for."""
 
+    job_id: str
+    """Unique for each time that a job works on a run: a scorer keeps nothing of a run beyond it."""
     uri: str
     """The run's directory."""
     run_id: str
@@ -51,6 +76,8 @@ class RunWork:
     reading: Reading
     answer_end: str | None
     """The text that ends an answer; None: the tokenizer's end-of-sequence token."""
+    batch_tokens: int
+    """Tokens of a batch, padding included."""
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,10 @@ class Collector:
     lm: FrozenLM
     prompt: torch.Tensor
     work: RunWork
-    batch_tokens: int
 
     def prepare(self, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]) -> PreparedShard:
         """Everything about a shard that is known without running the model."""
-        return prepare_shard(examples, tokenized, self.work, len(self.prompt), self.batch_tokens)
+        return prepare_shard(examples, tokenized, self.work, len(self.prompt))
 
     def references(self, shard: PreparedShard) -> tuple[list[NDArray[np.float64]], list[float]]:
         """References of the neurons (float64, tokens x neurons, one for each layer) and of the metrics, from the first
@@ -74,7 +73,7 @@ class Collector:
             columns = [layers[traced.layer][:, traced.token or 0, traced.neuron] for traced in neurons]
             return torch.stack([column.to(self.lm.device, non_blocking=True) for column in columns], 1)
 
-        for batch in plan_batches(tokenized, len(self.prompt), self.batch_tokens):
+        for batch in plan_batches(tokenized, len(self.prompt), self.work.batch_tokens):
             for part, activations in in_parts(batch, run):
                 traced_activations[part] = activations.cpu().numpy()
         return traced_activations

@@ -33,12 +33,11 @@ def prepare_shard(
     tokenized: Sequence[TokenizedExample],
     work: RunWork,
     prompt_length: int,
-    batch_tokens: int,
 ) -> PreparedShard:
     """Plan the batches of a shard and look up the values and populations of its examples."""
     return PreparedShard(
         tokenized,
-        plan_batches(tokenized, prompt_length, batch_tokens),
+        plan_batches(tokenized, prompt_length, work.batch_tokens),
         _known_values(examples, work),
         np.array(
             [[True, *(population.has(example) for population in work.reading.populations)] for example in examples]

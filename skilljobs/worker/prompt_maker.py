@@ -16,7 +16,6 @@ from skilljobs.plan.work import PromptAccuracy, RunWork
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
-from skilljobs.store.record import Numerics
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 from skilljobs.store.schema import TUNING, parquet_bytes
 
@@ -24,8 +23,8 @@ from skilljobs.store.schema import TUNING, parquet_bytes
 class PromptMaker:
     """Makes the soft prompt of one run, as its spec says."""
 
-    def __init__(self, lm: FrozenLM, work: RunWork, numerics: Numerics) -> None:
-        self.lm, self.work, self._batch_tokens = lm, work, numerics.batch_tokens
+    def __init__(self, lm: FrozenLM, work: RunWork) -> None:
+        self.lm, self.work = lm, work
         self.folder = Folder(work.uri)
 
     def make(self, reused: bytes | None) -> Iterator[TuningPoint | PromptAccuracy]:
@@ -39,7 +38,7 @@ class PromptMaker:
             yield from self._tune(start, examples)
             return
         validation = examples["validation"][:VALIDATION_EXAMPLES]
-        share_right = accuracy(self.lm, start.vectors, validation, self._batch_tokens)
+        share_right = accuracy(self.lm, start.vectors, validation, self.work.batch_tokens)
         self.folder.write(PROMPT_NAME, start.to_bytes())
         yield PromptAccuracy(share_right, share_right)
 
@@ -52,7 +51,7 @@ class PromptMaker:
             learning_rate=spec.learning_rate or default_learning_rate(self.lm),
             loss=spec.tune_loss,
             seed=spec.initial_prompt_seed,
-            batch_tokens=self._batch_tokens,
+            batch_tokens=self.work.batch_tokens,
         )
         state, points = self._stored_state() or (TuningState.start(start.vectors), [])
         for point in Tuner(self.lm, state, examples["train"], examples["validation"], settings).run():

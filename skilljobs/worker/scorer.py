@@ -38,16 +38,16 @@ class Scorer:
         self.setup = setup
         # One thread runs the model: OpenMP keeps a set of threads for each thread that calls it, and if these are more
         # than the CPUs they sleep between any two loops.
-        self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (setup.numerics.threads,))
+        self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (setup.threads,))
         self._switching = Lock()
         self._shard_scorer: ShardScorer | None = None
 
     @cached_property
     def lm(self) -> FrozenLM:
         """The model; loaded when it is first used."""
-        numerics = self.setup.numerics
-        source = find_again(self.setup.source) if self.setup.on_other_machines else self.setup.source
-        model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
+        setup = self.setup
+        source = find_again(setup.source) if setup.on_other_machines else setup.source
+        model = load_model(source, setup.dtype, setup.device, setup.attention)
         return FrozenLM(model, load_tokenizer(source))
 
     def load(self) -> LoadedModel | UnfitMachine:
@@ -67,23 +67,23 @@ class Scorer:
         )
 
     def for_run(self, work: RunWork) -> ShardScorer:
-        """The scorer of one run's shards; that of the previous run is dropped."""
+        """The scorer of one run's shards; that of the previous job is dropped."""
         with self._switching:
             current = self._shard_scorer
-            if current is None or current.work.uri != work.uri:
-                current = self._shard_scorer = ShardScorer(self.lm, work, self.setup.numerics, self._computer)
+            if current is None or current.work.job_id != work.job_id:
+                current = self._shard_scorer = ShardScorer(self.lm, work, self._computer)
             return current
 
     def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[TuningPoint | PromptAccuracy]:
         """Make a run's soft prompt (see `PromptMaker`). All cores work on it, since the other scorers wait."""
-        maker = PromptMaker(self.lm, work, self.setup.numerics)
+        maker = PromptMaker(self.lm, work)
         self._computer.submit(torch.set_num_threads, available_cpus()).result()
         try:
             points = maker.make(reused)
             while (point := self._computer.submit(next, points, None).result()) is not None:
                 yield point
         finally:
-            self._computer.submit(torch.set_num_threads, self.setup.numerics.threads).result()
+            self._computer.submit(torch.set_num_threads, self.setup.threads).result()
 
     def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         """The tokens that each (layer, neuron) promotes and suppresses most: rows of `vocabulary.parquet`."""
@@ -94,15 +94,15 @@ class Scorer:
         """A text for each request, written by the model."""
         return self._computer.submit(write_texts, self.lm, requests, seed).result()
 
-    def judge(self, questions: Sequence[Example], answer_end: str | None) -> list[float]:
+    def judge(self, questions: Sequence[Example], answer_end: str | None, batch_tokens: int) -> list[float]:
         """The probability of the first choice of each multiple-choice question, without a soft prompt."""
-        return self._computer.submit(self._judge, questions, answer_end).result()
+        return self._computer.submit(self._judge, questions, answer_end, batch_tokens).result()
 
-    def _judge(self, questions: Sequence[Example], answer_end: str | None) -> list[float]:
+    def _judge(self, questions: Sequence[Example], answer_end: str | None, batch_tokens: int) -> list[float]:
         tokenized = tokenize(self.lm.tokenizer, questions, answer_end)
         prompt = no_prompt(self.lm.width).vectors
         probabilities = [0.0] * len(questions)
-        for indices, scored in score_batches(self.lm, prompt, tokenized, self.setup.numerics.batch_tokens):
+        for indices, scored in score_batches(self.lm, prompt, tokenized, batch_tokens):
             scores = answer_scores(scored, [tokenized[index] for index in indices])
             for index, score in zip(indices, scores, strict=True):
                 assert score.choice_probabilities is not None

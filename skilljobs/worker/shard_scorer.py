@@ -19,7 +19,6 @@ from skilljobs.stats.answers import AnswerScores
 from skilljobs.stats.sums import ShardSums
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
-from skilljobs.store.record import Numerics
 from skilljobs.store.references import (
     METRICS_NAME,
     REFERENCE_NAME,
@@ -49,10 +48,10 @@ from skilljobs.worker.prepared_shard import PreparedShard
 class ShardScorer:
     """Reads the neurons of one run. The model runs in `computer`, which has one thread."""
 
-    def __init__(self, lm: FrozenLM, work: RunWork, numerics: Numerics, computer: Executor) -> None:
+    def __init__(self, lm: FrozenLM, work: RunWork, computer: Executor) -> None:
         self.lm, self.work = lm, work
         self.folder = Folder(work.uri)
-        self._numerics, self._computer = numerics, computer
+        self._computer = computer
         self._preparing = Lock()
 
     def make_references(self) -> None:
@@ -109,7 +108,7 @@ class ShardScorer:
     def collector(self) -> Collector:
         """The model with the run's soft prompt."""
         vectors = read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors
-        return Collector(self.lm, vectors.to(self.lm.device, self.lm.dtype), self.work, self._numerics.batch_tokens)
+        return Collector(self.lm, vectors.to(self.lm.device, self.lm.dtype), self.work)
 
     @property
     def _keeps_tokens(self) -> bool:

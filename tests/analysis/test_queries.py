@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
 
 @pytest.fixture(scope="module")
-def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
+def run(ray_here: object, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
     folder = tmp_path_factory.mktemp("queries")
     rows = [row | {"rare": number % 25 == 0} for number, row in enumerate(random_rows(300))]
     data = write_jsonl(folder / "table.jsonl", rows)

@@ -1,6 +1,6 @@
 """The pool with processes that really die."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,12 @@ from tests.integration.fakes import FakeScorer
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 SHARDS = list(range(12))
+
+
+@pytest.fixture(autouse=True)
+def _no_scorers_are_waiting(ray_here: Callable[[], None]) -> None:
+    """They would hold the CPUs."""
+    ray_here()
 
 
 @pytest.fixture

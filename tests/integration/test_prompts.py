@@ -43,7 +43,7 @@ def options(tmp_path_factory: pytest.TempPathFactory, small_llama: Path, recorde
 
 
 @pytest.fixture(scope="module")
-def run(ray_here: None, options: dict[str, Any]) -> skilljobs.Run:
+def run(ray_here: object, options: dict[str, Any]) -> skilljobs.Run:
     return skilljobs.submit(prompts=2, seed=5, **options)
 
 

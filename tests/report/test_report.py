@@ -30,7 +30,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
-def run(ray_here: None, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
+def run(ray_here: object, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
     folder = tmp_path_factory.mktemp("report")
     rows = []
     for row in random_rows(300):

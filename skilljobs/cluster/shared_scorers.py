@@ -1,0 +1,90 @@
+"""The scorers of a job, and scorers that stay loaded for the next one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from skilljobs.cluster.actor import start_scorer
+from skilljobs.cluster.scorer_group import ScorerGroup
+from skilljobs.plan.capacity import Replicas
+from skilljobs.plan.work import ModelSetup
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What two groups of scorers must have in common for one to stand in for the other."""
+
+    setup: ModelSetup
+    replicas: Replicas
+
+
+class _SharedScorers:
+    """At most one group of scorers, which waits for the next job: a second one would find no CPUs."""
+
+    def __init__(self) -> None:
+        self._waiting: tuple[_Kind, ScorerGroup] | None = None
+
+    def take(self, kind: _Kind, must_agree: Mapping[str, str]) -> ScorerGroup | None:
+        """The waiting group if it is of this kind and agrees; otherwise it is ended."""
+        if self._waiting is None:
+            return None
+        (waiting_kind, group), self._waiting = self._waiting, None
+        if waiting_kind == kind and group.agrees_with(must_agree):
+            return group
+        group.close()
+        return None
+
+    def keep(self, kind: _Kind, group: ScorerGroup) -> None:
+        """Let a group wait for the next job."""
+        self.release()
+        self._waiting = kind, group
+
+    def release(self) -> None:
+        """End the waiting group."""
+        if self._waiting is not None:
+            self._waiting[1].close()
+            self._waiting = None
+
+
+_shared: _SharedScorers | None = None
+"""Set while scorers are shared."""
+
+
+@contextmanager
+def scorers_shared() -> Iterator[Callable[[], None]]:
+    """Within the block, the scorers of a job stay for the next one. Yields a function that ends those that wait."""
+    global _shared
+    before, _shared = _shared, _SharedScorers()
+    try:
+        yield _shared.release
+    finally:
+        _shared.release()
+        _shared = before
+
+
+@contextmanager
+def scorers_of_job(
+    setup: ModelSetup,
+    replicas: Replicas,
+    on_note: Callable[[str], None],
+    must_agree: Mapping[str, str] | None = None,
+) -> Iterator[ScorerGroup]:
+    """The scorers of one job: those that an earlier job left, if they fit, or new ones.
+
+    They are ended with the block, or kept if scorers are shared and the block ended well.
+    """
+    kind = _Kind(replace(setup, landmarks=None), replicas)
+    group = _shared.take(kind, must_agree or {}) if _shared else None
+    if group is None:
+        group = ScorerGroup(lambda name: start_scorer(name, setup, replicas), replicas.count, on_note, must_agree)
+    else:
+        group.begin_job(on_note)
+    try:
+        yield group
+    except BaseException:
+        group.close()
+        raise
+    if _shared:
+        _shared.keep(kind, group)
+    else:
+        group.close()

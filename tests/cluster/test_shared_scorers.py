@@ -1,0 +1,84 @@
+"""Scorers that stay for the next job: same numbers, and no job gets what another left behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import skilljobs
+from skilljobs.errors import InputError
+from skilljobs.progress.reporter import SilentReporter
+from tests.tables import random_rows, write_jsonl
+
+pytestmark = pytest.mark.ray
+
+
+class Notes(SilentReporter):
+    def __init__(self) -> None:
+        self.summaries: dict[str, str] = {}
+        self._stage = ""
+
+    def begin(self, stage: str, total: int | None) -> None:
+        self._stage = stage
+
+    def end(self, detail: str, seconds: float) -> None:
+        self.summaries[self._stage] = detail
+
+
+def processes_of_scorers() -> set[int]:
+    from ray.util.state import list_actors
+
+    actors = list_actors(filters=[("class_name", "=", "ScorerActor"), ("state", "=", "ALIVE")])
+    return {actor.pid for actor in actors}
+
+
+def test_a_next_job_has_the_scorers_and_its_own_prompt(
+    ray_here: Callable[[], None], tmp_path: Path, small_llama: Path
+) -> None:
+    ray_here()
+    data = write_jsonl(tmp_path / "table.jsonl", random_rows(60))
+    common = {"data": str(data), "model": str(small_llama), "prompt_length": 2, "null": 1, "report": False}
+
+    def submit(folder: str, seed: int) -> skilljobs.Run:
+        return skilljobs.submit(
+            out=str(tmp_path / folder),
+            soft_prompt="random",
+            prompt_seed=seed,
+            reporter=Notes(),
+            run_id="mine",
+            **common,
+        )  # type: ignore[arg-type]
+
+    first = submit("shared", 1)
+    scorers = processes_of_scorers()
+    assert scorers
+    second = submit("shared-2", 2)
+    assert processes_of_scorers() == scorers, "the model is still loaded"
+    ray_here()
+    assert not processes_of_scorers()
+    alone = submit("alone", 2)
+    assert second.correlations().collect().equals(alone.correlations().collect())
+    assert not second.correlations().collect().equals(first.correlations().collect())
+
+
+def test_the_same_run_made_anew_is_read_anew(ray_here: Callable[[], None], tmp_path: Path, small_llama: Path) -> None:
+    """Its directory has the same name, and other contents."""
+    runs = []
+    for seed in (1, 2):
+        data = write_jsonl(tmp_path / "table.jsonl", random_rows(60, seed=seed))
+        run = skilljobs.submit(
+            data=str(data), model=str(small_llama), soft_prompt="random", prompt_seed=seed, prompt_length=2, null=1,
+            out=str(tmp_path), run_id="mine", report=False, reporter=SilentReporter(),
+        )  # fmt: skip
+        runs.append((run.correlations().collect(), run.soft_prompt()))
+        (tmp_path / "mine").rename(tmp_path / f"mine-{seed}")
+    assert not runs[0][0].equals(runs[1][0])
+    assert not runs[0][1].equal(runs[1][1])
+
+
+def test_a_session_is_not_for_a_dashboard() -> None:
+    with (
+        pytest.raises(InputError, match="a session drives the cluster itself"),
+        skilljobs.session("http://127.0.0.1:9"),
+    ):
+        pass
