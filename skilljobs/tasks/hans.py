@@ -68,7 +68,7 @@ class Hans(Task):
         )
 
     def training_example(self, row: Mapping[str, Any], number: int) -> Example:
-        """Turn row `number` (counted from 1) of `training_rows` into an example. Pairs with one premise are one unit."""
+        """Turn row `number` (counted from 1) of `training_rows` into an example. Pairs of one premise are a unit."""
         pair = Pair.of(row)
         return Example(
             example_id=str(number),

@@ -172,7 +172,7 @@ class SkillMix(TextTask):
         )
 
     def request(self, skills: Sequence[str], topic: str) -> str:
-        """Return the request for a text: the topic, and each skill with its definition and example if they are known."""
+        """Return the request for a text: the topic, and each skill with its definition and example where known."""
         limit = most_sentences(skills)
         return REQUEST.format(
             topic=topic,
