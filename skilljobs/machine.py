@@ -1,14 +1,17 @@
-"""What this machine gives to a process: CPUs and memory, as far as its container lets it. Imports no torch."""
+"""The CPUs and memory available to a process, within the limits of its container. This module does not import torch."""
 
 import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
-"""Where a container sees its own limits, of either version of cgroups."""
+"""The folder in which a container sees its own limits, for both versions of cgroups."""
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use: of its affinity, and whole ones of its container's quota; one at least."""
+    """Return the number of CPUs that this process may use, which is at least 1.
+
+    It is limited by the CPU affinity of the process and by the whole CPUs in its container's quota.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, period = (*_words("cpu.max"), "", "")[:2]
     if not quota:
@@ -19,13 +22,16 @@ def available_cpus() -> int:
 
 
 def total_memory() -> int:
-    """Bytes of the machine, or of the container's limit."""
+    """Return the memory of the machine in bytes, or the limit of the container if that is less."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(physical, _bytes("memory.max", "memory/memory.limit_in_bytes") or physical)
 
 
 def free_memory() -> int:
-    """Bytes that a process may still take. Where the system does not say, half of all."""
+    """Return the bytes of memory that a process may still allocate.
+
+    If the system does not report free memory, half of all memory is assumed to be free.
+    """
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -36,8 +42,9 @@ def free_memory() -> int:
     if limit is None or used is None:
         return free
     statistics = dict(zip(*[iter(_words("memory.stat") or _words("memory/memory.stat"))] * 2, strict=False))
-    files = int(statistics.get("total_inactive_file") or statistics.get("inactive_file") or 0)
-    return max(0, min(free, limit - used + files))  # files that were read are given up for what is asked for
+    reclaimable = int(statistics.get("total_inactive_file") or statistics.get("inactive_file") or 0)
+    # the kernel frees the cache of files that were read when a process needs the memory
+    return max(0, min(free, limit - used + reclaimable))
 
 
 def _bytes(*names: str) -> int | None:

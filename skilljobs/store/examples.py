@@ -1,4 +1,4 @@
-"""Examples as Parquet files, and back."""
+"""Writes examples to Parquet files and reads them back."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,11 +10,11 @@ from skilljobs.tasks.base import Example, MetricValue
 from skilljobs.tasks.external_metrics import ExternalColumn, external_columns
 
 _COLUMN, _KEY = b"column", b"key"
-"""Metadata of a field whose column holds several values by name."""
+"""Keys of the metadata of a field that is one entry of a column with several named values."""
 
 
 def example_schema(examples: Sequence[Example]) -> pa.Schema:
-    """The fixed columns, and one for each external column, of the narrowest type that holds all its values."""
+    """Return the fixed columns and one column for each external column, of the narrowest type that holds its values."""
     fields = []
     for source in external_columns(examples):
         if source.name in EXAMPLE_FIXED.names:
@@ -36,7 +36,7 @@ def _type_of(values: Sequence[object]) -> pa.DataType:
 
 
 def example_bytes(examples: Sequence[Example], schema: pa.Schema) -> pa.Buffer:
-    """One Parquet file of `examples`."""
+    """Return a Parquet file of `examples` with the columns of `schema`."""
     columns: dict[str, list[object]] = {
         name: [getattr(example, name) for example in examples] for name in EXAMPLE_FIXED.names
     }
@@ -50,12 +50,12 @@ def example_bytes(examples: Sequence[Example], schema: pa.Schema) -> pa.Buffer:
 
 
 def examples_from(data: bytes) -> list[Example]:
-    """The examples of a file that `example_bytes` made."""
+    """Return the examples of a file that `example_bytes` wrote."""
     return examples_of(pq.read_table(pa.BufferReader(data)))
 
 
 def examples_of(table: pa.Table) -> list[Example]:
-    """The examples of a table that `example_bytes` wrote."""
+    """Return the examples of a table in the schema of `example_schema`."""
     fields = _external_fields(table.schema)
     return [
         Example(
@@ -73,7 +73,7 @@ def examples_of(table: pa.Table) -> list[Example]:
 
 
 def _external_fields(schema: pa.Schema) -> list[pa.Field]:
-    return [schema.field(place) for place in range(len(EXAMPLE_FIXED), len(schema))]
+    return [schema.field(index) for index in range(len(EXAMPLE_FIXED), len(schema))]
 
 
 def _source(field: pa.Field) -> ExternalColumn:

@@ -1,4 +1,4 @@
-"""A folder of files on any filesystem that pyarrow knows, written whole or not at all."""
+"""A folder of files on any filesystem that pyarrow supports. Files are written completely or not at all."""
 
 import os
 import tempfile
@@ -13,11 +13,11 @@ from pyarrow import fs
 
 
 class Folder:
-    """Files below one URI or local path; names are relative, with forward slashes."""
+    """The files below one URI or local path. Their names are relative and use forward slashes."""
 
     def __init__(self, uri: str) -> None:
         if "://" in uri:
-            # without the option an object store would be asked for a multipart upload for every small file
+            # without this option, every small file on an object store would need a multipart upload
             options = "?allow_delayed_open=true" if uri.startswith("s3://") else ""
             self.filesystem, self.root = fs.FileSystem.from_uri(uri + options)
         else:
@@ -26,12 +26,14 @@ class Folder:
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
 
     def path(self, name: str) -> str:
+        """Return the path of `name` on the folder's filesystem."""
         return f"{self.root}/{name}" if name else self.root
 
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
-        """Publish `data` under `name` in one step, for readers and after a crash.
+        """Write the file `name` in one step, so that neither a reader nor a crash ever leaves it incomplete.
 
-        Locally a temporary file beside it, flushed and renamed; on an object store one whole put.
+        On a local filesystem, a temporary file in the same folder is flushed and renamed; on an object store, the file
+        is uploaded as a whole.
         """
         if self.is_local:
             with self.stream(name) as file:
@@ -42,7 +44,10 @@ class Folder:
 
     @contextmanager
     def stream(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to write piece by piece; it is published when the block ends, and not at all if it ends badly."""
+        """Open a file to be written in pieces.
+
+        The file appears when the block ends, and does not appear if the block raises an exception.
+        """
         if not self.is_local:
             with tempfile.TemporaryFile() as buffer:
                 yield buffer
@@ -62,42 +67,48 @@ class Folder:
             temporary.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes:
-        """Raises FileNotFoundError if there is no such file."""
+        """Return the contents of a file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
         with self.filesystem.open_input_stream(self.path(name)) as stream:
             return bytes(stream.read())
 
     def open(self, name: str) -> pa.NativeFile:
-        """A seekable file, for Parquet's footers and row groups."""
+        """Open a file for seeking, which Parquet's footers and row groups need."""
         return self.filesystem.open_input_file(self.path(name))
 
     def size(self, name: str) -> int | None:
-        """Bytes of the file; None if there is none."""
+        """Return the size of a file in bytes, or None if there is no such file."""
         info = self.filesystem.get_file_info(self.path(name))
         return info.size if info.type == fs.FileType.File else None
 
     def exists(self, name: str) -> bool:
+        """Return whether there is a file `name`."""
         return self.size(name) is not None
 
     def names(self, folder: str, suffix: str) -> list[str]:
-        """Names below `folder` that end in `suffix`, sorted; temporary files are not among them."""
-        found = self.filesystem.get_file_info(fs.FileSelector(self.path(folder), allow_not_found=True))
+        """Return the sorted names of the files directly in `folder` that end in `suffix`, without temporary files."""
+        entries = self.filesystem.get_file_info(fs.FileSelector(self.path(folder), allow_not_found=True))
         base = f"{folder}/" if folder else ""
         return sorted(
             base + info.base_name
-            for info in found
+            for info in entries
             if info.type == fs.FileType.File and info.base_name.endswith(suffix) and not info.base_name.startswith(".")
         )
 
     def folders(self) -> list[str]:
-        """Names of the folders directly below."""
-        found = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        """Return the sorted names of the folders directly below this one."""
+        entries = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        return sorted(info.base_name for info in entries if info.type == fs.FileType.Directory)
 
     def delete(self, name: str) -> None:
+        """Delete a file; nothing happens if there is none."""
         if self.exists(name):
             self.filesystem.delete_file(self.path(name))
 
     def delete_folder(self, name: str) -> None:
-        """Delete the folder and all that is in it; nothing happens if there is none."""
+        """Delete a folder and everything in it; nothing happens if there is none."""
         if self.filesystem.get_file_info(self.path(name)).type == fs.FileType.Directory:
             self.filesystem.delete_dir(self.path(name))

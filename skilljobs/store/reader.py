@@ -1,4 +1,4 @@
-"""A run's tables as Polars frames."""
+"""Reads a run's tables as Polars frames."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -27,26 +27,27 @@ class RunReader:
     """A run's tables, as Polars frames. The columns are described in the README."""
 
     def __init__(self, uri: str) -> None:
-        self._given = uri
+        self._location = uri
         self._tables: dict[str, pl.DataFrame] = {}
 
     @cached_property
     def _files(self) -> RunFiles:
-        """The run's files, opened when first asked for: a run on a cluster need not be visible from here."""
-        return RunFiles(self._given)
+        """The run's files, opened on first use because a run on a cluster may not be visible from this machine."""
+        return RunFiles(self._location)
 
     @property
     def record(self) -> RunRecord:
-        """What `run.json` says.
+        """The record in `run.json`.
 
         Raises:
-            InputError: there is no run here (yet), or its record cannot be read.
+            InputError: there is no run at this place (yet), or its record cannot be read.
         """
         return self._files.record
 
     @property
     def uri(self) -> str:
-        return self._given if "://" in self._given else os.path.abspath(os.path.expanduser(self._given))
+        """The run's URI, or the absolute path of its directory."""
+        return self._location if "://" in self._location else os.path.abspath(os.path.expanduser(self._location))
 
     @property
     def exists(self) -> bool:
@@ -57,12 +58,12 @@ class RunReader:
         return f"{type(self).__name__}({self.uri!r})"
 
     def reload(self) -> None:
-        """Read the record again: a job that is working on the run changes it."""
+        """Discard what was read and read the record again, because a job that is working on the run changes it."""
         self._files.load()
         self._tables.clear()
 
     def correlations(self) -> pl.LazyFrame:
-        """Every neuron with every metric and population.
+        """Return the correlations of every neuron with every metric over every population.
 
         Raises:
             InputError: the run has no correlations yet, or those of a layer are missing.
@@ -77,48 +78,51 @@ class RunReader:
         return _scan(self.uri, expected)
 
     def examples(self) -> pl.LazyFrame:
-        """The test examples as evaluated."""
+        """Return the test examples as they were evaluated."""
         return _scan_folder(self._prompt_uris()[0], "examples", "part-")
 
     def scores(self) -> pl.LazyFrame:
-        """The model-derived metrics of every test example."""
+        """Return the model-derived metrics of every test example."""
         return self._over_prompts(lambda uri: _scan_folder(uri, "shards", "scores-"))
 
     def sums(self) -> pl.LazyFrame:
-        """The sums of every shard."""
+        """Return the sums of every shard."""
         return self._over_prompts(lambda uri: _scan_folder(uri, "shards", "sums-"))
 
     def tuning(self) -> pl.LazyFrame:
-        """The tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
+        """Return the tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
         return self._over_prompts(lambda uri: _scan(uri, [TUNING_NAME]))
 
     def strongest(self) -> pl.LazyFrame:
-        """The 1,000 largest |r| of each metric and population."""
-        return self._kept(TOP_NAME)
+        """Return the rows with the 1,000 largest |r| of each metric and population."""
+        return self._scan_cached(TOP_NAME)
 
     def best(self) -> pl.LazyFrame:
-        """With `--tokens each`: the best token of each neuron, its p corrected for the choice (times the tokens)."""
+        """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""
         return _scan(self.uri, [BEST_NAME])
 
     def activations(self) -> pl.LazyFrame:
-        """The activations of the top neurons of each metric, over examples of half 1."""
+        """Return the activations of the top neurons of each metric over examples of half 1."""
         return self._over_prompts(lambda uri: _scan(uri, [ACTIVATIONS_NAME]))
 
     def vocabulary(self) -> pl.LazyFrame:
-        """The tokens whose logits these neurons raise and lower most, from weights alone."""
+        """Return the tokens whose logits the top neurons raise and lower most, computed from the weights alone."""
         return self._over_prompts(lambda uri: _scan(uri, [VOCABULARY_NAME]))
 
     def metrics(self) -> pl.LazyFrame:
-        """Name, kind, whether nullable, and reference of each metric."""
-        return self._kept(METRICS_NAME)
+        """Return the name, kind and reference of each metric, and whether it is nullable."""
+        return self._scan_cached(METRICS_NAME)
 
     def prompts(self) -> "list[RunReader]":
-        """The runs of the soft prompts that were begun: the run itself, unless it has several prompts."""
+        """Return the runs of the soft prompts that have been started.
+
+        A run with one soft prompt returns itself.
+        """
         uris = self._prompt_uris()
         return [self] if uris == [self.uri] else [RunReader(uri) for uri in uris if RunFiles(uri).exists]
 
     def layout(self) -> Layout:
-        """The metrics and populations of the run's sums."""
+        """Return the metrics and populations of the run's sums."""
         metrics = tuple(
             Metric(row["metric"], row["kind"], row["nullable"], row["column"], row["level"])
             for row in self.metrics().collect().iter_rows(named=True)
@@ -128,24 +132,25 @@ class RunReader:
 
     @property
     def folder(self) -> Folder:
+        """The run's directory."""
         return self._files.folder
 
     def committed_numbers(self) -> list[int]:
-        """The committed shards of a run with one soft prompt."""
+        """Return the numbers of the committed shards of a run with one soft prompt."""
         return self._files.committed_numbers()
 
     def committed_shards(self) -> int:
-        """Shards that are committed, over all soft prompts."""
+        """Return the number of committed shards over all soft prompts."""
         return sum(RunFiles(uri).committed_count() for uri in self._prompt_uris())
 
-    def _kept(self, name: str) -> pl.LazyFrame:
-        """A table that is used often and therefore kept: on object storage each read takes many requests."""
+    def _scan_cached(self, name: str) -> pl.LazyFrame:
+        """Read a table that is used often and cache it, because each read from object storage takes many requests."""
         if name not in self._tables:
             self._tables[name] = _scan(self.uri, [name]).collect()
         return self._tables[name].lazy()
 
     def _over_prompts(self, scan: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
-        """A table of every soft prompt's run, with the column `prompt` if there are several."""
+        """Return a table of all soft prompts, with a column `prompt` if there are several."""
         frames = [scan(uri) for uri in self._prompt_uris()]
         if len(frames) == 1:
             return frames[0]
@@ -157,12 +162,12 @@ class RunReader:
 
 
 def _scan(uri: str, names: Sequence[str]) -> pl.LazyFrame:
-    """Files of a run as one table. A run's own name may have any characters, so none of them is a pattern."""
+    """Read files of a run as one table. The name of a run may have any characters, so nothing is taken as a pattern."""
     return pl.scan_parquet([f"{uri}/{name}" for name in names], glob=False)
 
 
 def _scan_folder(uri: str, folder: str, prefix: str) -> pl.LazyFrame:
-    """The files of a run's folder whose names begin with `prefix`, as one table."""
+    """Read the files of a run's folder whose names begin with `prefix` as one table."""
     names = [name for name in Folder(uri).names(folder, ".parquet") if name.startswith(f"{folder}/{prefix}")]
     if not names:
         raise InputError(f"the run at {uri} has no {folder}/{prefix}*.parquet yet")

@@ -1,4 +1,7 @@
-"""The references of a run's neurons and metrics: written once, before the first shard, and only read afterwards."""
+"""The references of a run's neurons and metrics.
+
+They are written once, before the first shard, and are only read afterwards.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,11 +19,16 @@ METRICS_NAME = "metrics.parquet"
 
 
 def reference_bytes(references: Sequence[NDArray[np.float64]], each_token: bool) -> pa.Buffer:
-    """`references`: float64, tokens x neurons, one a layer; a row group each."""
+    """Return the file of the neurons' references, with one row group per layer.
+
+    Args:
+        references: one array per layer, tokens x neurons, float64.
+        each_token: whether the run keeps every prompt position; if not, the column `token` is null.
+    """
 
     def tables() -> Iterator[pa.Table]:
-        for layer, of_layer in enumerate(references):
-            tokens, neurons = of_layer.shape
+        for layer, layer_reference in enumerate(references):
+            tokens, neurons = layer_reference.shape
             token = np.repeat(np.arange(tokens, dtype=np.int16), neurons)
             yield (
                 pa.table(
@@ -28,7 +36,7 @@ def reference_bytes(references: Sequence[NDArray[np.float64]], each_token: bool)
                         "layer": np.full(tokens * neurons, layer, np.int16),
                         "token": pa.array(token) if each_token else pa.nulls(tokens * neurons, pa.int16()),
                         "neuron": np.tile(np.arange(neurons, dtype=np.int32), tokens),
-                        "reference": of_layer.ravel(),
+                        "reference": layer_reference.ravel(),
                     },
                     schema=REFERENCE,
                 )
@@ -38,7 +46,7 @@ def reference_bytes(references: Sequence[NDArray[np.float64]], each_token: bool)
 
 
 def metrics_bytes(layout: Layout, references: Sequence[float]) -> pa.Buffer:
-    """The metrics file: a row for each metric of `layout`, with its reference."""
+    """Return the metrics file, which has a row for each metric of `layout` with its reference."""
     rows = [
         {
             "metric": metric.name,
@@ -54,22 +62,26 @@ def metrics_bytes(layout: Layout, references: Sequence[float]) -> pa.Buffer:
 
 
 def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
-    """The references of the neurons (tokens x neurons, one a layer) and of the metrics, all float64."""
+    """Return the references of the neurons and of the metrics, all float64.
+
+    Returns:
+        A list with one array per layer (tokens x neurons), and an array with one value per metric.
+    """
     with folder.open(REFERENCE_NAME) as file:
-        stored = pq.ParquetFile(file)
-        layers = [_layer(stored, layer) for layer in range(stored.num_row_groups)]
+        parquet_file = pq.ParquetFile(file)
+        layers = [_layer(parquet_file, layer) for layer in range(parquet_file.num_row_groups)]
     with folder.open(METRICS_NAME) as file:
         metrics = pq.read_table(file)["reference"].to_numpy().copy()
     return layers, metrics
 
 
 def read_layer_reference(folder: Folder, layer: int) -> NDArray[np.float64]:
-    """The references of the neurons of one layer, tokens x neurons, float64."""
+    """Return the references of the neurons of one layer (tokens x neurons, float64)."""
     with folder.open(REFERENCE_NAME) as file:
         return _layer(pq.ParquetFile(file), layer)
 
 
-def _layer(stored: pq.ParquetFile, layer: int) -> NDArray[np.float64]:
-    table = stored.read_row_group(layer, columns=["neuron", "reference"])
+def _layer(parquet_file: pq.ParquetFile, layer: int) -> NDArray[np.float64]:
+    table = parquet_file.read_row_group(layer, columns=["neuron", "reference"])
     neurons = int(table["neuron"].to_numpy().max()) + 1
     return np.array(table["reference"].to_numpy(), np.float64).reshape(-1, neurons)

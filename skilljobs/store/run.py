@@ -163,10 +163,6 @@ class RunFiles:
     def record_prompts(self, prompts: list[RunRecord]) -> None:
         """Record, in a run of several soft prompts, what the runs of its prompts found."""
         first = prompts[0]
-
-        def mean_accuracy(name: str) -> float | None:
-            return _mean([getattr(prompt.accuracy, name) for prompt in prompts])
-
         self.extend_fingerprint({"prompts_fingerprints": [prompt.fingerprint.digest for prompt in prompts]})
         self._change(
             numerics=first.numerics,

@@ -1,4 +1,4 @@
-"""Every column of every file of a run, and how Parquet is written."""
+"""The columns of every file of a run, and the options for writing Parquet."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -78,7 +78,10 @@ EXAMPLE_FIXED = pa.schema(
 
 
 def scores_schema(choice_probabilities: Iterable[str]) -> pa.Schema:
-    """The columns of `shards/scores-*.parquet`; `choice_probabilities` are a task's own model-derived metrics."""
+    """Return the columns of `shards/scores-*.parquet`.
+
+    `choice_probabilities` are the names of the task's own model-derived metrics.
+    """
     return pa.schema(
         [
             ("example_id", pa.string()),
@@ -89,9 +92,9 @@ def scores_schema(choice_probabilities: Iterable[str]) -> pa.Schema:
 
 
 def sums_schema(layout: Layout) -> pa.Schema:
-    """The columns of `shards/sums-*.parquet`: they depend on the metrics of the run."""
+    """Return the columns of `shards/sums-*.parquet`, which depend on the metrics of the run."""
     names = [metric.name for metric in layout.metrics]
-    nullable = [names[place] for place in layout.nullable]
+    nullable = [names[index] for index in layout.nullable]
     values = [
         "sum_a",
         "sum_aa",
@@ -104,9 +107,11 @@ def sums_schema(layout: Layout) -> pa.Schema:
 
 
 def write_options(schema: pa.Schema) -> dict[str, object]:
-    """LZ4 behind byte-stream-split: half the size of plain float64 at twice its speed of zstd.
+    """Return the options of a Parquet writer for `schema`.
 
-    Whole numbers of the key are delta-packed; text columns, which repeat, get dictionaries.
+    Floating-point columns are byte-stream-split and then compressed with LZ4, which gives half the size of plain
+    float64 at twice the speed of zstd. Integer columns are delta-packed. Text columns, whose values repeat, are
+    dictionary-encoded.
     """
     text = [field.name for field in schema if pa.types.is_string(field.type)]
     split = {field.name: "BYTE_STREAM_SPLIT" for field in schema if pa.types.is_floating(field.type)}
@@ -122,7 +127,7 @@ def write_options(schema: pa.Schema) -> dict[str, object]:
 def parquet_bytes(
     tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str] | None = None
 ) -> pa.Buffer:
-    """A Parquet file with one row group a table; `metadata` goes into its footer."""
+    """Return a Parquet file with one row group per table and `metadata` in its footer."""
     schema = schema.with_metadata({key.encode(): value.encode() for key, value in (metadata or {}).items()})
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, **write_options(schema)) as writer:
@@ -133,7 +138,10 @@ def parquet_bytes(
 
 @contextmanager
 def parquet_stream(folder: Folder, names: Sequence[str], schema: pa.Schema) -> Iterator[list[pq.ParquetWriter]]:
-    """Writers of several files at once, for more than memory holds; all appear when the block ends well."""
+    """Open writers of several files at once, for more data than fits in memory.
+
+    All files appear when the block ends, and none if it raises an exception.
+    """
     with ExitStack() as stack:
         streams = [stack.enter_context(folder.stream(name)) for name in names]
         yield [stack.enter_context(pq.ParquetWriter(stream, schema, **write_options(schema))) for stream in streams]

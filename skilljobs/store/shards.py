@@ -1,7 +1,7 @@
 """The files of a shard: its sums, its moments, and the scores file that commits them.
 
-The scores file is written last and names the others with their checksums: a shard is committed if and only if it
-exists and they match.
+The scores file is written last and contains the names and checksums of the others. A shard is committed if and only if
+its scores file exists and the other files match their checksums.
 """
 
 import hashlib
@@ -25,46 +25,50 @@ RECEIPT = "skilljobs.receipt"
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a committed shard says about itself."""
+    """The facts about a committed shard that its scores file contains."""
 
     shard: int
     half: int
     fingerprint: str
     examples: int
     choices: int
-    """How many of the examples are multiple choice."""
+    """Number of examples that are multiple choice."""
     right: int
-    """How many of those the model got right."""
+    """Number of multiple-choice examples that the model answered right."""
     tokens: int
     seconds: float
-    """Time that the model computed."""
+    """Time that the model spent computing, in seconds."""
     bit_exact: bool
-    """False if a batch had to be split for want of memory."""
+    """False if a batch had to be split because memory did not suffice."""
     peak_memory_bytes: int
     files: dict[str, str]
-    """The SHA-256 of each of the shard's other files, by name."""
+    """SHA-256 of each of the shard's other files, by name."""
     bytes_written: int = 0
-    """Size of the sums and the moments."""
+    """Size of the sums and moments files in bytes."""
 
 
 def sums_name(shard: int) -> str:
+    """Return the name of the sums file of a shard."""
     return f"shards/sums-{shard:05d}.parquet"
 
 
 def moments_name(shard: int) -> str:
+    """Return the name of the moments file of a shard."""
     return f"shards/moments-{shard:05d}.parquet"
 
 
 def scores_name(shard: int) -> str:
+    """Return the name of the scores file of a shard."""
     return f"shards/scores-{shard:05d}.parquet"
 
 
 def examples_name(shard: int) -> str:
+    """Return the name of the file of examples of a shard."""
     return f"examples/part-{shard:05d}.parquet"
 
 
 def sums_file(sums: ShardSums, layout: Layout, tokens: int, each_token: bool) -> pa.Buffer:
-    """The sums file: a row group for each layer, ordered by population, then token, then neuron."""
+    """Return the sums file, with a row group for each layer and rows ordered by population, then token, then neuron."""
     schema = sums_schema(layout)
     return parquet_bytes(_layer_tables(sums, layout, tokens, each_token, schema), schema)
 
@@ -75,40 +79,43 @@ def _layer_tables(
     metrics = len(layout.metrics)
     for layer, (linear, square) in enumerate(zip(sums.linear, sums.square, strict=True)):
         populations, _, width = linear.shape
-        places = np.arange(width)
+        positions = np.arange(width)
         rows = populations * width
-        token = np.tile((places // (width // tokens)).astype(np.int16), populations)
+        token = np.tile((positions // (width // tokens)).astype(np.int16), populations)
         columns: dict[str, pa.Array] = {
             "population": pa.DictionaryArray.from_arrays(
                 np.repeat(np.arange(populations, dtype=np.int32), width), list(layout.populations)
             ).cast(pa.string()),
             "layer": pa.array(np.full(rows, layer, np.int16)),
             "token": pa.array(token) if each_token else pa.nulls(rows, pa.int16()),
-            "neuron": pa.array(np.tile((places % (width // tokens)).astype(np.int32), populations)),
+            "neuron": pa.array(np.tile((positions % (width // tokens)).astype(np.int32), populations)),
             "n": pa.array(np.repeat(sums.count, width)),
             "sum_a": pa.array(linear[:, 0].ravel()),
             "sum_aa": pa.array(square[:, 0].ravel()),
         }
-        for place, metric in enumerate(layout.metrics):
-            values = linear[:, 1 + place].ravel()
+        for index, metric in enumerate(layout.metrics):
+            values = linear[:, 1 + index].ravel()
             absent = None
             if metric.kind == "null":
-                absent = np.arange(rows) >= width  # summed over the first population only
+                absent = np.arange(rows) >= width  # null metrics are summed over the first population only
             columns[f"sum_ay:{metric.name}"] = pa.array(values, mask=absent)
-        for order, place in enumerate(layout.nullable):
-            name = layout.metrics[place].name
+        for order, index in enumerate(layout.nullable):
+            name = layout.metrics[index].name
             columns[f"sum_a:{name}"] = pa.array(linear[:, 1 + metrics + order].ravel())
             columns[f"sum_aa:{name}"] = pa.array(square[:, 1 + order].ravel())
         yield pa.table(columns, schema=schema)
 
 
 def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
-    """The moments file: a row for each population and unordered pair of metrics; a null metric only with itself."""
+    """Return the moments file, with a row for each population and unordered pair of metrics.
+
+    A null metric is paired only with itself.
+    """
     rows = []
-    for k, population in enumerate(layout.populations):
-        places = layout.metrics_of(population)
-        for a in places:
-            for b in places:
+    for number, population in enumerate(layout.populations):
+        metrics = layout.metrics_of(population)
+        for a in metrics:
+            for b in metrics:
                 if b < a or (a != b and "null" in (layout.metrics[a].kind, layout.metrics[b].kind)):
                     continue
                 rows.append(
@@ -116,12 +123,12 @@ def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
                         "population": population,
                         "metric_a": layout.metrics[a].name,
                         "metric_b": layout.metrics[b].name,
-                        "n": int(sums.moment_count[k, a, b]),
-                        "sum_a": float(sums.moment_sum[k, a, b]),
-                        "sum_b": float(sums.moment_sum[k, b, a]),
-                        "sum_ab": float(sums.moment_product[k, a, b]),
-                        "sum_aa": float(sums.moment_square[k, a, b]),
-                        "sum_bb": float(sums.moment_square[k, b, a]),
+                        "n": int(sums.moment_count[number, a, b]),
+                        "sum_a": float(sums.moment_sum[number, a, b]),
+                        "sum_b": float(sums.moment_sum[number, b, a]),
+                        "sum_ab": float(sums.moment_product[number, a, b]),
+                        "sum_aa": float(sums.moment_square[number, a, b]),
+                        "sum_bb": float(sums.moment_square[number, b, a]),
                     }
                 )
     return parquet_bytes([pa.Table.from_pylist(rows, MOMENTS)], MOMENTS)
@@ -130,7 +137,10 @@ def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
 def scores_file(
     ids: Sequence[str], scores: Sequence[AnswerScores], choice_probabilities: Mapping[str, int], receipt: Receipt
 ) -> pa.Buffer:
-    """The scores file. `choice_probabilities` are a task's own metrics: probabilities of the choice at an index."""
+    """Return the scores file, with a row for each example and the receipt in its metadata.
+
+    `choice_probabilities` are the task's own metrics: each is the probability of the choice at its index.
+    """
     schema = scores_schema(choice_probabilities)
     rows = [
         {"example_id": example_id, "half": receipt.half, **metric_cells(score, choice_probabilities)}
@@ -140,21 +150,22 @@ def scores_file(
 
 
 def read_scores(folder: Folder, shards: int, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The model-derived metrics `names` of every example, in the order of the shards; NaN for null."""
+    """Return the model-derived metrics `names` of every example, in the order of the shards, with NaN for null."""
     tables = []
     for shard in range(shards):
         with folder.open(scores_name(shard)) as file:
             tables.append(pq.read_table(file, columns=list(names)))
-    whole = pa.concat_tables(tables)
-    return {name: np.array(whole[name].cast(pa.float64()).to_numpy(), np.float64) for name in names}
+    scores = pa.concat_tables(tables)
+    return {name: np.array(scores[name].cast(pa.float64()).to_numpy(), np.float64) for name in names}
 
 
 def sha256(data: bytes | pa.Buffer) -> str:
+    """Return the SHA-256 of `data` in hexadecimal digits."""
     return hashlib.sha256(memoryview(data)).hexdigest()
 
 
 def read_receipt(folder: Folder, shard: int) -> Receipt | None:
-    """The receipt in the shard's scores file; None if there is no readable one."""
+    """Return the receipt in the shard's scores file, or None if there is no readable receipt."""
     try:
         with folder.open(scores_name(shard)) as file:
             metadata = pq.read_schema(file).metadata or {}
@@ -164,7 +175,7 @@ def read_receipt(folder: Folder, shard: int) -> Receipt | None:
 
 
 def committed_receipt(folder: Folder, shard: int, fingerprint: str) -> Receipt | None:
-    """The receipt of a shard that was committed under `fingerprint` and whose files match it; otherwise None."""
+    """Return the receipt of a shard that was committed under `fingerprint` and whose files match it, or else None."""
     receipt = read_receipt(folder, shard)
     if receipt is None or receipt.fingerprint != fingerprint or receipt.shard != shard:
         return None

@@ -1,4 +1,4 @@
-"""Traced neurons: their activations example by example, and the tokens that they write."""
+"""Traced neurons: which neurons are traced, and the file of their activations example by example."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from skilljobs.store.schema import ACTIVATIONS, parquet_bytes
 
 TRACED_EXAMPLES = 2000
 TRACED_NEURONS = 10
-"""Of each metric."""
+"""Number of neurons that are traced for each metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracedNeuron:
-    """`token` is None where activations are aggregated over the prompt positions."""
+    """A traced neuron. `token` is None if activations are aggregated over the prompt positions."""
 
     layer: int
     neuron: int
@@ -28,36 +28,42 @@ class TracedNeuron:
 
 
 def neurons_to_trace(folder: Folder) -> list[TracedNeuron]:
-    """The `TRACED_NEURONS` of largest |r| with each metric over `all`, null metrics apart, in order of their place."""
+    """Return the `TRACED_NEURONS` neurons with the largest |r| for each metric over `all`, without null metrics.
+
+    They are sorted by layer, neuron and token, and each is returned once.
+    """
     with folder.open(TOP_NAME) as file:
         top = pq.read_table(file, columns=["layer", "neuron", "token", "metric", "population"])
-    found: dict[str, list[TracedNeuron]] = {}
+    by_metric: dict[str, list[TracedNeuron]] = {}
     for row in top.to_pylist():
         if row["population"] == ALL and not row["metric"].startswith(NULL):
-            of_metric = found.setdefault(row["metric"], [])
-            if len(of_metric) < TRACED_NEURONS:
-                of_metric.append(TracedNeuron(row["layer"], row["neuron"], row["token"]))
-    chosen = {neuron for of_metric in found.values() for neuron in of_metric}
+            neurons = by_metric.setdefault(row["metric"], [])
+            if len(neurons) < TRACED_NEURONS:
+                neurons.append(TracedNeuron(row["layer"], row["neuron"], row["token"]))
+    chosen = {neuron for neurons in by_metric.values() for neuron in neurons}
     return sorted(chosen, key=lambda neuron: (neuron.layer, neuron.neuron, neuron.token or 0))
 
 
 def activations_bytes(
     ids: Sequence[str], neurons: Sequence[TracedNeuron], activations: NDArray[np.float64]
 ) -> pa.Buffer:
-    """The file of traced activations. `activations`: examples x neurons; a row group for each layer that has one."""
+    """Return the file of traced activations, with a row group for each layer that has a traced neuron.
+
+    `activations` is examples x neurons, float64, in the order of `ids` and `neurons`.
+    """
 
     def tables() -> Iterator[pa.Table]:
         for layer in sorted({neuron.layer for neuron in neurons}):
-            places = [place for place, neuron in enumerate(neurons) if neuron.layer == layer]
-            tokens = [neurons[place].token for place in places for _ in ids]
-            indices = np.tile(np.arange(len(ids), dtype=np.int32), len(places))
+            columns = [column for column, neuron in enumerate(neurons) if neuron.layer == layer]
+            tokens = [neurons[column].token for column in columns for _ in ids]
+            indices = np.tile(np.arange(len(ids), dtype=np.int32), len(columns))
             yield pa.table(
                 {
                     "example_id": pa.DictionaryArray.from_arrays(indices, list(ids)).cast(pa.string()),
                     "layer": np.full(len(indices), layer, np.int16),
-                    "neuron": np.repeat([neurons[place].neuron for place in places], len(ids)).astype(np.int32),
+                    "neuron": np.repeat([neurons[column].neuron for column in columns], len(ids)).astype(np.int32),
                     "token": pa.array(tokens, pa.int16()),
-                    "activation": activations[:, places].T.ravel(),
+                    "activation": activations[:, columns].T.ravel(),
                 },
                 schema=ACTIVATIONS,
             )

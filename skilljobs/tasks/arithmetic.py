@@ -1,6 +1,6 @@
-"""BIG-bench arithmetic: generated questions, or the released ones with `--data`.
+"""BIG-bench arithmetic: questions that are generated, or the released questions with `--data`.
 
-The task of arXiv 2511.21610's third study, whose finding is a neuron that follows `last_digit_decides`.
+This is the task of the third study in arXiv 2511.21610, which found a neuron that follows `last_digit_decides`.
 """
 
 import itertools
@@ -28,16 +28,19 @@ TEMPLATE = "Q: {input}{choices}\nA:"
 LARGEST_OPERAND = 99
 QUESTIONS_PER_OPERATION = 2000
 SHORT_QUOTIENTS = 0.37
-"""Share of divisions whose answer has one digit, as in the released examples."""
+"""Fraction of divisions whose answer has one digit, as in the released examples."""
 
 
 def operand_split(left: int, right: int) -> str:
-    """The split of an operand pair: the one function that says it, for the task and for what the tiny model learns."""
+    """Return the split of an operand pair.
+
+    Both the task and the training of the tiny model take the split from here, so they cannot disagree.
+    """
     return split_of(operand_unit(left, right))
 
 
 class Arithmetic(Task):
-    """`What is 23 times 7?` with its choices shown in BIG-bench's own format, shuffled by seed."""
+    """Questions such as `What is 23 times 7?`, with choices in BIG-bench's own format, shuffled by seed."""
 
     name = "arithmetic"
     group = "operation"
@@ -54,33 +57,33 @@ class Arithmetic(Task):
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         question = Question.parse(row["input"])
         scores: Mapping[str, float] = row["target_scores"]
-        right = [choice for choice, score in scores.items() if score]
-        if right != [str(row["target"])]:
-            raise ValueError(f"`target` is {row['target']!r}, but `target_scores` says {right}")
-        if right[0] != str(question.answer):
-            raise ValueError(f"{question.text!r} has the answer {question.answer}, not {right[0]!r}")
-        shown = sorted(scores)
-        random.Random(stable_hash("choices", self.options.seed, question.text)).shuffle(shown)
+        right_choices = [choice for choice, score in scores.items() if score]
+        if right_choices != [str(row["target"])]:
+            raise ValueError(f"`target` is {row['target']!r}, but `target_scores` gives {right_choices}")
+        if right_choices[0] != str(question.answer):
+            raise ValueError(f"{question.text!r} has the answer {question.answer}, not {right_choices[0]!r}")
+        shuffled = sorted(scores)
+        random.Random(stable_hash("choices", self.options.seed, question.text)).shuffle(shuffled)
         text = (self.options.template or TEMPLATE).format(
-            input=question.text, choices="" if self.options.hide_choices else layout_choices(shown)
+            input=question.text, choices="" if self.options.hide_choices else layout_choices(shuffled)
         )
         metrics = question_metrics(question)
         if not self.options.hide_choices:
-            metrics |= choice_metrics(str(question.answer), shown)
+            metrics |= choice_metrics(str(question.answer), shuffled)
         unit = question.unit if self.options.unit_column is None else str(row[self.options.unit_column])
         return Example(
             example_id=str(row.get("example_id", f"{question.operation}-{question.left}-{question.right}")),
             unit=unit,
             split=str(row["split"]) if row.get("split") else split_of(unit),
             text=text,
-            choices=tuple(f" {choice}" for choice in shown),
-            answer=shown.index(right[0]),
+            choices=tuple(f" {choice}" for choice in shuffled),
+            answer=shuffled.index(right_choices[0]),
             metrics=metrics,
         )
 
 
 def question_metrics(question: Question) -> dict[str, MetricValue]:
-    """The external metrics of the question alone."""
+    """Return the external metrics that depend on the question alone."""
     answer = question.answer
     return {
         "operation": question.operation,
@@ -93,34 +96,37 @@ def question_metrics(question: Question) -> dict[str, MetricValue]:
     }
 
 
-def choice_metrics(answer: str, shown: Sequence[str]) -> dict[str, MetricValue]:
-    """The external metrics of the choices as shown: what a reader could decide from without any arithmetic."""
-    numbers = numbers_among(shown)
+def choice_metrics(answer: str, choices: Sequence[str]) -> dict[str, MetricValue]:
+    """Return the external metrics of the choices, given in the order of the text.
+
+    They say whether a reader could find the answer without any arithmetic.
+    """
+    numbers = numbers_among(choices)
     digits = [len(number.lstrip("-")) for number in numbers]
     return {
         "last_digit_decides": [number[-1] for number in numbers].count(answer[-1]) == 1,
         "length_decides": digits.count(len(answer.lstrip("-"))) == 1,
-        "choices": len(shown),
-        "answer_position": shown.index(answer),
+        "choices": len(choices),
+        "answer_position": choices.index(answer),
     }
 
 
 def generated_rows(seed: int) -> Iterator[dict[str, Any]]:
-    """`QUESTIONS_PER_OPERATION` questions of each kind, like BIG-bench's, on operands that the tiny model knows.
+    """Yield `QUESTIONS_PER_OPERATION` questions of each operation like BIG-bench's, with operands the tiny model knows.
 
-    All one-digit questions, and a sample without repetition of the two-digit ones; of division, whatever a divisor
-    and a quotient up to `LARGEST_OPERAND` make, with as many one-digit answers as BIG-bench has.
+    They are all one-digit questions and a sample without replacement of the two-digit questions. Divisions have a
+    divisor and a quotient up to `LARGEST_OPERAND`, and the fraction of one-digit answers is that of BIG-bench.
     """
     for operation in OPERATIONS:
         rng = random.Random(stable_hash("questions", seed, operation))
-        asked = [question for question in all_questions(operation) if _is_like_bigbench(question)]
+        candidates = [question for question in all_questions(operation) if _is_like_bigbench(question)]
         if operation == "division":
-            short = [question for question in asked if question.answer < 10]
+            short = [question for question in candidates if question.answer < 10]
             short = rng.sample(short, round(SHORT_QUOTIENTS * QUESTIONS_PER_OPERATION))
-            others = [question for question in asked if question.answer > 9]
+            others = [question for question in candidates if question.answer > 9]
         else:
-            short = [question for question in asked if question.digits == 1]
-            others = [question for question in asked if question.digits > 1]
+            short = [question for question in candidates if question.digits == 1]
+            others = [question for question in candidates if question.digits > 1]
         for question in short + rng.sample(others, QUESTIONS_PER_OPERATION - len(short)):
             choices = draw_choices(question.answer, rng)
             answer = str(question.answer)
@@ -132,16 +138,16 @@ def generated_rows(seed: int) -> Iterator[dict[str, Any]]:
 
 
 def _is_like_bigbench(question: Question) -> bool:
-    """Operands of equal length, as in every released example; a division has no zero in it."""
+    """Return whether the operands have equal length, or for a division, whether no operand is 0, as released."""
     if question.operation == "division":
         return question.left > 0
     return len(str(question.left)) == len(str(question.right))
 
 
 def all_questions(operation: str, largest: int = LARGEST_OPERAND, wide: int | None = None) -> Iterator[Question]:
-    """Every question of `operation` on operands (divisor and quotient) 0 to `largest`.
+    """Yield every question of `operation` with operands from 0 to `largest`; in a division, divisor and quotient.
 
-    With `wide`, on one operand from there and one above it up to `wide` instead, in either order.
+    If `wide` is given, one operand is from 0 to `largest` and the other from `largest` + 1 to `wide`, in either order.
     """
     small = range(largest + 1)
     pairs: Iterable[tuple[int, int]] = itertools.product(small, small)
@@ -156,7 +162,13 @@ def all_questions(operation: str, largest: int = LARGEST_OPERAND, wide: int | No
 
 
 def read_bigbench(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of BIG-bench's `task.json`, or of JSON lines with `input`, `target`, `target_scores`; either may be .gz."""
+    """Yield the rows of BIG-bench's `task.json`, or of JSON lines with `input`, `target` and `target_scores`.
+
+    Either file may be compressed (.gz).
+
+    Raises:
+        InputError: the file does not exist or cannot be read.
+    """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     if Path(path.name.removesuffix(".gz")).suffix == ".json":
@@ -173,7 +185,7 @@ def _task_json(path: Path) -> Iterator[dict[str, Any]]:
         task = json.loads(read_text(path))
         rows = task["examples"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a BIG-bench task.json: it has no list `examples`") from error
+        raise InputError(f"{path} is not a BIG-bench task.json, because it has no list `examples`") from error
     for index, row in enumerate(rows):
         target = row.get("target")
         if isinstance(target, list) and len(target) == 1:

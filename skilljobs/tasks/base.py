@@ -1,6 +1,6 @@
 """What a task is: where its examples come from and how one row becomes an example.
 
-This module knows nothing of models, files of a run, or Ray.
+This module does not depend on models, on the files of a run, or on Ray.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,10 @@ MetricValues = Mapping[str, MetricValue | Mapping[str, MetricValue]]
 
 
 def split_of(unit: str) -> str:
-    """The split of a unit: a pure function of its name, so no seed, file or run moves a unit to another split."""
+    """Return the split of a unit.
+
+    The split is a pure function of the unit's name, so no seed, file or run moves a unit to another split.
+    """
     position = stable_uniform("split", unit)
     if position < TRAIN_FRACTION:
         return "train"
@@ -28,24 +31,27 @@ def split_of(unit: str) -> str:
 
 
 def tuning_split_of(unit: str) -> str:
-    """The split of a unit that is only tuned on: `train` or `validation`, in the proportion of `split_of`."""
+    """Return the split of a unit that is used for tuning only.
+
+    It is `train` or `validation`, in the same proportion to each other as in `split_of`.
+    """
     share = VALIDATION_FRACTION / (TRAIN_FRACTION + VALIDATION_FRACTION)
     return "validation" if stable_uniform("split", unit) < share else "train"
 
 
 def half_of(unit: str) -> int:
-    """The half (0 or 1) of a unit, independent of its split."""
+    """Return the half (0 or 1) of a unit, which is independent of its split."""
     return int(stable_uniform("half", unit) < 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a task, ready to be put before a model.
+    """One row of a task, ready to be evaluated by a model.
 
-    `text` is exactly what is tokenized before the soft prompt. Either `choices` and `answer` (the index of the right
-    one) or `target` is given; each is exactly what follows the soft prompt. `metrics` maps each external column to its
-    value; a column that holds several values by name (the skills of a text, say) maps to a mapping, and makes one
-    metric `column=name` of each.
+    `text` is exactly what is tokenized before the soft prompt. An example has either `choices` and `answer` (the index
+    of the right choice) or `target`; each choice, like the target, is exactly what follows the soft prompt. `metrics`
+    maps each external column to its value. A column that holds several named values (for example, the skills of a
+    text) maps to a mapping, and each of its values becomes a metric `column=name`.
     """
 
     example_id: str
@@ -64,7 +70,7 @@ class Example:
 
     @property
     def answer_text(self) -> str:
-        """The right continuation, whichever kind of example this is."""
+        """The right continuation: the right choice, or the target."""
         if self.choices is not None and self.answer is not None:
             return self.choices[self.answer]
         assert self.target is not None
@@ -72,17 +78,24 @@ class Example:
 
 
 def check_example(example: Example) -> Example:
-    """Return `example`, or raise `ValueError` with the reason why it cannot be evaluated."""
+    """Return `example` if it can be evaluated.
+
+    Raises:
+        ValueError: the example cannot be evaluated; the message gives the reason. `UnicodeEncodeError`, which is a
+            ValueError, is raised for a text that cannot be encoded.
+    """
     if not example.text:
         raise ValueError("`text` is empty")
     for text in (example.text, *(example.choices or (example.target or "",))):
         text.encode()
     for column, entry in example.metrics.items():
         for value in entry.values() if isinstance(entry, Mapping) else (entry,):
+            if not isinstance(value, bool | int | float | str | None):
+                raise ValueError(f"`{column}` is {value!r}, which is neither a number, a bool nor a text")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise ValueError(f"`{column}` is {value}, beyond 64 bits")
+                raise ValueError(f"`{column}` is {value}, which is beyond 64 bits")
     if example.split not in SPLITS:
-        raise ValueError(f"`split` is {example.split!r}, not one of {', '.join(SPLITS)}")
+        raise ValueError(f"`split` is {example.split!r}, which is not one of {', '.join(SPLITS)}")
     if example.choices is None:
         if not example.target:
             raise ValueError("it has neither `choices` with `answer` nor a non-empty `target`")
@@ -90,7 +103,7 @@ def check_example(example: Example) -> Example:
     if example.answer is None:
         raise ValueError("it has `choices` but no `answer`")
     if len(example.choices) < 2:
-        raise ValueError(f"it has {len(example.choices)} choices, and needs at least two")
+        raise ValueError(f"it has {len(example.choices)} choices, but it needs at least two")
     if not all(example.choices):
         raise ValueError("one of its `choices` is empty")
     if not 0 <= example.answer < len(example.choices):
@@ -100,10 +113,10 @@ def check_example(example: Example) -> Example:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What a user may say about a task's data, whatever the task.
+    """The options about a task's data that every task has.
 
-    A task declares options of its own as further fields of a subclass, each made by `skilljobs.option`. The command
-    line, the Python API and the stored spec take them from there.
+    A task declares its own options as further fields of a subclass, each made by `skilljobs.option`. The command line,
+    the Python API and the stored spec read them from that declaration.
     """
 
     data: Path | None = None
@@ -115,7 +128,10 @@ class TaskOptions:
 
 
 class Task(ABC):
-    """A named evaluation data set with its template and external metrics. Subclasses write `rows` and `example`."""
+    """A named evaluation data set with its template and external metrics.
+
+    Subclasses implement `rows` and `example`.
+    """
 
     name: ClassVar[str]
     options_type: ClassVar[type[TaskOptions]] = TaskOptions
@@ -123,13 +139,16 @@ class Task(ABC):
     """The column whose values become the default populations."""
     default_model: ClassVar[str | None] = None
     answer_end: ClassVar[str | None] = None
-    """The text that ends every answer; None: the tokenizer's end-of-sequence token."""
+    """The text that ends every answer, or None for the tokenizer's end-of-sequence token."""
     choice_metrics: ClassVar[frozenset[str]] = frozenset()
-    """External metrics about the choices: no neuron can know them when the choices are not in `text`."""
+    """External metrics about the choices. No neuron can carry them when the choices are not in `text`."""
     choice_probabilities: ClassVar[Mapping[str, int]] = {}
-    """Further model-derived metrics: each the probability of the choice at an index, the same in all examples."""
+    """The task's own model-derived metrics, as name and index.
+
+    Each is the probability of the choice at its index, which is the same in all examples.
+    """
     accepts: ClassVar[frozenset[str]] = frozenset({"hide_choices", "template", "unit"})
-    """Which of the options `hide_choices`, `template`, `unit`, `train_data` the task uses; the others are refused."""
+    """Which of the options `hide_choices`, `template`, `unit`, `train_data` the task uses. The others are rejected."""
     split_column: str = "split"
     """The column in which a row may name its split."""
 
@@ -143,16 +162,19 @@ class Task(ABC):
 
     @abstractmethod
     def rows(self) -> Iterable[Mapping[str, Any]]:
-        """The raw rows, in a fixed order: read from `self.options.data`, or generated from `self.options.seed`.
+        """Return the raw rows in a fixed order, read from `self.options.data` or generated from `self.options.seed`.
 
         Raises:
             InputError: the source as a whole cannot be read.
         """
 
     def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
-        """The rows to tune on, where they are not among `rows`: read from `self.options.train_data`, for example.
+        """Return the rows to tune on if they are not among `rows`, for example those of `self.options.train_data`.
 
-        Where there are such rows, all of `rows` is tested, except for rows that name their own split.
+        If there are such rows, every row of `rows` is tested, except for rows that name their own split.
+
+        Returns:
+            The rows, or None if the task tunes on part of `rows`.
 
         Raises:
             InputError: the source as a whole cannot be read.
@@ -160,13 +182,14 @@ class Task(ABC):
         return None
 
     def training_example(self, row: Mapping[str, Any], number: int) -> Example:
-        """Turn row `number` (from 1) of `training_rows` into an example. It has no external metrics."""
+        """Turn row `number` (counted from 1) of `training_rows` into an example, which has no external metrics."""
         return replace(self.example(row, number), metrics={})
 
     @abstractmethod
     def example(self, row: Mapping[str, Any], number: int) -> Example:
-        """Turn row `number` (from 1) into an example.
+        """Turn row `number` (counted from 1) into an example.
 
         Raises:
-            ValueError, KeyError, TypeError and their like: the row is bad; the message says why. It is quarantined.
+            ValueError, KeyError, TypeError, LookupError, AttributeError, ArithmeticError: the row is bad, and the
+                message says why. The row is quarantined.
         """

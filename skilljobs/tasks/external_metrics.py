@@ -1,4 +1,4 @@
-"""Which external metrics a data set has, and the populations that its columns make."""
+"""The external metrics of a data set and the populations that its columns define."""
 
 import math
 from collections import defaultdict
@@ -15,18 +15,21 @@ MOST_LEVELS = 50
 
 @dataclass(frozen=True, slots=True)
 class ExternalColumn:
-    """A column of the examples, or the entry `key` of a column that holds several values by name."""
+    """A column of the examples, or the entry `key` of a column that holds several named values."""
 
     column: str
     key: str | None = None
 
     @property
     def name(self) -> str:
-        """How it is called in the stored examples."""
+        """The name of the column in the stored examples."""
         return self.column if self.key is None else level_metric_name(self.column, self.key)
 
     def value(self, example: Example) -> MetricValue:
-        """None where the example has none. As a metric, `choices` is how many there are."""
+        """Return the example's value in this column, or None if it has none.
+
+        The value of the column `choices` is the number of choices.
+        """
         if self.column == "choices":
             return None if example.choices is None else len(example.choices)
         entry = example.metrics.get(self.column)
@@ -39,8 +42,8 @@ class ExternalColumn:
 class ExternalMetric:
     """A numeric or bool column, or a 0/1 metric for one level of a category.
 
-    `level` is the category's level, or the key of an entry in a column that holds several values by name; None for a
-    column that is a metric by itself.
+    `level` is the level of the category, or the key of an entry in a column that holds several named values. It is
+    None for a column that is a metric by itself.
     """
 
     source: ExternalColumn
@@ -49,14 +52,16 @@ class ExternalMetric:
 
     @property
     def column(self) -> str:
+        """The name of the column."""
         return self.source.column
 
     @property
     def name(self) -> str:
+        """The name of the metric: that of the column, or `column=level`."""
         return self.column if self.level is None else level_metric_name(self.column, self.level)
 
     def value(self, example: Example) -> float:
-        """NaN where the example lacks it."""
+        """Return the example's value of this metric, or NaN if it has none."""
         value = self.source.value(example)
         if value is None:
             return math.nan
@@ -66,55 +71,59 @@ class ExternalMetric:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The examples whose value in a column is named `level`."""
+    """The examples whose value in a column is written `level`."""
 
     source: ExternalColumn
     level: str
 
     @property
     def name(self) -> str:
+        """The name of the population, `column=level`."""
         return level_metric_name(self.source.name, self.level)
 
     def has(self, example: Example) -> bool:
+        """Return whether `example` belongs to this population."""
         value = self.source.value(example)
         return value is not None and level_name(value) == self.level
 
 
 def level_metric_name(column: str, level: str) -> str:
-    """The name of the metric or population of one level of a column."""
+    """Return the name of the metric or population for one level of a column."""
     return f"{column}={level}"
 
 
 def level_name(value: MetricValue) -> str:
-    """How a value is written in the name of a metric or population."""
+    """Return `value` as it is written in the name of a metric or population."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def check_columns(examples: Iterable[Example]) -> None:
-    """Refuse a column that mixes kinds of values: they would not mean the same once stored.
+    """Reject columns that mix kinds of values, because a stored column has one type.
 
     Raises:
-        InputError: names the column and the kinds of values in it.
+        InputError: a column mixes kinds of values; the message names the column and the kinds.
     """
     kinds: dict[str, set[str]] = defaultdict(set)
     for example in examples:
         for column, entry in example.metrics.items():
             for value in entry.values() if isinstance(entry, Mapping) else (entry,):
                 if value is not None:
-                    kinds[column].add(_KIND_NAMES[type(value)])
+                    kinds[column].add(next(name for kind, name in _KIND_NAMES.items() if isinstance(value, kind)))
                 if isinstance(value, str) and isinstance(entry, Mapping):
                     raise InputError(
-                        f"the column {column!r} holds the text {value!r} among values by name; they must be numbers"
+                        f"the column {column!r} holds the text {value!r} among its named values; they must be numbers"
                     )
     for column, names in kinds.items():
         if len(names) > 1:
-            raise InputError(f"the column {column!r} mixes {' and '.join(sorted(names))}; it must be of one kind")
+            raise InputError(
+                f"the column {column!r} mixes {' and '.join(sorted(names))}; all values must be of one kind"
+            )
 
 
 def external_columns(examples: Iterable[Example]) -> list[ExternalColumn]:
-    """The external columns of a data set, in order of first appearance."""
+    """Return the external columns of a data set, in the order of their first appearance."""
     return list(
         dict.fromkeys(
             ExternalColumn(column, key)
@@ -126,7 +135,10 @@ def external_columns(examples: Iterable[Example]) -> list[ExternalColumn]:
 
 
 def external_metrics(examples: Sequence[Example]) -> list[ExternalMetric]:
-    """All external metrics of `examples`. Text columns with too many values, and empty columns, make none.
+    """Return all external metrics of `examples`.
+
+    Text columns with more than `MOST_LEVELS` values and empty columns have no metric.
+
 
     Raises:
         InputError: two metrics would have the same name.
@@ -152,7 +164,7 @@ def external_metrics(examples: Sequence[Example]) -> list[ExternalMetric]:
 
 
 def group_populations(examples: Sequence[Example], column: str) -> list[Population]:
-    """The populations `column=value`, in order of their values.
+    """Return the populations `column=value`, sorted by value.
 
     Raises:
         InputError: there is no such column, or it has more than `MOST_LEVELS` values.
@@ -160,8 +172,10 @@ def group_populations(examples: Sequence[Example], column: str) -> list[Populati
     columns = {source.name: source for source in external_columns(examples)}
     source = columns.get(column)
     if source is None:
-        raise InputError(f"there is no column {column!r} to group by; there are {', '.join(columns) or 'none'}")
+        raise InputError(f"there is no column {column!r} to group by; the columns are {', '.join(columns) or 'none'}")
     values = {value for example in examples if (value := source.value(example)) is not None}
     if not 1 <= len(values) <= MOST_LEVELS:
-        raise InputError(f"the column {column!r} has {len(values)} values; a group needs between 1 and {MOST_LEVELS}")
+        raise InputError(
+            f"the column {column!r} has {len(values)} values; a group column needs between 1 and {MOST_LEVELS}"
+        )
     return [Population(source, level) for level in sorted(map(level_name, values))]

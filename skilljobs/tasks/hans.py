@@ -1,7 +1,7 @@
 """HANS: does a model infer, or does it follow a syntactic heuristic? (McCoy et al. 2019, ACL; arXiv 1902.01007.)
 
-The second study of arXiv 2511.21610. The soft prompt is tuned on ordinary NLI pairs, where the heuristics mostly work,
-and the neurons are read on pairs where they fail as often as they work.
+This is the second study of arXiv 2511.21610. The soft prompt is tuned on ordinary NLI pairs, where the heuristics
+mostly work, and the neurons are read on pairs where they fail as often as they work.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ TEMPLATE = "Premise: {premise}\nHypothesis: {hypothesis}\nIs it {entailment} or 
 
 @dataclass(frozen=True)
 class HansOptions(TaskOptions):
-    """The answers to a pair."""
+    """The options of HANS: the words of the two answers."""
 
     label_words: tuple[str, str] | None = option(
         None,
@@ -31,17 +31,17 @@ class HansOptions(TaskOptions):
 
     def __post_init__(self) -> None:
         if self.label_words is not None and len(set(self.label_words)) != 2:
-            raise InputError(f"--label-words are {' and '.join(self.label_words)}; it takes two different words")
+            raise InputError(f"--label-words are {' and '.join(self.label_words)}; the two words must be different")
 
 
 class Hans(Task):
-    """HANS: entailment or not, with the three syntactic heuristics; tuned on NLI pairs (`--train-data`)."""
+    """HANS: entailment or not, with three syntactic heuristics; tuned on NLI pairs (`--train-data`)."""
 
     name = "hans"
     options_type = HansOptions
     options: HansOptions
     group = "heuristic"
-    choice_probabilities = {"p_entailment": 0}  # noqa: RUF012  it never changes
+    choice_probabilities = {"p_entailment": 0}  # noqa: RUF012  it is never modified
     accepts = frozenset({"train_data", "template", "unit"})
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
@@ -68,7 +68,7 @@ class Hans(Task):
         )
 
     def training_example(self, row: Mapping[str, Any], number: int) -> Example:
-        """Pairs of one premise are one unit."""
+        """Turn row `number` (counted from 1) of `training_rows` into an example. Pairs of one premise are a unit."""
         pair = Pair.of(row)
         return Example(
             example_id=str(number),

@@ -1,6 +1,6 @@
-"""Pairs in the spirit of HANS, and of the NLI sets that models learn from: own templates, own words.
+"""Generated pairs like those of HANS and of the NLI training sets, from templates and words of our own.
 
-For a machine that has neither; the released sets are larger and more varied.
+They are for machines that have neither data set; the released sets are larger and more varied.
 """
 
 import random
@@ -98,11 +98,11 @@ HANS_LIKE: dict[tuple[str, str], dict[str, tuple[tuple[str, str], ...]]] = {
         "adverb": (("Certainly the {a} {did} the {b}.", "The {a} {did} the {b}."),),
     },
 }
-"""Premise and hypothesis of each template, by heuristic and label, by subcase."""
+"""The templates: premise and hypothesis, first by heuristic and label, then by subcase."""
 
 
 def hans_like_pairs(seed: int) -> Iterator[Mapping[str, Any]]:
-    """`PAIRS_PER_TEMPLATE` pairs of each template, with the columns of HANS."""
+    """Yield `PAIRS_PER_TEMPLATE` pairs of each template, with the columns of HANS."""
     for (heuristic, label), subcases in HANS_LIKE.items():
         for name, templates in subcases.items():
             subcase = f"{heuristic[0]}{label[0]}_{name}"
@@ -157,9 +157,10 @@ _WHY = ("to pay a debt", "to please a friend", "because of a bet", "without bein
 
 
 def nli_pairs(seed: int) -> Iterator[Mapping[str, Any]]:
-    """`TRAINING_PAIRS` pairs with MNLI's columns and classes: a third each, three hypotheses to a premise.
+    """Yield `TRAINING_PAIRS` pairs with MNLI's columns and classes.
 
-    As in MNLI, what is entailed mostly repeats words of the premise, and what is not mostly brings new ones.
+    Each premise has three hypotheses, one of each class. As in MNLI, entailed hypotheses mostly repeat words of the
+    premise, and the others mostly bring new words.
     """
     rng = random.Random(stable_hash("nli", seed))
     for number in range(TRAINING_PAIRS // 3):

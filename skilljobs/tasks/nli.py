@@ -1,4 +1,4 @@
-"""Natural language inference: pairs of a premise and a hypothesis, in any of the formats that they are released in."""
+"""Natural language inference: pairs of a premise and a hypothesis, in any of the formats used by released data sets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from skilljobs.errors import InputError
 from skilljobs.tasks.row_files import is_on_hub, read_tab_separated, read_table
 
 LABELS = ("entailment", "non-entailment")
-"""In this order everywhere: index 0 is entailment."""
+"""The two labels. The order is the same everywhere: index 0 is entailment."""
 NO_GOLD_LABEL = ("-", "", "-1", "None")
-"""Annotators did not agree (MNLI, SNLI): such pairs are passed over, not bad."""
+"""Labels of pairs on which annotators did not agree (MNLI, SNLI). Such pairs are skipped; they are not bad rows."""
 
 _LABEL_OF = {
     **dict.fromkeys(("entailment", "e", "0"), 0),
@@ -26,7 +26,7 @@ _PREMISE, _HYPOTHESIS, _LABEL = (
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`label` is the index of one of `LABELS`."""
+    """A premise, a hypothesis and a label, which is an index into `LABELS`."""
 
     premise: str
     hypothesis: str
@@ -34,19 +34,23 @@ class Pair:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The pair in a row of MNLI, HANS or one of their relatives; three classes become two.
+        """Return the pair in a row of MNLI, HANS or a similar data set; three classes become two.
 
         Raises:
-            KeyError, ValueError: a column is missing, or the label is unknown.
+            KeyError: a column is missing.
+            ValueError: the label is unknown, or a sentence is empty.
         """
         label = str(_first(row, _LABEL))
         if label not in _LABEL_OF:
-            raise ValueError(f"the label is {label!r}, not one of {', '.join(_LABEL_OF)}")
+            raise ValueError(f"the label is {label!r}, which is not one of {', '.join(_LABEL_OF)}")
         return cls(_plain(_first(row, _PREMISE)), _plain(_first(row, _HYPOTHESIS)), _LABEL_OF[label])
 
 
 def read_pairs(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Rows of a file of pairs: tab-separated as MNLI and HANS are (.tsv, .txt), JSON lines, CSV, Parquet, or the hub's.
+    """Yield the rows of a file of pairs.
+
+    The file is tab-separated as those of MNLI and HANS are (.tsv, .txt), JSON lines, CSV or Parquet, or a data set of
+    the Hugging Face hub.
 
     Raises:
         InputError: the file cannot be read, or its columns are not those of pairs.
@@ -56,7 +60,7 @@ def read_pairs(path: Path) -> Iterator[Mapping[str, Any]]:
     for row in read_tab_separated(path) if tab_separated else read_table(path):
         for names in (_PREMISE, _HYPOTHESIS, _LABEL):
             if not any(name in row for name in names):
-                raise InputError(f"{path} has no column {' or '.join(names)}: it is not a file of NLI pairs")
+                raise InputError(f"{path} has no column {' or '.join(names)}, so it is not a file of NLI pairs")
         if str(_first(row, _LABEL)) not in NO_GOLD_LABEL:
             yield row
 
@@ -69,7 +73,13 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def _plain(sentence: str) -> str:
-    """The sentence as people write it: released sets part the punctuation off (`The actor slept .`), or not."""
+    """Return the sentence with ordinary punctuation.
+
+    Some released sets put a space before punctuation marks (`The actor slept .`), and others do not.
+
+    Raises:
+        ValueError: the sentence is empty.
+    """
     text = sentence.strip()
     for mark in (".", ",", "?", "!", ";"):
         text = text.replace(f" {mark}", mark)

@@ -1,4 +1,4 @@
-"""Reading a task's rows into examples, the bad ones set aside with their reasons."""
+"""Reads a task's rows into examples, and quarantines bad rows together with the reason."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from skilljobs.tasks.base import Example, Task, check_example, tuning_split_of
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that could not be made into an example. `source` is its file, or the task that made it."""
+    """A row that could not be turned into an example. `source` is its file, or the task that generated it."""
 
     source: str
     number: int
@@ -18,7 +18,7 @@ class BadRow:
 
 
 class _Reader:
-    """Reads the rows of one source after another, and keeps ids and splits apart over all of them."""
+    """Reads the rows of several sources; across all of them, ids must be unique and a unit must be in one split."""
 
     def __init__(self, max_bad_fraction: float) -> None:
         self.examples: list[Example] = []
@@ -45,7 +45,7 @@ class _Reader:
             raise InputError(
                 f"{source}: row {bad[0].number} is bad: {bad[0].reason}"
                 + (f" (and {len(bad) - 1} more of {number} rows)" if len(bad) > 1 else "")
-                + f"; at most {self._max_bad_fraction:.3g} of the rows may be (--max-bad-rows)"
+                + f"; at most a fraction of {self._max_bad_fraction:.3g} of the rows may be bad (--max-bad-rows)"
             )
         self.bad += bad
 
@@ -60,26 +60,27 @@ class _Reader:
 
 
 def read_examples(task: Task, max_bad_fraction: float) -> tuple[list[Example], list[BadRow]]:
-    """All examples of `task`, and the quarantined rows.
+    """Return all examples of `task` and the rows that were quarantined.
 
     Raises:
-        InputError: a source has no rows, or more than `max_bad_fraction` of them are bad.
+        InputError: a source has no rows, or more than `max_bad_fraction` of its rows are bad.
     """
     reader, split_column = _Reader(max_bad_fraction), task.split_column
-    own, training = str(task.options.data or f"the task {task.name}"), task.training_rows()
+    source, training_rows = str(task.options.data or f"the task {task.name}"), task.training_rows()
 
-    def tested(row: Mapping[str, Any], number: int) -> Example:
+    def as_test_example(row: Mapping[str, Any], number: int) -> Example:
         example = task.example(row, number)
         return example if row.get(split_column) is not None else replace(example, split="test")
 
-    def tuned_on(row: Mapping[str, Any], number: int) -> Example:
+    def as_tuning_example(row: Mapping[str, Any], number: int) -> Example:
         example = task.training_example(row, number)
-        renamed = f"train/{example.example_id}"  # the other source may count its rows in the same way
-        unit = renamed if example.unit == example.example_id else example.unit
+        example_id = f"train/{example.example_id}"  # both sources may number their rows from 1
+        unit = example_id if example.unit == example.example_id else example.unit
         split = example.split if row.get(split_column) in ("train", "validation") else tuning_split_of(unit)
-        return replace(example, split=split, example_id=renamed, unit=unit)
+        return replace(example, split=split, example_id=example_id, unit=unit)
 
-    reader.read(own, task.rows(), task.example if training is None else tested)
-    if training is not None:
-        reader.read(str(task.options.train_data or f"the training pairs of the task {task.name}"), training, tuned_on)
+    reader.read(source, task.rows(), task.example if training_rows is None else as_test_example)
+    if training_rows is not None:
+        training_source = str(task.options.train_data or f"the training pairs of the task {task.name}")
+        reader.read(training_source, training_rows, as_tuning_example)
     return reader.examples, reader.bad

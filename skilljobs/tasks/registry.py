@@ -1,4 +1,4 @@
-"""Tasks by name: the built-in ones and those that installed packages add."""
+"""Finds tasks by name: the built-in tasks and those that installed packages add."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,12 +16,12 @@ _BUILT_IN: tuple[type[Task], ...] = (Arithmetic, Hans, SkillMix)
 
 
 def task_names() -> list[str]:
-    """The names that `--task` accepts."""
+    """Return the names that `--task` accepts."""
     return [task.name for task in _BUILT_IN] + [point.name for point in entry_points(group=ENTRY_POINTS)]
 
 
 def loadable_tasks() -> Iterator[type[Task]]:
-    """Every task, the user's own table among them; tasks of packages that do not load are left out."""
+    """Yield every task, including the user's own table. Tasks of packages that cannot be loaded are left out."""
     yield from _BUILT_IN
     yield Table
     for point in entry_points(group=ENTRY_POINTS):
@@ -30,10 +30,10 @@ def loadable_tasks() -> Iterator[type[Task]]:
 
 
 def find_task(name: str | None) -> type[Task]:
-    """The task called `name`; without a name, the user's own table.
+    """Return the task called `name`, or the user's own table if `name` is None.
 
     Raises:
-        InputError: there is no such task, or its package does not load.
+        InputError: there is no such task, or its package cannot be loaded.
     """
     if name is None:
         return Table
@@ -44,8 +44,8 @@ def find_task(name: str | None) -> type[Task]:
         try:
             loaded = point.load()
         except Exception as error:
-            raise InputError(f"the task {name!r} does not load from {point.value}: {error}") from error
+            raise InputError(f"the task {name!r} cannot be loaded from {point.value}: {error}") from error
         if not (isinstance(loaded, type) and issubclass(loaded, Task)):
-            raise InputError(f"the task {name!r}: {point.value} is not a subclass of skilljobs.Task")
+            raise InputError(f"the task {name!r} cannot be used: {point.value} is not a subclass of skilljobs.Task")
         return loaded
-    raise InputError(f"there is no task {name!r}; there are {', '.join(task_names())}")
+    raise InputError(f"there is no task {name!r}; the tasks are {', '.join(task_names())}")

@@ -1,4 +1,4 @@
-"""Reading rows from files: JSON lines, CSV, Parquet."""
+"""Reads rows from JSON lines, CSV and Parquet files, and from the Hugging Face hub."""
 
 import gzip
 import json
@@ -9,24 +9,25 @@ from typing import Any
 from skilljobs.errors import InputError
 
 TEXT_COLUMNS = ("example_id", "split", "unit", "text", "choices", "target")
-"""Columns of a delimited file that are text whatever they look like."""
+"""Columns of a delimited file that are read as text even if their values look like numbers."""
 
 
 HUB = "hub:"
 
 
 def is_on_hub(name: str | Path) -> bool:
-    """Whether `name` is that of a data set on the Hugging Face hub: `hub:ID`, or `hub:ID:SPLIT`."""
+    """Return whether `name` refers to a data set on the Hugging Face hub: `hub:ID` or `hub:ID:SPLIT`."""
     return str(name).startswith(HUB)
 
 
 def read_table(path: Path, text_columns: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON lines, CSV or Parquet file (.jsonl, .csv, .tsv and .gz of these, .parquet), or of the hub's.
+    """Return the rows of a JSON lines, CSV or Parquet file, or of a data set of the Hugging Face hub.
 
-    `text_columns` are further columns of a delimited file that are text whatever they look like.
+    The file's name ends in .jsonl, .ndjson, .csv or .tsv, each of which may be followed by .gz, or in .parquet.
+    `text_columns` are further columns of a delimited file that are read as text even if their values look like numbers.
 
     Raises:
-        InputError: the file is missing, of another kind, or broken; the message names the line where there is one.
+        InputError: the file is missing, of another kind, or broken; the message names the line if there is one.
     """
     if is_on_hub(path):
         return _hub(str(path))
@@ -44,27 +45,27 @@ def read_table(path: Path, text_columns: Collection[str] = ()) -> Iterator[dict[
 
 
 def read_tab_separated(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a tab-separated file in which a quotation mark is a character like any other; every column is text.
+    """Yield the rows of a tab-separated file in which quotation marks have no special meaning; every column is text.
 
-    That is how MNLI, HANS and their relatives are released (.tsv, .txt, and .gz of these).
+    MNLI, HANS and similar data sets are released in this format (.tsv or .txt, which may be followed by .gz).
 
     Raises:
-        InputError: the file cannot be read, or a line has not as many columns as the header.
+        InputError: the file cannot be read, or a line does not have as many columns as the header.
     """
     lines = (line for line in read_text(path).split("\n") if line.strip())
     header = next(lines, "").rstrip("\r").split("\t")
     for number, line in enumerate(lines, start=2):
         cells = line.rstrip("\r").split("\t")
         if len(cells) != len(header):
-            raise InputError(f"{path}: line {number} has {len(cells)} columns; the header has {len(header)}")
+            raise InputError(f"{path}: line {number} has {len(cells)} columns, but the header has {len(header)}")
         yield dict(zip(header, cells, strict=True))
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, unpacked if it ends in .gz.
+    """Return the text of a file, decompressed if its name ends in .gz.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
@@ -75,6 +76,11 @@ def read_text(path: Path) -> str:
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON lines file; empty lines are skipped.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not a JSON object.
+    """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -121,13 +127,13 @@ def _hub(name: str) -> Iterator[dict[str, Any]]:
     try:
         import datasets
     except ImportError:
-        raise InputError(f"{name}: reading from the hub needs the extra: pip install 'skilljobs[hub]'") from None
+        raise InputError(f"{name} cannot be read without an extra of skilljobs: pip install 'skilljobs[hub]'") from None
     data_id, _, split = name.removeprefix(HUB).partition(":")
     try:
-        found = datasets.load_dataset(data_id)
-    except Exception as error:  # the library has no error of its own above all others
-        raise InputError(f"there is no data set {data_id!r} to be had: {str(error).splitlines()[0]}") from error
-    chosen = split or ("validation" if "validation" in found else next(iter(found)))
-    if chosen not in found:
-        raise InputError(f"the data set {data_id!r} has no split {chosen!r}; it has {', '.join(found)}")
-    yield from (dict(row) for row in found[chosen])
+        splits = datasets.load_dataset(data_id)
+    except Exception as error:  # the library's errors have no common base class
+        raise InputError(f"no data set {data_id!r} could be loaded: {str(error).splitlines()[0]}") from error
+    chosen = split or ("validation" if "validation" in splits else next(iter(splits)))
+    if chosen not in splits:
+        raise InputError(f"the data set {data_id!r} has no split {chosen!r}; it has {', '.join(splits)}")
+    yield from (dict(row) for row in splits[chosen])

@@ -1,7 +1,7 @@
 """Skill-Mix: a text that shows several skills at once (Yu et al. 2023, arXiv 2310.17567).
 
-The first study of arXiv 2511.21610. Neurons can know only what comes before the soft prompt, hence two views: in
-`asked` they can know the skills that are asked for, in `shown` they can know the text.
+This is the first study of arXiv 2511.21610. Neurons can know only what comes before the soft prompt, so there are two
+views: in `asked` they can know the skills that are asked for, and in `shown` they can also know the text.
 """
 
 import re
@@ -18,10 +18,10 @@ from skilljobs.tasks.skills import (
     SKILLS_FILE,
     Skill,
     draw_requests,
-    has_skills_beside,
-    skills_beside,
+    has_skills_table,
+    read_skills,
+    read_topics,
     skills_table,
-    topics_beside,
 )
 from skilljobs.tasks.text_task import Row, TextOptions, TextTask
 
@@ -36,7 +36,7 @@ _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'])")
 
 @dataclass(frozen=True)
 class SkillMixOptions(TextOptions):
-    """What the neurons are to see."""
+    """The options of Skill-Mix: which view the neurons are read in."""
 
     view: Literal["asked", "shown"] | None = option(
         None, "Read the neurons after the request, or after the text as well.", default_text="asked"
@@ -49,22 +49,23 @@ class SkillMix(TextTask):
     name = "skillmix"
     options_type = SkillMixOptions
     options: SkillMixOptions
-    choice_probabilities = {"p_yes": 0}  # noqa: RUF012  it never changes
+    choice_probabilities = {"p_yes": 0}  # noqa: RUF012  it is never modified
     accepts = frozenset[str]()
 
     def __init__(self, options: TaskOptions | None = None) -> None:
         super().__init__(options)
-        self.shown = self.options.view == "shown"
-        self.group = "skill" if self.shown else None
+        self._text_is_shown = self.options.view == "shown"
+        self.group = "skill" if self._text_is_shown else None
 
     @cached_property
     def skills(self) -> dict[str, Skill]:
-        return skills_beside(self.options.data)
+        """The known skills by name, from the data's table or from the project's own skills."""
+        return read_skills(self.options.data)
 
     @cached_property
     def asked_for(self) -> list[str]:
-        """The skills that a text can be asked for: those of the table, and of all rows."""
-        table = self.skills if self.options.data is None or has_skills_beside(self.options.data) else ()
+        """The skills that a text can be asked to show: those of the table and those of all rows."""
+        table = self.skills if self.options.data is None or has_skills_table(self.options.data) else ()
         rows = (row["skills"] for row in self._texts() if isinstance(row.get("skills"), list))
         return list(dict.fromkeys([*table, *(str(name) for skills in rows for name in skills)]))
 
@@ -73,30 +74,30 @@ class SkillMix(TextTask):
             if text.get("text") is None:
                 raise InputError(
                     "the task skillmix has requests but no texts: let the model write them (--generate), or read"
-                    " written ones (--data FILE)"
+                    " existing texts (--data FILE)"
                 )
-            if not self.shown:
+            if not self._text_is_shown:
                 yield text
                 continue
             if text.get("skill_points") is None:
                 raise InputError("--view shown needs grades: --grader, or `skill_points` in every row of --data")
-            for place, skill in enumerate(text["skills"]):
-                yield {**text, "place": place, "skill": skill}
+            for index, skill in enumerate(text["skills"]):
+                yield {**text, "place": index, "skill": skill}
 
     def _texts(self) -> Iterable[Mapping[str, Any]]:
-        """The requests, with those texts and grades that exist."""
+        """Return the requests, with the texts and grades that they already have."""
         data = self.options.data
         if self.texts is not None:
             return self.texts
         if data is None or data.name == SKILLS_FILE:
-            return draw_requests(list(self.skills), topics_beside(data), self.options.seed)
+            return draw_requests(list(self.skills), read_topics(data), self.options.seed)
         return read_table(data)
 
     def requests(self) -> list[Row]:
         requests: list[Row] = []
         ids: set[object] = set()
-        for number, given in enumerate(self._texts(), start=1):
-            row = {**given, "id": given.get("id") or f"{number:05d}"}
+        for number, stored in enumerate(self._texts(), start=1):
+            row = {**stored, "id": stored.get("id") or f"{number:05d}"}
             try:
                 check_request(row)
             except KeyError as error:
@@ -116,14 +117,18 @@ class SkillMix(TextTask):
         return row.get("skill_points") is not None
 
     def grading_questions(self, row: Mapping[str, Any]) -> list[Example]:
-        """Whether the text shows each of its skills."""
+        """Return a question for each skill of the row: whether the text shows it."""
         return [
-            Example(f"{row['id']}/{place}", "", "test", self.question(row, skill), YES_NO, 0)
-            for place, skill in enumerate(row["skills"])
+            Example(f"{row['id']}/{index}", "", "test", self.question(row, skill), YES_NO, 0)
+            for index, skill in enumerate(row["skills"])
         ]
 
     def grade_by_function(self, function: Callable[..., Any], row: Mapping[str, Any]) -> list[float]:
-        """Call `function(text, skills, topic)`, which returns a point for each skill."""
+        """Return the points from calling `function(text, skills, topic)`, 0 or 1 for each skill.
+
+        Raises:
+            ValueError: the function did not return 0 or 1 for each skill.
+        """
         points = [float(point) for point in function(row["text"], list(row["skills"]), row["topic"])]
         if len(points) != len(row["skills"]) or not set(points) <= {0.0, 1.0}:
             raise ValueError(f"it returned {points}, not 0 or 1 for each of the {len(row['skills'])} skills")
@@ -135,7 +140,7 @@ class SkillMix(TextTask):
         return {**row, "skill_points": list(points), "length_point": length_point}
 
     def companion_files(self) -> dict[str, bytes]:
-        """The table of skills."""
+        """Return the table of skills, under its file name."""
         return {SKILLS_FILE: skills_table(self.skills.values()).encode()}
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
@@ -145,7 +150,7 @@ class SkillMix(TextTask):
         unit = f"{row['topic']}: {' + '.join(sorted(row['skills']))}"
         example_id = str(row.get("id", number))
         split = str(row.get("split") or split_of(unit))
-        if not self.shown:
+        if not self._text_is_shown:
             return Example(
                 example_id=example_id,
                 unit=unit,
@@ -154,10 +159,10 @@ class SkillMix(TextTask):
                 target=f" {row['text'].strip()}",
                 metrics={**self._asked(row["skills"]), **grades(row)},
             )
-        place, skill = row["place"], row["skill"]
-        point = _point(row["skill_points"][place])
+        index, skill = row["place"], row["skill"]
+        point = _point(row["skill_points"][index])
         return Example(
-            example_id=f"{example_id}/{place}",
+            example_id=f"{example_id}/{index}",
             unit=unit,
             split=split,
             text=self.question(row, skill),
@@ -167,18 +172,18 @@ class SkillMix(TextTask):
         )
 
     def request(self, skills: Sequence[str], topic: str) -> str:
-        """What is asked for: the skills, each with definition and example as far as known, and the topic."""
-        most = most_sentences(skills)
+        """Return the request for a text: the topic, and each skill with its definition and example where known."""
+        limit = most_sentences(skills)
         return REQUEST.format(
             topic=topic,
-            sentences=f"{most} sentence{'s' if most > 1 else ''}",
+            sentences=f"{limit} sentence{'s' if limit > 1 else ''}",
             count=len(skills),
             names=", ".join(skills),
             skills="\n".join(_described(self.skills.get(name, Skill(name))) for name in skills),
         )
 
     def question(self, row: Mapping[str, Any], skill: str) -> str:
-        """The request with its text, and whether that shows `skill`."""
+        """Return the request followed by its text and the question whether the text shows `skill`."""
         request = self.request(row["skills"], row["topic"])
         return QUESTION.format(request=request, text=row["text"].strip(), skill=skill)
 
@@ -187,15 +192,16 @@ class SkillMix(TextTask):
 
 
 def most_sentences(skills: Sequence[str]) -> int:
-    """The sentences that a text may have: one less than its skills."""
+    """Return the largest number of sentences that a text may have: one less than its skills, but at least one."""
     return max(1, len(skills) - 1)
 
 
 def check_request(row: Mapping[str, Any]) -> None:
-    """Refuse a row that asks for nothing.
+    """Check that a row asks for something.
 
     Raises:
-        KeyError, ValueError: it has no `skills` or `topic`, or its skills are not a list of names.
+        KeyError: the row has no `skills` or no `topic`.
+        ValueError: `skills` is not a non-empty list of names, or `topic` is not a text.
     """
     skills = row["skills"]
     if not isinstance(skills, list) or not skills or not all(isinstance(name, str) and name for name in skills):
@@ -205,7 +211,14 @@ def check_request(row: Mapping[str, Any]) -> None:
 
 
 def grades(row: Mapping[str, Any]) -> MetricValues:
-    """The grades of a text: of each skill that was asked for, their share, and of topic, sense and length."""
+    """Return the grades of a text as metrics, or nothing if it has no grades.
+
+    They are a grade for each skill that was asked for, the fraction of these skills that the text shows, and grades
+    for topic, sense and length if the row has them.
+
+    Raises:
+        ValueError: the number of skill points is wrong, or a point is neither 0 nor 1.
+    """
     points = row.get("skill_points")
     if points is None:
         return {}
@@ -224,5 +237,5 @@ def _described(skill: Skill) -> str:
 
 def _point(value: Any) -> bool:
     if float(value) not in (0.0, 1.0):
-        raise ValueError(f"a point is {value}, neither 0 nor 1")
+        raise ValueError(f"a point is {value}, but it must be 0 or 1")
     return bool(float(value))

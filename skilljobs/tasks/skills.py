@@ -1,4 +1,4 @@
-"""Skills of language and topics to show them on, and the requests that combine them."""
+"""Language skills, topics for texts that show them, and the requests that combine skills with a topic."""
 
 import csv
 import io
@@ -14,13 +14,13 @@ from skilljobs.hashing import stable_hash
 from skilljobs.tasks.row_files import read_table, read_text
 
 REQUESTS = 400
-SKILLS_A_REQUEST = (2, 3, 4)
+SKILLS_PER_REQUEST = (2, 3, 4)
 SKILLS_FILE, TOPICS_FILE = "skills.csv", "topics.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A skill of language: its name, what it is, and a text that shows it; the latter two may be empty."""
+    """A language skill: its name, its definition, and a text that shows it; the definition and text may be empty."""
 
     name: str
     definition: str = ""
@@ -49,19 +49,27 @@ OWN_TOPICS = (
 )  # fmt: skip
 
 
-def has_skills_beside(path: Path) -> bool:
-    return _table_beside(path).is_file()
+def has_skills_table(path: Path) -> bool:
+    """Return whether `path` is a table of skills or has one (`skills.csv`) in its folder."""
+    return _skills_table_path(path).is_file()
 
 
-def _table_beside(path: Path) -> Path:
+def _skills_table_path(path: Path) -> Path:
     return path if path.name == SKILLS_FILE else path.with_name(SKILLS_FILE)
 
 
-def skills_beside(path: Path | None) -> dict[str, Skill]:
-    """The skills in the table `skills.csv` beside a file, or in it, by name; without one, the project's own."""
-    if path is None or not has_skills_beside(path):
+def read_skills(path: Path | None) -> dict[str, Skill]:
+    """Return the skills of a table by name.
+
+    The table is `path` itself if that is `skills.csv`, and otherwise `skills.csv` in the folder of `path`. If there is
+    no table, the project's own skills are returned.
+
+    Raises:
+        InputError: the table cannot be read, or a row has no `skill`.
+    """
+    if path is None or not has_skills_table(path):
         return {skill.name: skill for skill in OWN_SKILLS}
-    file = _table_beside(path)
+    file = _skills_table_path(path)
     skills = {}
     for number, row in enumerate(read_table(file), start=1):
         if not row.get("skill"):
@@ -72,14 +80,14 @@ def skills_beside(path: Path | None) -> dict[str, Skill]:
 
 
 def skills_table(skills: Iterable[Skill]) -> str:
-    """The table `skills.csv` of some skills."""
+    """Return the text of a table `skills.csv` with these skills."""
     text = io.StringIO()
     csv.writer(text).writerows([("skill", "definition", "example"), *map(astuple, skills)])
     return text.getvalue()
 
 
-def topics_beside(path: Path | None) -> list[str]:
-    """The topics in `topics.txt` beside a file, one a line; without one, the project's own."""
+def read_topics(path: Path | None) -> list[str]:
+    """Return the topics in `topics.txt` in the folder of `path`, one per line, or else the project's own topics."""
     file = None if path is None else path.with_name(TOPICS_FILE)
     if file is None or not file.is_file():
         return list(OWN_TOPICS)
@@ -87,17 +95,21 @@ def topics_beside(path: Path | None) -> list[str]:
 
 
 def draw_requests(skills: Sequence[str], topics: Sequence[str], seed: int) -> Iterator[Mapping[str, Any]]:
-    """`REQUESTS` requests without repetition (or all that there are), of each size in turn."""
+    """Yield `REQUESTS` different requests, or all possible ones if there are fewer, of each size in turn.
+
+    Raises:
+        InputError: there are too few skills, or there is no topic.
+    """
     rng = random.Random(stable_hash("requests", seed))
     seen: set[tuple[tuple[str, ...], str]] = set()
-    sizes = [size for size in SKILLS_A_REQUEST if size <= len(skills)]
+    sizes = [size for size in SKILLS_PER_REQUEST if size <= len(skills)]
     if not sizes or not topics:
-        raise InputError(f"requests need {SKILLS_A_REQUEST[0]} skills and a topic at least")
-    every = sum(1 for size in sizes for _ in itertools.combinations(skills, size)) * len(topics)
+        raise InputError(f"requests need at least {SKILLS_PER_REQUEST[0]} skills and a topic")
+    possible = sum(1 for size in sizes for _ in itertools.combinations(skills, size)) * len(topics)
     for size in itertools.cycle(sizes):
-        if len(seen) == min(REQUESTS, every):
+        if len(seen) == min(REQUESTS, possible):
             return
-        drawn = tuple(sorted(rng.sample(list(skills), size))), rng.choice(list(topics))
-        if drawn not in seen:
-            seen.add(drawn)
-            yield {"skills": list(drawn[0]), "topic": drawn[1]}
+        request = tuple(sorted(rng.sample(list(skills), size))), rng.choice(list(topics))
+        if request not in seen:
+            seen.add(request)
+            yield {"skills": list(request[0]), "topic": request[1]}

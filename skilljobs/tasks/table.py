@@ -1,4 +1,4 @@
-"""A user's own table: JSON lines, CSV or Parquet, with the columns of an example."""
+"""A user's own table in JSON lines, CSV or Parquet, with the columns of an example."""
 
 import json
 import math
@@ -17,7 +17,7 @@ EXAMPLE_COLUMNS = frozenset({"example_id", "split", "unit", "half", "text", "cho
 
 @dataclass(frozen=True)
 class TableOptions(TaskOptions):
-    """Which columns of the table hold the parts of an example, where they have other names."""
+    """The names of the columns that hold the parts of an example, where they differ from the default names."""
 
     text_column: str | None = option(None, "The column with the text.", metavar="COLUMN", default_text="text")
     choices_column: str | None = option(None, "The column with the choices.", metavar="COLUMN", default_text="choices")
@@ -36,7 +36,7 @@ class TableOptions(TaskOptions):
 
     @property
     def columns(self) -> dict[str, str]:
-        """The table's column for each part of an example that has one of another name."""
+        """The parts of an example whose column has another name, each with the name of its column."""
         named = {
             "text": self.text_column,
             "choices": self.choices_column,
@@ -49,9 +49,9 @@ class TableOptions(TaskOptions):
 
 
 class Table(Task):
-    """Rows with `text`, and `choices` (a list, or text that is a JSON list) with `answer`, or `target`.
+    """Rows with `text`, and either `choices` (a list, or text that is a JSON list) with `answer`, or `target`.
 
-    `example_id`, `unit` and `split` are respected where they are present; every other column is an external metric.
+    `example_id`, `unit` and `split` are used if they are present; every other column is an external metric.
     """
 
     name = "table"
@@ -80,10 +80,10 @@ class Table(Task):
         if isinstance(choices, str):
             choices = json.loads(choices)
         if choices is not None and not isinstance(choices, list):
-            raise ValueError(f"`choices` is {choices!r}, not a list")
+            raise ValueError(f"`choices` is {choices!r}, which is not a list")
         answer = row.get("answer")
         if answer is not None and answer != int(answer):
-            raise ValueError(f"`answer` is {answer!r}, not an index")
+            raise ValueError(f"`answer` is {answer!r}, which is not an index")
         example_id = str(row["example_id"]) if row.get("example_id") is not None else str(number)
         unit_column = self.options.unit_column or "unit"
         if self.options.unit_column and unit_column not in row:
@@ -91,7 +91,7 @@ class Table(Task):
         unit = str(row[unit_column]) if row.get(unit_column) is not None else example_id
         if choices is not None and None in choices:
             raise ValueError("one of its `choices` is null")
-        text = row["text"] if self.options.template is None else self.options.template.format(**_filled(row))
+        text = row["text"] if self.options.template is None else self.options.template.format(**_present(row))
         if text is None:
             raise ValueError("`text` is null")
         return Example(
@@ -110,7 +110,13 @@ class Table(Task):
         )
 
     def _renamed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The row with the names of an example's columns; a column that another one replaces is no metric."""
+        """Return the row with its columns renamed to the parts of an example.
+
+        A column that has the name of a part but is replaced by another column does not become a metric.
+
+        Raises:
+            KeyError: the row lacks one of the columns that the options name.
+        """
         columns = self.options.columns
         if not columns:
             return row
@@ -121,8 +127,8 @@ class Table(Task):
         return kept | {name: row[column] for name, column in columns.items()}
 
 
-def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that have a value; a template that names any other is refused."""
+def _present(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that have a value, so that a template that names any other column is rejected."""
     return {column: value for column, value in row.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Tasks whose texts are written by a model, and graded, before there are examples."""
+"""Tasks whose texts are written by a model and graded before there are examples."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +22,10 @@ class TextOptions(TaskOptions):
 
 
 class TextTask(Task):
-    """A task that can ask a model for its texts, and ask for their grades.
+    """A task whose texts can be written by a model and then graded.
 
-    A row is a dictionary that can be written as JSON, with a unique `id`; `text` holds its text once there is one.
-    `rows` uses `texts` in place of the task's own rows where they are set.
+    A row is a dictionary that can be written as JSON and has a unique `id`; `text` holds its text once it is written.
+    If `texts` is set, `rows` uses it in place of the task's own rows.
     """
 
     options_type = TextOptions
@@ -35,44 +35,53 @@ class TextTask(Task):
 
     @abstractmethod
     def requests(self) -> list[Row]:
-        """All rows, checked, with the texts and grades that they already have.
+        """Return all rows, checked, with the texts and grades that they already have.
 
         Raises:
-            InputError: a row does not ask for anything, or shares its id with another.
+            InputError: a row does not ask for anything, or it has the same id as another row.
         """
 
     @abstractmethod
     def writing_prompt(self, row: Mapping[str, Any]) -> str:
-        """The text after which the model writes the text of `row`."""
+        """Return the prompt after which the model writes the text of `row`."""
 
     @abstractmethod
     def is_graded(self, row: Mapping[str, Any]) -> bool:
-        """Whether `row` has its grades."""
+        """Return whether `row` has its grades."""
 
     @abstractmethod
     def grading_questions(self, row: Mapping[str, Any]) -> list[Example]:
-        """The multiple-choice questions that a judge model answers about a text, with the affirmative choice first."""
+        """Return the multiple-choice questions about the text of `row` that a judge model answers.
+
+        The affirmative choice is the first.
+        """
 
     @abstractmethod
     def grade_by_function(self, function: Callable[..., Any], row: Mapping[str, Any]) -> list[float]:
-        """The answers to the same questions by a user's function, each 0 or 1.
+        """Return the answers of a user's function to the same questions, each 0 or 1.
 
         Raises:
-            ValueError: what the function returned is not that.
+            ValueError: the function did not return 0 or 1 for each question.
         """
 
     @abstractmethod
     def with_grades(self, row: Mapping[str, Any], points: Sequence[float]) -> Row:
-        """`row` with the answers to its questions, each 0 or 1."""
+        """Return `row` with `points` as its grades: the answers to its questions, each 0 or 1."""
 
     def draft(self, row: Mapping[str, Any], number: int) -> Row:
-        """`row` with placeholders for the text and the grades that it lacks, so that the job can be planned first."""
+        """Return `row` with placeholders for the text and the grades that it lacks.
+
+        The job is planned with them before the texts are written. `number` varies the placeholder grades.
+        """
         drafted = {**row, "text": row.get("text") or "..."}
         if self.options.grader is not None and not self.is_graded(row):
             questions = len(self.grading_questions(drafted))
-            drafted = self.with_grades(drafted, [float((number + place) % 2) for place in range(questions)])
+            drafted = self.with_grades(drafted, [float((number + index) % 2) for index in range(questions)])
         return drafted
 
     def companion_files(self) -> dict[str, bytes]:
-        """Files that must be in the same folder as the texts when another run reads these as `--data`, by name."""
+        """Return the contents of files by name.
+
+        They must be in the same folder as the texts if another run is to read the texts as `--data`.
+        """
         return {}

@@ -1,35 +1,28 @@
 """Scorers that stay for the next job: same numbers, and no job gets what another left behind."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 import skilljobs
 from skilljobs.errors import InputError
 from skilljobs.progress.reporter import SilentReporter
+from tests.integration.machines import wait_for
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = pytest.mark.ray
 
 
-class Notes(SilentReporter):
-    def __init__(self) -> None:
-        self.summaries: dict[str, str] = {}
-        self._stage = ""
-
-    def begin(self, stage: str, total: int | None) -> None:
-        self._stage = stage
-
-    def end(self, detail: str, seconds: float) -> None:
-        self.summaries[self._stage] = detail
-
-
 def processes_of_scorers() -> set[int]:
-    from ray.util.state import list_actors
-
-    actors = list_actors(filters=[("class_name", "=", "ScorerActor"), ("state", "=", "ALIVE")])
-    return {actor.pid for actor in actors}
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "ray::ScorerActor" in " ".join(process.cmdline()):
+                found.add(process.pid)
+    return found
 
 
 def test_a_next_job_has_the_scorers_and_its_own_prompt(
@@ -44,10 +37,10 @@ def test_a_next_job_has_the_scorers_and_its_own_prompt(
             out=str(tmp_path / folder),
             soft_prompt="random",
             prompt_seed=seed,
-            reporter=Notes(),
+            reporter=SilentReporter(),
             run_id="mine",
-            **common,
-        )  # type: ignore[arg-type]
+            **common,  # type: ignore[arg-type]
+        )
 
     first = submit("shared", 1)
     scorers = processes_of_scorers()
@@ -55,7 +48,7 @@ def test_a_next_job_has_the_scorers_and_its_own_prompt(
     second = submit("shared-2", 2)
     assert processes_of_scorers() == scorers, "the model is still loaded"
     ray_here()
-    assert not processes_of_scorers()
+    wait_for(lambda: not processes_of_scorers())
     alone = submit("alone", 2)
     assert second.correlations().collect().equals(alone.correlations().collect())
     assert not second.correlations().collect().equals(first.correlations().collect())
