@@ -15,10 +15,10 @@ def exact_r(a: NDArray[np.floating], y: NDArray[np.floating], groups: NDArray[np
     for group in set(groups[has].tolist()):
         inside = has & (groups == group)
         left, right = ([Fraction(float(x)) for x in values[inside]] for values in (a, y))
-        mean_a, mean_y = sum(left) / len(left), sum(right) / len(right)
-        saa += sum((x - mean_a) ** 2 for x in left)
-        syy += sum((x - mean_y) ** 2 for x in right)
-        say += sum((x - mean_a) * (z - mean_y) for x, z in zip(left, right, strict=True))
+        mean_a, mean_y = sum(left, Fraction(0)) / len(left), sum(right, Fraction(0)) / len(right)
+        saa += sum(((x - mean_a) ** 2 for x in left), Fraction(0))
+        syy += sum(((x - mean_y) ** 2 for x in right), Fraction(0))
+        say += sum(((x - mean_a) * (z - mean_y) for x, z in zip(left, right, strict=True)), Fraction(0))
     if saa == 0 or syy == 0:
         return None
     squared = say * say / (saa * syy)

@@ -1,5 +1,6 @@
 """What a container leaves of a machine, from files as cgroups of both versions have them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def write(folder: Path, **contents: str) -> None:
 @pytest.fixture
 def cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     return tmp_path
 
 

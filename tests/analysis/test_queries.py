@@ -95,9 +95,10 @@ def test_the_null_threshold_is_taken_over_the_whole_model(run: skilljobs.Run, me
 
 @pytest.mark.parametrize("width", [70, 80, 120])
 def test_a_table_fits_its_terminal_and_cuts_no_digit(run: skilljobs.Run, width: int) -> None:
-    console = Console(width=width, file=io.StringIO(), force_terminal=True, no_color=True)
+    output = io.StringIO()
+    console = Console(width=width, file=output, force_terminal=True, no_color=True)
     console.print(neuron_table(run.top("kind=a", k=3), "[/kind]=a", console))
-    text = console.file.getvalue()
+    text = output.getvalue()
     assert "…" not in text
     assert "[/kind]=a" in text
     assert ("std" in text) == (width == 120)

@@ -8,6 +8,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -173,7 +174,7 @@ def main(model: str, data: str | None, limit: int, shard: int, memory: bool, jso
     floor = floor_seconds(subject)
     rates = {name: len(subject.examples) / value for name, value in seconds.items()}
     differences = [np.nanmax(np.abs(r[OURS] - of_other)) for name, of_other in r.items() if name != OURS]
-    figures = {
+    figures: dict[str, Any] = {
         "examples_per_second": rates,
         "fraction_of_floor": floor / seconds[OURS],
         "statistics_overhead": overhead(model, min(limit, 128 if model == TINY else 16), 3),

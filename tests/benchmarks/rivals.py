@@ -16,7 +16,7 @@ def nnsight(source: ModelSource) -> Forward:
 
     def forward(embeddings: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         with wrapped.trace(inputs_embeds=embeddings, attention_mask=mask, use_cache=False):
-            kept = list().save()  # noqa: C408  nnsight gives `list` a `save`, not the literal
+            kept = list().save()  # type: ignore[attr-defined]  # noqa: C408  nnsight gives `list` a `save`, not the literal
             for layer in wrapped.model.layers:
                 kept.append(layer.mlp.down_proj.input.cpu())
             logits = wrapped.lm_head.output.save()

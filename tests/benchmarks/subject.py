@@ -35,10 +35,12 @@ class Subject:
         """The test examples of a job, in the order of its shards, with a random prompt."""
         plan = plan_job(spec)
         numerics = resolve_numerics(plan.spec, plan.source, 0, this_machine())
-        work = RunWork("", "", plan.spec, plan.source.name, plan.reading, plan.task.answer_end)
+        work = RunWork(
+            "", "", "", plan.spec, plan.source.name, plan.reading, plan.task.answer_end, numerics.batch_tokens
+        )
         lm = FrozenLM(load_model(plan.source, numerics.dtype, "cpu"), load_tokenizer(plan.source))
         prompt = random_prompt(lm.embedding, lm.config.vocab_size, plan.spec.prompt_length, plan.spec.seed).vectors
-        collector = Collector(lm, prompt.to(lm.dtype), work, numerics.batch_tokens)
+        collector = Collector(lm, prompt.to(lm.dtype), work)
         tokenized = tokenize(lm.tokenizer, plan.test, plan.task.answer_end)
         references = collector.references(collector.prepare(plan.test, tokenized))
         return cls(plan, collector, plan.test, tokenized, *references)

@@ -12,7 +12,7 @@ def take_turns(candidates: Mapping[str, Callable[[], object]], rounds: int) -> d
     """Seconds of each candidate in each of `rounds`, after one round to warm up; every second round goes backwards."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
-        for name in candidates if number % 2 else reversed(candidates):
+        for name in candidates if number % 2 else reversed(list(candidates)):
             begun = time.perf_counter()
             candidates[name]()
             if number:

@@ -61,7 +61,7 @@ def main(model: str, data: str | None, loss: float, most_steps: int, json_file: 
     subject = Subject.make(model_spec(model, data, 8))
     lm, plan = subject.collector.lm, subject.plan
     splits = [tokenize(lm.tokenizer, examples, plan.task.answer_end) for examples in (plan.train, plan.validation)]
-    settings = TuneSettings(most_steps, default_learning_rate(lm), "target", 0, subject.collector.batch_tokens)
+    settings = TuneSettings(most_steps, default_learning_rate(lm), "target", 0, subject.collector.work.batch_tokens)
     figures: dict[str, dict[str, float]] = {}
     for name, kind in (("skilljobs", Tuner), ("plain loop", PlainTuner)):
         state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 16, 0).vectors)

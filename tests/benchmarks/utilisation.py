@@ -64,7 +64,7 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> tuple[S
     size = shard_sums_size(plan.layout, source, plan.spec, plan.prompt_length)
     planned = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
     numerics = planned.model_copy(update={"threads": available_cpus()})
-    scorer = Scorer(ModelSetup(source, numerics))
+    scorer = Scorer(ModelSetup.of(source, numerics))
     scorer.lm = FrozenLM(model.eval().requires_grad_(False), load_tokenizer(plan.source))
     prompt = random_prompt(scorer.lm.embedding, len(scorer.lm.tokenizer), plan.spec.prompt_length, 0)
     run = Folder(str(folder))
@@ -72,7 +72,9 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> tuple[S
     schema = example_schema(plan.test)
     for shard, examples in enumerate(plan.shards):
         run.write(examples_name(shard), example_bytes(examples, schema))
-    shard_scorer = scorer.for_run(RunWork(str(folder), shape, plan.spec, shape, plan.reading, plan.task.answer_end))
+    shard_scorer = scorer.for_run(
+        RunWork("", str(folder), shape, plan.spec, shape, plan.reading, plan.task.answer_end, numerics.batch_tokens)
+    )
     shard_scorer.make_references()
     return shard_scorer, numerics
 

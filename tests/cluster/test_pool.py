@@ -92,7 +92,7 @@ def test_a_death_charges_only_the_shard_in_hand(pool: ScorerPool, tmp_path: Path
 
 
 def test_a_shard_that_always_kills_is_named_and_the_rest_is_done(pool: ScorerPool, tmp_path: Path) -> None:
-    done = []
+    done: list[int] = []
     results = pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, "die-always"))
     with pytest.raises(JobFailed, match=f"shard 3 failed {MOST_ATTEMPTS} times"):
         collect_into(done, results)
@@ -101,7 +101,7 @@ def test_a_shard_that_always_kills_is_named_and_the_rest_is_done(pool: ScorerPoo
 
 
 def test_a_shard_that_kills_before_the_last_result_is_out_is_still_the_one_named(pool: ScorerPool) -> None:
-    done = []
+    done: list[int] = []
     results = pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, "die-at-once"))
     with pytest.raises(JobFailed, match=f"shard 3 failed {MOST_ATTEMPTS} times"):
         collect_into(done, results)

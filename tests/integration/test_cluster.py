@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.util.state import list_actors
@@ -190,6 +191,6 @@ def test_a_machine_that_does_not_see_the_run_is_named_before_anything_starts(
 def test_without_machines_a_job_says_how_to_wait_for_them(machines: Machines, tmp_path: Path) -> None:
     done = run_command(["submit", "--task", "arithmetic", "--out", str(tmp_path), "--address", machines.address])
     assert (done.returncode, "the largest machine has 0 and 0 (with --replicas" in done.stderr) == (2, True)
-    elsewhere = {"task": "arithmetic", "out": str(tmp_path), "address": machines.address}
+    elsewhere: dict[str, Any] = {"task": "arithmetic", "out": str(tmp_path), "address": machines.address}
     with pytest.raises(InputError, match="connected to another Ray"):
         skilljobs.submit(reporter=SilentReporter(), **elsewhere)

@@ -212,6 +212,8 @@ def test_tuning_sees_no_test_row_and_beats_a_random_prompt(tmp_path: Path) -> No
     assert set(seen["split"]) == {"train", "validation"}
     assert not tested & set(seen["unit"])
     random = submit(tmp_path, **common, soft_prompt="random")
+    assert tuned.record.accuracy.after is not None
+    assert random.record.accuracy.after is not None
     assert tuned.record.accuracy.after > random.record.accuracy.after
     assert tuned.record.accuracy.before == random.record.accuracy.after
     curve = tuned.tuning().collect()

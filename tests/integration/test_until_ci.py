@@ -1,6 +1,7 @@
 """Stopping when the correlations are known well enough."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -33,13 +34,15 @@ def test_a_width_that_means_nothing_is_refused() -> None:
 @pytest.mark.usefixtures("ray_here")
 def test_a_run_stops_at_the_same_shard_whoever_works_on_it(tmp_path: Path, small_llama: Path) -> None:
     data = write_jsonl(tmp_path / "table.jsonl", random_rows(600))
-    spec = {"data": str(data), "model": str(small_llama), "soft_prompt": "random", "prompt_length": 2, "null": 1,
-            "shard_size": 15, "metric": ("words", "confidence")}  # fmt: skip
+    spec: dict[str, Any] = {
+        "data": str(data), "model": str(small_llama), "soft_prompt": "random", "prompt_length": 2, "null": 1,
+        "shard_size": 15, "metric": ("words", "confidence"),
+    }  # fmt: skip
 
-    def submit(name: str, replicas: int, **more: object) -> skilljobs.Run:
+    def submit(name: str, replicas: int, **more: Any) -> skilljobs.Run:
         return skilljobs.submit(
             out=str(tmp_path / name), replicas=replicas, reporter=SilentReporter(), report=False, **spec, **more
-        )  # type: ignore[arg-type]
+        )
 
     stopped = submit("stopped", 2, until_ci=0.3)
     shards = stopped.record.shards

@@ -117,7 +117,7 @@ def test_a_job_in_another_thread_stops_when_it_next_reports(tmp_path: Path) -> N
 def test_a_second_job_is_warned_of_the_first(tmp_path: Path) -> None:
     notes: list[str] = []
     second = SilentReporter()
-    second.note = notes.append  # type: ignore[method-assign]
+    second.note = notes.append  # type: ignore[method-assign, assignment]
     with Journal(Folder(str(tmp_path)), SilentReporter()), Journal(Folder(str(tmp_path)), second):
         pass
     assert len(notes) == 1

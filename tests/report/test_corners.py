@@ -15,7 +15,13 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
 
 def submit(folder: Path, model: Path, rows: list[dict[str, Any]], **spec: Any) -> skilljobs.Run:
     data = write_jsonl(folder / "table.jsonl", rows)
-    common = {"model": str(model), "soft_prompt": "random", "prompt_length": 2, "null": 2, "out": str(folder)}
+    common: dict[str, Any] = {
+        "model": str(model),
+        "soft_prompt": "random",
+        "prompt_length": 2,
+        "null": 2,
+        "out": str(folder),
+    }
     return skilljobs.submit(data=str(data), reporter=SilentReporter(), **(common | spec))
 
 

@@ -1,12 +1,14 @@
 """Correlations computed from sums agree with exact arithmetic."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
 from skilljobs.stats.correlate import Centred, false_discovery_rate, interval, p_value
@@ -51,7 +53,7 @@ def centred(sums: ShardSums, reference: np.ndarray) -> Centred:
 def test_r_equals_exact_arithmetic(offset: float, spread: float, dtype: type) -> None:
     rng = np.random.default_rng(7)
     with np.errstate(over="ignore"):
-        a = (offset * spread + spread * rng.normal(size=200)).astype(dtype)
+        a: NDArray[Any] = (offset * spread + spread * rng.normal(size=200)).astype(dtype)
     if not np.isfinite(a).all():
         pytest.skip("out of range for this type")
     y = (0.3 * rng.normal(size=200) + rng.normal(size=200) * 0.1 + 5).astype(np.float64)

@@ -116,7 +116,12 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     names = {"text": "input", "choices": "options", "answer": "gold", "example_id": "key"}
     renamed = [{names.get(name, name): value for name, value in row.items()} for row in rows]
     expected = read(write_jsonl(tmp_path / "t.jsonl", rows))
-    options = {"text_column": "input", "choices_column": "options", "answer_column": "gold", "id_column": "key"}
+    options: dict[str, Any] = {
+        "text_column": "input",
+        "choices_column": "options",
+        "answer_column": "gold",
+        "id_column": "key",
+    }
     assert read(write_jsonl(tmp_path / "r.jsonl", renamed), **options) == expected
     flat = pa.Table.from_pylist([row | {"options": json.dumps(row["options"])} for row in renamed])
     csv.write_csv(flat, tmp_path / "r.csv")

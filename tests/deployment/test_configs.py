@@ -220,7 +220,7 @@ class TestRayJob:
         assert 1 <= types["gpu"]["min_workers"] < types["gpu"]["max_workers"] == config["max_workers"]
 
     def test_all_nodes_are_of_one_version(self) -> None:
-        assert self.cluster["rayVersion"] == PINS["ray"]
+        assert self.cluster["rayVersion"] == PINS[canonicalize_name("ray")]
         (image,) = {
             container["image"] for group in self.groups for container in group["template"]["spec"]["containers"]
         }
