@@ -31,6 +31,7 @@ def submit(
     address: str | None = None,
     no_wait: bool = False,
     report: bool = True,
+    verify: bool = False,
     reporter: Reporter | None = None,
     debug: bool = False,
     **options: Any,
@@ -45,6 +46,8 @@ def submit(
             `HEAD:6379` or `auto` is for a process on one of the cluster's machines, which then drives the job itself.
         no_wait: with an HTTP address: return as soon as the job is accepted.
         report: whether to draw the figures and write `report.html` at the end.
+        verify: whether to read every file of a run that was begun before, and make again what is damaged; otherwise
+            sizes are compared, and each file is checked before it is used.
         reporter: shows progress; by default a line for each stage on standard error.
         options: what `skilljobs.JobSpec` and the task declare; the options of `skilljobs submit` under the same names.
 
@@ -72,6 +75,7 @@ def submit(
             "--replicas": replicas,
             "--gpus-per-replica": gpus_per_replica,
             "--no-report": not report,
+            "--verify": verify,
             "--debug": debug,
         }
         return Run(run_on_cluster(command_of(spec), str(address), out, run_id, flags, not no_wait, reporter))
@@ -80,7 +84,7 @@ def submit(
     from skilljobs.pipeline.run_job import run_job
 
     placement = Placement(address, replicas, gpus_per_replica, debug)
-    return Run(run_job(spec, f"{out.rstrip('/')}/{run_id}", run_id, placement, report, reporter).uri)
+    return Run(run_job(spec, f"{out.rstrip('/')}/{run_id}", run_id, placement, report, verify, reporter).uri)
 
 
 @contextmanager

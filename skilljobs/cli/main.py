@@ -23,6 +23,7 @@ COMMANDS = {
     "plot": ("skilljobs.cli.report", "Draw the figures of a run."),
     "report": ("skilljobs.cli.report", "Write a run's report as one HTML page."),
     "doctor": ("skilljobs.cli.doctor", "Check this machine or a cluster, and whether a model fits."),
+    "verify": ("skilljobs.cli.verify", "Check that no file of a run is damaged."),
     "compare": ("skilljobs.cli.compare", "Compare two runs, the metrics of a run, or its soft prompts."),
 }
 

@@ -24,6 +24,7 @@ from skilljobs.cli.option_params import SubmitCommand, given_options
 )
 @click.option("--no-wait", is_flag=True, help="With --address: return once the job is accepted.")
 @click.option("--report/--no-report", default=True, help="Draw the figures and write report.html.  [default: report]")
+@click.option("--verify", is_flag=True, help="Read all files of a run that was begun before, to find damage.")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
 @click.pass_context
 def submit(
@@ -36,6 +37,7 @@ def submit(
     address: str | None,
     no_wait: bool,
     report: bool,
+    verify: bool,
     debug: bool,
     **options: Any,
 ) -> None:
@@ -62,6 +64,7 @@ def submit(
             address=address,
             no_wait=no_wait,
             report=report,
+            verify=verify,
             reporter=shown,
             debug=debug,
             **given_options(options, ctx),

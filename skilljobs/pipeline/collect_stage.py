@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from skilljobs.cluster.telemetry import count
+from skilljobs.errors import JobFailed
 from skilljobs.lm.safetensors_header import tensors_digest
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
@@ -13,7 +14,7 @@ from skilljobs.reduce.stopping import StoppingRule
 from skilljobs.stats.layout import NULL_SKEWED
 from skilljobs.stats.null import skewness
 from skilljobs.store.reader import RunReader
-from skilljobs.store.references import REFERENCE_NAME
+from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
 from skilljobs.store.run import PROMPT_NAME, CollectedFacts, RunFiles
 from skilljobs.store.shards import (
     Receipt,
@@ -32,7 +33,9 @@ class Collect(Stage):
 
     name = "collect"
     needs = "scorers"
+    reads = (PROMPT_NAME, REFERENCE_NAME, METRICS_NAME, "examples/part-*.parquet")
     writes = ("shards/*.parquet",)
+    records_digests = False
 
     def steps(self, job: Job) -> int | None:
         return len(job.plan.test)
@@ -91,6 +94,8 @@ def _score_missing(job: Job, receipts: dict[int, Receipt]) -> int | None:
     missing = [shard for shard in range(len(plan.shards)) if shard not in receipts]
     begun, examples_before, retried = time.monotonic(), _examples(receipts), pool.retried
     for receipt in pool.map(missing, lambda actor, shard: actor.score.remote(job.work, shard, fingerprint)):
+        if not _is_of_its_examples(receipt, run):
+            raise JobFailed(f"the examples of shard {receipt.shard} changed while it was scored")
         receipts[receipt.shard] = receipt
         count("shards_done", 1, run_id)
         count("shards_retried", pool.retried - retried, run_id)
@@ -114,7 +119,14 @@ def _committed(plan: JobPlan, run: RunFiles) -> dict[int, Receipt]:
     """The receipts of the shards that are committed, by shard."""
     fingerprint = run.record.fingerprint.digest
     receipts = (committed_receipt(run.folder, shard, fingerprint) for shard in range(len(plan.shards)))
-    return {receipt.shard: receipt for receipt in receipts if receipt}
+    return {receipt.shard: receipt for receipt in receipts if receipt and _is_of_its_examples(receipt, run)}
+
+
+def _is_of_its_examples(receipt: Receipt, run: RunFiles) -> bool:
+    """Whether a shard was scored on the examples that the plan gave it."""
+    name = examples_name(receipt.shard)
+    prepared = run.record.stages["prepare"].files.get(name)
+    return prepared is None or receipt.files.get(name) == prepared.sha256
 
 
 def _stopping_rule(plan: JobPlan, run: RunFiles) -> StoppingRule | None:
@@ -141,6 +153,10 @@ def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFa
 
 def _delete_unneeded(run: RunFiles, needed_shards: int) -> None:
     """Delete the files of shards that are not needed, so that the run's tables agree with each other."""
+    deleted: list[str] = []
     for shard in range(needed_shards, len(run.record.shards)):
         for name in (scores_name(shard), sums_name(shard), moments_name(shard), examples_name(shard)):
             run.folder.delete(name)
+            deleted.append(name)
+    if deleted:
+        run.forget_files(deleted)

@@ -6,6 +6,7 @@ from skilljobs.cluster.reduce_tasks import reduce_all
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.reduce.layers import ReduceJob, reduce_layer
+from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
 from skilljobs.store.run import BEST_NAME, TOP_NAME
 
 
@@ -20,6 +21,7 @@ class Reduce(Stage):
 
     name = "reduce"
     needs = "cluster"
+    reads = (REFERENCE_NAME, METRICS_NAME)
     writes = ("correlations/layer-*.parquet", TOP_NAME, BEST_NAME)
 
     def steps(self, job: Job) -> int | None:

@@ -3,6 +3,8 @@
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
+from skilljobs.store.run import PROMPT_NAME
+from skilljobs.store.shards import examples_name
 
 
 class Reference(Stage):
@@ -10,6 +12,7 @@ class Reference(Stage):
 
     name = "reference"
     needs = "scorers"
+    reads = (PROMPT_NAME, examples_name(0))
     writes = (REFERENCE_NAME, METRICS_NAME)
 
     def run(self, job: Job) -> str:

@@ -11,6 +11,7 @@ class Report(Stage):
 
     name = "report"
     writes = (REPORT_NAME, f"{FIGURES}/*")
+    records_digests = False
     is_required = False
 
     def run(self, job: Job) -> str:

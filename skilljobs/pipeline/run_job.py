@@ -19,8 +19,10 @@ from skilljobs.store.run import RunFiles
 from skilljobs.tasks.text_task import TextTask
 
 
-def run_job(spec: JobSpec, uri: str, run_id: str, placement: Placement, report: bool, reporter: Reporter) -> RunFiles:
-    """Do what is left of a job, whose run is in `uri`. `report`: whether to write the report too.
+def run_job(
+    spec: JobSpec, uri: str, run_id: str, placement: Placement, report: bool, verify: bool, reporter: Reporter
+) -> RunFiles:
+    """Do what is left of a job, whose run is in `uri`; `report` and `verify` are as for `run_plan`.
 
     Raises:
         InputError: bad input; nothing was started.
@@ -44,4 +46,4 @@ def run_job(spec: JobSpec, uri: str, run_id: str, placement: Placement, report: 
         plan = plan_job(spec, rows)
         from skilljobs.pipeline.run_plan import run_plan
 
-        return run_plan(plan, uri, run_id, placement, report, reporter, text_seconds)
+        return run_plan(plan, uri, run_id, placement, report, reporter, verify, text_seconds)

@@ -15,6 +15,7 @@ from skilljobs.plan.job_plan import JobPlan
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.reporter import Reporter
 from skilljobs.store.run import RunFiles, prompt_uri
+from skilljobs.store.verification import damaged_files
 
 
 def run_plan(
@@ -24,9 +25,15 @@ def run_plan(
     placement: Placement,
     report: bool,
     reporter: Reporter,
+    verify: bool,
     earlier_seconds: Mapping[str, float],
 ) -> RunFiles:
-    """Do what is left of a planned job. `earlier_seconds`: what was done before there was a plan, by name.
+    """Do what is left of a planned job, and make again what is damaged.
+
+    Args:
+        report: whether to write the report too.
+        verify: whether to read all files of finished stages to find damage; otherwise their sizes are compared.
+        earlier_seconds: what was done before there was a plan, by name.
 
     Raises:
         InputError: the run was begun with something else, or the cluster or the model does not fit the job.
@@ -37,7 +44,8 @@ def run_plan(
     for name, seconds in earlier_seconds.items():
         run.finish_stage(name, seconds)
     wanted = stages if report else required(stages)
-    if run.record.is_complete:
+    intact = not damaged_files(run, verify)
+    if run.record.is_complete and intact:
         reporter.note(f"{run.uri} is complete already")
         if all(run.record.is_done(stage.name) for stage in wanted):
             return run
@@ -45,13 +53,13 @@ def run_plan(
         if not isinstance(reporter, Journal):
             reporter = stack.enter_context(Journal(run.folder, reporter))
         workplace = stack.enter_context(Workplace(plan.source, placement, reporter))
-        if plan.spec.prompts > 1 and not run.record.is_complete:
-            _run_prompts(plan, run, reporter, workplace)
-        _run_stages(plan, run, reporter, workplace, wanted)
+        if plan.spec.prompts > 1 and not (run.record.is_complete and intact):
+            _run_prompts(plan, run, reporter, workplace, verify)
+        _run_stages(plan, run, reporter, workplace, wanted, verify)
     return run
 
 
-def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace) -> None:
+def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace, verify: bool) -> None:
     """Do what is left of the run of each soft prompt, one after another, on the same scorers."""
     workplace.connect(run)
     first: RunFiles | None = None
@@ -66,10 +74,10 @@ def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Wo
             workplace.use_numerics(first.record.numerics)
             known = first.record.fingerprint.fields
             prompt_run.extend_fingerprint({name: known[name] for name in known if name.startswith("numerics.")})
-        _run_stages(prompt_plan, prompt_run, reporter, workplace, stages)
+        _run_stages(prompt_plan, prompt_run, reporter, workplace, stages, verify)
 
 
 def _run_stages(
-    plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace, stages: tuple[Stage, ...]
+    plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace, stages: tuple[Stage, ...], verify: bool
 ) -> None:
-    Job(needed_plan(plan, run), run, reporter, workplace).run_stages(stages)
+    Job(needed_plan(plan, run), run, reporter, workplace).run_stages(stages, verify)

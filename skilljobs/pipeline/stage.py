@@ -22,8 +22,12 @@ class Stage(ABC):
     name: ClassVar[str]
     """The stage's name in the record, in progress and in `status`."""
     needs: ClassVar[Need | None] = None
+    reads: ClassVar[tuple[str, ...]] = ()
+    """The files of earlier stages that it reads, as patterns."""
     writes: ClassVar[tuple[str, ...]] = ()
     """The files of the run that it writes, as patterns."""
+    records_digests: ClassVar[bool] = True
+    """Whether the record keeps what identifies its files; if not, they cover themselves or are no results."""
     is_required: ClassVar[bool] = True
     """Whether the run is incomplete without it; if not, its failure is only noted."""
 
@@ -34,6 +38,10 @@ class Stage(ABC):
     def is_done(self, job: "Job") -> bool:
         """Whether nothing is left to do."""
         return job.run.record.is_done(self.name)
+
+    def can_repeat(self, job: "Job") -> bool:
+        """Whether it can make its files again, the same to the last bit."""
+        return True
 
     @abstractmethod
     def run(self, job: "Job") -> str:

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
-from skilljobs.store.run import ACTIVATIONS_NAME, VOCABULARY_NAME
+from skilljobs.store.run import ACTIVATIONS_NAME, PROMPT_NAME, TOP_NAME, VOCABULARY_NAME
 from skilljobs.store.schema import VOCABULARY, parquet_bytes
 from skilljobs.store.traces import TRACED_EXAMPLES, activations_bytes, neurons_to_trace
 
@@ -15,6 +15,7 @@ class Trace(Stage):
 
     name = "trace"
     needs = "scorers"
+    reads = (PROMPT_NAME, TOP_NAME, "examples/part-*.parquet")
     writes = (ACTIVATIONS_NAME, VOCABULARY_NAME)
 
     def run(self, job: Job) -> str:

@@ -6,7 +6,7 @@ from skilljobs.pipeline.stage import Stage
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.plan.work import PromptAccuracy
 from skilljobs.store.record import Accuracy
-from skilljobs.store.run import PROMPT_NAME, TUNING_NAME, TUNING_STATE_NAME
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 
 
 class Tune(Stage):
@@ -14,10 +14,15 @@ class Tune(Stage):
 
     name = "tune"
     needs = "scorers"
+    reads = (TUNING_EXAMPLES_NAME,)
     writes = (PROMPT_NAME, TUNING_NAME)
 
     def steps(self, job: Job) -> int | None:
         return job.plan.spec.tune_steps if job.plan.spec.soft_prompt is None else None
+
+    def can_repeat(self, job: Job) -> bool:
+        """A tuned prompt can only be made again as long as nothing has been read with it."""
+        return job.plan.spec.soft_prompt is not None or "prompt_digest" not in job.run.record.fingerprint.fields
 
     def run(self, job: Job) -> str:
         reused = reused_prompt_bytes(job.plan.spec)

@@ -1,5 +1,6 @@
 """Ray and the scorers of a job, started when they are first needed and shared by all of its soft prompts."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -19,7 +20,7 @@ from skilljobs.plan.landmarks import Landmarks
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup
 from skilljobs.progress.reporter import Reporter
-from skilljobs.store.record import Numerics
+from skilljobs.store.record import FileDigest, Numerics
 from skilljobs.store.run import RunFiles
 
 
@@ -164,7 +165,7 @@ class Workplace:
         )
 
 
-def finish(run: RunFiles, stage: str, seconds: float) -> None:
-    """Record a stage as done, and count its seconds for dashboards."""
-    run.finish_stage(stage, seconds)
+def finish(run: RunFiles, stage: str, seconds: float, files: Mapping[str, FileDigest] | None = None) -> None:
+    """Record a stage as done, with the files that it left, and count its seconds for dashboards."""
+    run.finish_stage(stage, seconds, files)
     count("stage_seconds", seconds, run.record.run_id, stage=stage)

@@ -45,11 +45,20 @@ class Fingerprint(_Part):
         return cls(digest=stable_digest(json.dumps(fields, sort_keys=True), size=16).hex(), fields=fields)
 
 
+class FileDigest(_Part):
+    """What identifies the content of a file."""
+
+    size: int
+    sha256: str
+
+
 class StageRecord(_Part):
     """A stage that is done. Seconds add up over resumed submissions."""
 
     state: Literal["done"] = "done"
     seconds: float
+    files: dict[str, FileDigest] = {}
+    """The files that it left, by name; those of shards are in their receipts instead."""
 
 
 class Accuracy(_Part):

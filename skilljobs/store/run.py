@@ -1,6 +1,6 @@
 """A run's directory: its record `run.json`, the names of its files, and the named ways to change the record."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from typing import Any
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
-from skilljobs.store.record import Accuracy, Fingerprint, ModelFacts, Numerics, RunRecord, StageRecord
+from skilljobs.store.record import Accuracy, FileDigest, Fingerprint, ModelFacts, Numerics, RunRecord, StageRecord
 
 RECORD = "run.json"
 PROGRESS_NAME = "progress.json"
@@ -104,11 +104,21 @@ class RunFiles:
         if tuple(stages) != self.record.planned_stages:
             self._change(planned_stages=tuple(stages))
 
-    def finish_stage(self, stage: str, seconds: float) -> None:
-        """Record a stage as done. Seconds add up over resumed submissions."""
+    def finish_stage(self, stage: str, seconds: float, files: Mapping[str, FileDigest] | None = None) -> None:
+        """Record a stage as done, with the files that it left. Seconds add up over resumed submissions."""
         before = self.record.stages.get(stage)
         total = round(seconds + (before.seconds if before else 0.0), 3)
-        self._change(stages={**self.record.stages, stage: StageRecord(seconds=total)})
+        finished = StageRecord(seconds=total, files=dict(files or {}))
+        self._change(stages={**self.record.stages, stage: finished})
+
+    def forget_files(self, names: Collection[str]) -> None:
+        """No longer expect files that were deleted on purpose."""
+        self._change(
+            stages={
+                stage: done.model_copy(update={"files": {n: d for n, d in done.files.items() if n not in names}})
+                for stage, done in self.record.stages.items()
+            }
+        )
 
     def fix_numerics(self, numerics: Numerics) -> None:
         """Record the numerics, which from now on may not change."""

@@ -7,7 +7,7 @@ its scores file exists and the other files match their checksums.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,8 @@ class Receipt:
     """SHA-256 of each of the shard's other files, by name."""
     bytes_written: int = 0
     """Size of the sums and moments files in bytes."""
+    scores_digest: str = ""
+    """SHA-256 of the rows of the scores file, which holds the receipt itself."""
 
 
 def sums_name(shard: int) -> str:
@@ -146,7 +148,13 @@ def scores_file(
         {"example_id": example_id, "half": receipt.half, **metric_cells(score, choice_probabilities)}
         for example_id, score in zip(ids, scores, strict=True)
     ]
-    return parquet_bytes([pa.Table.from_pylist(rows, schema)], schema, {RECEIPT: json.dumps(asdict(receipt))})
+    table = pa.Table.from_pylist(rows, schema)
+    receipt = replace(receipt, scores_digest=_rows_digest(table))
+    return parquet_bytes([table], schema, {RECEIPT: json.dumps(asdict(receipt))})
+
+
+def _rows_digest(table: pa.Table) -> str:
+    return sha256(json.dumps(table.to_pylist()).encode())
 
 
 def read_scores(folder: Folder, shards: int, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
@@ -168,16 +176,32 @@ def read_receipt(folder: Folder, shard: int) -> Receipt | None:
     """Return the receipt in the shard's scores file, or None if there is no readable receipt."""
     try:
         with folder.open(scores_name(shard)) as file:
-            metadata = pq.read_schema(file).metadata or {}
-        return Receipt(**json.loads(metadata[RECEIPT.encode()]))
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
+            return _receipt_in(pq.read_schema(file))
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _receipt_in(schema: pa.Schema) -> Receipt | None:
+    try:
+        return Receipt(**json.loads((schema.metadata or {})[RECEIPT.encode()]))
+    except (KeyError, TypeError, ValueError):
         return None
 
 
 def committed_receipt(folder: Folder, shard: int, fingerprint: str) -> Receipt | None:
-    """Return the receipt of a shard that was committed under `fingerprint` and whose files match it, or else None."""
-    receipt = read_receipt(folder, shard)
+    """Return the receipt of a shard that was committed under `fingerprint`, or else None.
+
+    The rows of the scores file, and all other files of the shard, must match it.
+    """
+    try:
+        with folder.open(scores_name(shard)) as file:
+            table = pq.read_table(file)
+    except (OSError, pa.ArrowException):
+        return None
+    receipt = _receipt_in(table.schema)
     if receipt is None or receipt.fingerprint != fingerprint or receipt.shard != shard:
+        return None
+    if receipt.scores_digest != _rows_digest(table):
         return None
     for name, digest in receipt.files.items():
         if not folder.exists(name) or sha256(folder.read(name)) != digest:

@@ -1,0 +1,31 @@
+"""`skilljobs verify`."""
+
+import sys
+
+import click
+
+
+@click.command()
+@click.argument("run")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def verify(run: str, debug: bool) -> None:
+    """Check that no file of a run is damaged: each is compared with what the stage that wrote it recorded.
+
+    Exit code 1 if a file is missing or changed. `skilljobs submit --verify`, with the options that made the run, makes
+    again what can be made again.
+
+    \b
+    skilljobs verify runs/RUN
+    """
+    from skilljobs.store.run import RunFiles
+    from skilljobs.store.verification import checked_files, damaged_files
+
+    files = RunFiles(run)
+    damaged = damaged_files(files, thorough=True)
+    for name in damaged:
+        click.echo(f"damaged or missing: {name}")
+    if damaged:
+        click.echo("the command that made the run makes them again with --verify, where that is possible")
+        sys.exit(1)
+    state = "complete" if files.record.is_complete else f"stopped before {files.record.next_stage}"
+    click.echo(f"{checked_files(files)} files are as they were written; the run is {state}")

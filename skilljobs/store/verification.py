@@ -1,0 +1,43 @@
+"""Checking a whole run for damage."""
+
+from skilljobs.store.integrity import damaged_names
+from skilljobs.store.run import RunFiles, prompt_uri
+from skilljobs.store.shards import committed_receipt, examples_name, scores_name
+
+
+def damaged_files(run: RunFiles, thorough: bool) -> list[str]:
+    """The damaged or missing files of a run, and of the runs of its prompts; names are relative to the run.
+
+    `thorough`: whether contents are read, those of shards among them; otherwise sizes are compared.
+    """
+    damaged = _own_damage(run, thorough)
+    prompts = run.record.job_spec.prompts
+    for number in range(prompts if prompts > 1 else 0):
+        prompt_run = RunFiles(prompt_uri(run.uri, number))
+        if prompt_run.exists:
+            damaged += [f"prompts/{number}/{name}" for name in _own_damage(prompt_run, thorough)]
+    return damaged
+
+
+def _own_damage(run: RunFiles, thorough: bool) -> list[str]:
+    record = run.record
+    damaged = [name for done in record.stages.values() for name in damaged_names(run.folder, done.files, thorough)]
+    if thorough and record.is_done("collect"):
+        prepared = record.stages["prepare"].files
+        for shard in range(len(record.shards)):
+            receipt = committed_receipt(run.folder, shard, record.fingerprint.digest)
+            examples = prepared.get(examples_name(shard))
+            if receipt is None or (examples and receipt.files.get(examples_name(shard)) != examples.sha256):
+                damaged.append(scores_name(shard))
+    return damaged
+
+
+def checked_files(run: RunFiles) -> int:
+    """How many files a thorough check reads."""
+    record, prompts = run.record, run.record.job_spec.prompts
+    count = sum(len(done.files) for done in record.stages.values())
+    count += 3 * len(record.shards) if record.is_done("collect") else 0
+    for number in range(prompts if prompts > 1 else 0):
+        prompt_run = RunFiles(prompt_uri(run.uri, number))
+        count += checked_files(prompt_run) if prompt_run.exists else 0
+    return count
