@@ -23,7 +23,6 @@ from skilljobs.lm.results import TuningPoint
 
 BATCH = 16
 VALIDATE_EVERY = 25
-VALIDATION_EXAMPLES = 128
 PATIENCE = 4
 """The number of validations without an improvement after which tuning stops."""
 LEAST_GAIN = 0.01
@@ -105,7 +104,7 @@ class Tuner:
         self.lm = lm
         self.state = state
         self.train = train
-        self.validation = validation[:VALIDATION_EXAMPLES]
+        self.validation = validation
         self.settings = settings
         self._vectors = torch.nn.Parameter(state.vectors.clone())
         self._optimizer = torch.optim.Adam([self._vectors], settings.learning_rate, betas=(0.9, 0.99), eps=1e-12)

@@ -17,6 +17,7 @@ from skilljobs.plan.versions import installed_version
 from skilljobs.spec import WITHOUT_EFFECT_ON_NUMBERS, JobSpec
 from skilljobs.store.record import (
     FORMAT_VERSION,
+    Columns,
     ExampleCounts,
     Fingerprint,
     ModelFacts,
@@ -74,6 +75,12 @@ def open_run(uri: str, run_id: str, plan: JobPlan, stages: Iterable[Stage]) -> R
         units_repeat=plan.units_repeat,
         model=ModelFacts(name=plan.source.name),
         groups=plan.layout.groups,
+        columns=Columns(
+            fields=plan.columns.fields,
+            metrics=plan.columns.metrics,
+            one_hot=dict(plan.columns.one_hot),
+            ignored=dict(plan.columns.ignored),
+        ),
         quarantined=tuple(QuarantinedRow(source=r.source, row=r.number, reason=r.reason) for r in plan.bad_rows),
     )
     try:

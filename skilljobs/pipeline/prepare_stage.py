@@ -7,6 +7,9 @@ from skilljobs.store.run import TUNING_EXAMPLES_NAME
 from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import examples_name
 
+ROWS_SHOWN = 3
+"""Bad rows that are shown with their reasons."""
+
 
 class Prepare(Stage):
     """Write the examples of every shard, and those to tune on."""
@@ -20,6 +23,11 @@ class Prepare(Stage):
         for shard, examples in enumerate(plan.shards):
             job.run.folder.write(examples_name(shard), example_bytes(examples, schema))
         job.run.folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
+        job.reporter.note(f"columns: {plan.columns.line}")
+        if plan.bad_rows:
+            shown = "; ".join(f"row {row.number}: {row.reason}" for row in plan.bad_rows[:ROWS_SHOWN])
+            more = f"; and {len(plan.bad_rows) - ROWS_SHOWN} more" if len(plan.bad_rows) > ROWS_SHOWN else ""
+            job.reporter.note(f"left out: {len(plan.bad_rows)} bad rows ({shown}{more})")
         return (
             f"{len(plan.test)} test examples in {len(plan.shards)} shards, {len(plan.train)} to tune on;"
             f" sums of {len(sums_schema(plan.layout))} columns, {plan.sums_size / 1e6:.1f} MB a shard,"

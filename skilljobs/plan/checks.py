@@ -1,4 +1,4 @@
-"""What is refused before anything starts: sums that are too large, and examples that are too long."""
+"""What is checked before anything starts: whether sums are too large, and examples too long."""
 
 from collections.abc import Sequence
 
@@ -29,16 +29,13 @@ def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_l
         )
 
 
-def check_lengths(examples: Sequence[Example], source: ModelSource, prompt_length: int) -> None:
-    """Refuse an example that does not fit into the model's context.
+def too_long(examples: Sequence[Example], source: ModelSource, prompt_length: int) -> dict[str, str]:
+    """The examples that do not fit into the model's context, by `example_id`, each with its tokens and the room.
 
     A token takes at least one byte, so examples with few bytes pass without being tokenized.
-
-    Raises:
-        InputError: names the example, its tokens and the room that there is.
     """
     if source.context is None:
-        return
+        return {}
     room = source.context - prompt_length - 2
     long_examples = [
         example
@@ -46,10 +43,11 @@ def check_lengths(examples: Sequence[Example], source: ModelSource, prompt_lengt
         if len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,)) > room
     ]
     if not long_examples or not (source.path / "tokenizer.json").is_file():
-        return
+        return {}
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(source.path / "tokenizer.json"))
+    reasons: dict[str, str] = {}
     for example in long_examples:
         longest = max(
             len(tokenizer.encode(continuation, add_special_tokens=False).ids)
@@ -57,7 +55,5 @@ def check_lengths(examples: Sequence[Example], source: ModelSource, prompt_lengt
         )
         tokens = len(tokenizer.encode(example.text).ids) + longest
         if tokens > room:
-            raise InputError(
-                f"the example {example.example_id!r} takes {tokens} tokens; the model {source.name} has room for {room}"
-                " in addition to the soft prompt"
-            )
+            reasons[example.example_id] = f"it takes {tokens:,} tokens, room for {room:,} (and the soft prompt)"
+    return reasons

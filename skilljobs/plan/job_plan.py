@@ -13,7 +13,7 @@ from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.lm.checkpoint import check_weight_files
 from skilljobs.lm.source import ModelSource, find_model
-from skilljobs.plan.checks import check_lengths, check_sums_size, shard_sums_size
+from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.metric_choice import choose_metrics, external_values
 from skilljobs.plan.reused_prompt import planned_prompt_length
@@ -23,8 +23,9 @@ from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.null import most_skewed, null_metrics
 from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.columns import ColumnReport, report_columns
 from skilljobs.tasks.external_metrics import ExternalMetric, Population, check_columns, group_populations
-from skilljobs.tasks.reading import BadRow, read_examples
+from skilljobs.tasks.reading import BadRow, read_rows
 from skilljobs.tasks.text_task import TextTask
 
 
@@ -48,6 +49,8 @@ class JobPlan:
     sums_size: int
     """Bytes of a shard's sums before compression."""
     bad_rows: list[BadRow]
+    columns: ColumnReport
+    """What became of every column of the data."""
 
     @property
     def test(self) -> list[Example]:
@@ -108,9 +111,11 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
     if isinstance(task, TextTask):
         task.texts = texts
     data_name = task.options.data or task.name
-    examples, bad_rows = read_examples(task, spec.max_bad_rows)
+    reader = read_rows(task)
+    reader.quarantine(too_long(reader.examples, source, prompt_length))
+    reader.refuse_too_many_bad(spec.max_bad_rows)
+    examples = reader.examples
     check_columns(examples)
-    check_lengths(examples, source, prompt_length)
     by = spec.by or ((task.group,) if task.group else ())
     test = [example for example in examples if example.split == "test"]
     if len(test) < 4:
@@ -142,7 +147,8 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
         null_values=null_values,
         prompt_length=prompt_length,
         sums_size=shard_sums_size(layout, source, spec, prompt_length),
-        bad_rows=bad_rows,
+        bad_rows=reader.bad,
+        columns=report_columns(task, list(reader.columns), test, external),
     )
     if spec.soft_prompt is None:
         _check_tuning(plan, str(data_name))

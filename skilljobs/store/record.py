@@ -93,6 +93,15 @@ class QuarantinedRow(_Part):
     reason: str
 
 
+class Columns(_Part):
+    """What became of every column of the data; see `skilljobs.tasks.columns.ColumnReport`."""
+
+    fields: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    one_hot: dict[str, int] = {}
+    ignored: dict[str, str] = {}
+
+
 class RunRecord(_Part):
     """The whole of `run.json`."""
 
@@ -120,6 +129,7 @@ class RunRecord(_Part):
     groups: dict[str, tuple[str, ...]]
     """The populations of each grouping column."""
     quarantined: tuple[QuarantinedRow, ...]
+    columns: Columns = Columns()
     bit_exact: bool | None = None
     """False if a batch had to be split for want of memory; None before the shards are collected."""
     tokens: int | None = None

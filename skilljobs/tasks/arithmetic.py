@@ -46,6 +46,7 @@ class Arithmetic(Task):
     group = "operation"
     default_model = "tiny"
     choice_metrics = frozenset({"last_digit_decides", "length_decides", "choices", "answer_position"})
+    fields = frozenset({"input", "target", "target_scores", "example_id", "subtask", "index", "split"})
     accepts = Task.accepts | {"train_data"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:

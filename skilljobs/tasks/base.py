@@ -149,11 +149,15 @@ class Task(ABC):
     """
     accepts: ClassVar[frozenset[str]] = frozenset({"hide_choices", "template", "unit"})
     """Which of the options `hide_choices`, `template`, `unit`, `train_data` the task uses. The others are rejected."""
+    fields: frozenset[str] | None = None
+    """The columns of a row that the task uses; None if it does not say, so that no other column is reported."""
     split_column: str = "split"
     """The column in which a row may name its split."""
 
     def __init__(self, options: TaskOptions | None = None) -> None:
         self.options = options or self.options_type()
+        self.ignored_columns: dict[str, str] = {}
+        """Columns of the rows that make no metric, and why, as far as that shows when examples are made."""
 
     @classmethod
     def own_options(cls) -> tuple[Option, ...]:

@@ -99,6 +99,32 @@ def level_name(value: MetricValue) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def _kind(value: MetricValue) -> str:
+    return next(name for kind, name in _KIND_NAMES.items() if isinstance(value, kind))
+
+
+def mixed_kinds(examples: Iterable[Example]) -> dict[str, str]:
+    """The examples whose value in a column is of another kind than most, by `example_id`, with the reason.
+
+    A column with numbers in most rows and a text in one has one bad row.
+    """
+    values: dict[str, dict[str, list[tuple[str, MetricValue]]]] = defaultdict(lambda: defaultdict(list))
+    for example in examples:
+        for column, entry in example.metrics.items():
+            if entry is not None and not isinstance(entry, Mapping):
+                values[column][_kind(entry)].append((example.example_id, entry))
+    reasons: dict[str, str] = {}
+    for column, kinds in values.items():
+        usual = max(kinds, key=lambda kind: len(kinds[kind]))
+        for kind, odd in kinds.items():
+            if kind != usual:
+                reasons |= {
+                    example_id: f"`{column}` is {value!r}, and most rows have {usual} there"
+                    for example_id, value in odd
+                }
+    return reasons
+
+
 def check_columns(examples: Iterable[Example]) -> None:
     """Reject columns that mix kinds of values, because a stored column has one type.
 
@@ -110,7 +136,7 @@ def check_columns(examples: Iterable[Example]) -> None:
         for column, entry in example.metrics.items():
             for value in entry.values() if isinstance(entry, Mapping) else (entry,):
                 if value is not None:
-                    kinds[column].add(next(name for kind, name in _KIND_NAMES.items() if isinstance(value, kind)))
+                    kinds[column].add(_kind(value))
                 if isinstance(value, str) and isinstance(entry, Mapping):
                     raise InputError(
                         f"the column {column!r} holds the text {value!r} among its named values; they must be numbers"
@@ -137,8 +163,7 @@ def external_columns(examples: Iterable[Example]) -> list[ExternalColumn]:
 def external_metrics(examples: Sequence[Example]) -> list[ExternalMetric]:
     """Return all external metrics of `examples`.
 
-    Text columns with more than `MOST_LEVELS` values and empty columns have no metric.
-
+    Text columns with one value or more than `MOST_LEVELS`, and empty columns, have no metric.
 
     Raises:
         InputError: two metrics would have the same name.
@@ -149,7 +174,7 @@ def external_metrics(examples: Sequence[Example]) -> list[ExternalMetric]:
         present = [value for value in values if value is not None]
         nullable = len(present) < len(values)
         levels = sorted({value for value in present if isinstance(value, str)})
-        if levels and len(levels) <= MOST_LEVELS:
+        if 1 < len(levels) <= MOST_LEVELS:
             metrics += [ExternalMetric(source, level, nullable) for level in levels]
         elif present and not levels:
             metrics.append(ExternalMetric(source, source.key, nullable))

@@ -2,16 +2,23 @@
 
 import gzip
 import json
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skilljobs.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TEXT_COLUMNS = ("example_id", "split", "unit", "text", "choices", "target")
 """Columns of a delimited file that are read as text even if their values look like numbers."""
 
 
+NOT_AVAILABLE = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
+"""What stands for a missing number in a delimited file."""
 HUB = "hub:"
 
 
@@ -54,6 +61,7 @@ def read_tab_separated(path: Path) -> Iterator[dict[str, Any]]:
     """
     lines = (line for line in read_text(path).split("\n") if line.strip())
     header = next(lines, "").rstrip("\r").split("\t")
+    _refuse_duplicates(path, header)
     for number, line in enumerate(lines, start=2):
         cells = line.rstrip("\r").split("\t")
         if len(cells) != len(header):
@@ -85,9 +93,11 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = json.loads(line, object_pairs_hook=_without_duplicates)
+        except (json.JSONDecodeError, RecursionError) as error:
             raise InputError(f"{path}: line {number} is not JSON: {error}") from error
+        except ValueError as error:
+            raise InputError(f"{path}: line {number} {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}: line {number} is not a JSON object")
         yield row
@@ -109,7 +119,39 @@ def _delimited(path: Path, delimiter: str, text_columns: Collection[str]) -> Ite
         )
     except (ArrowInvalid, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    _refuse_duplicates(path, table.column_names)
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_string(table.schema.types[place]) and name not in {*TEXT_COLUMNS, *text_columns}:
+            numbers = _nullable_numbers(table.column(place))
+            table = table if numbers is None else table.set_column(place, name, numbers)
     yield from table.to_pylist()
+
+
+def _nullable_numbers(column: "pa.ChunkedArray") -> "pa.ChunkedArray | None":
+    """A text column as numbers, if all of its values are numbers but for `NA` and the like; else None."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    present = compute.if_else(compute.is_in(column, pa.array(NOT_AVAILABLE)), None, column)
+    if present.null_count == len(present) or present.null_count == column.null_count:
+        return None
+    for kind in (pa.int64(), pa.float64()):
+        with suppress(pa.ArrowInvalid):
+            return compute.cast(present, kind)
+    return None
+
+
+def _refuse_duplicates(path: Path, header: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise InputError(f"{path} has {len(twice)} columns more than once: {', '.join(map(repr, twice[:3]))}")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"has {twice[0]!r} more than once")
+    return dict(pairs)
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -117,6 +159,7 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with parquet.ParquetFile(path) as file:
+            _refuse_duplicates(path, file.schema_arrow.names)
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except (ArrowInvalid, OSError) as error:

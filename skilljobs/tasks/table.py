@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.options import option
-from skilljobs.tasks.base import Example, MetricValue, Task, TaskOptions, split_of
+from skilljobs.tasks.base import Example, MetricValue, MetricValues, Task, TaskOptions, split_of
 from skilljobs.tasks.row_files import read_table
 
 EXAMPLE_COLUMNS = frozenset({"example_id", "split", "unit", "half", "text", "choices", "answer", "target"})
@@ -62,6 +64,8 @@ class Table(Task):
     def __init__(self, options: TaskOptions | None = None) -> None:
         super().__init__(options)
         self.split_column = self.options.split_column or "split"
+        renamed, parts = self.options.columns, ("example_id", "split", "unit", "text", "choices", "answer", "target")
+        self.fields = frozenset(renamed.get(part, part) for part in parts) | {self.options.unit_column or "unit"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         if self.options.data is None:
@@ -76,6 +80,9 @@ class Table(Task):
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         row = self._renamed(row)
+        for part in ("text", "target"):
+            if isinstance(row.get(part), list | Mapping | bool | bytes):
+                raise ValueError(f"`{part}` is {row[part]!r}, which is not a text")
         choices = row.get("choices")
         if isinstance(choices, str):
             choices = json.loads(choices)
@@ -89,8 +96,11 @@ class Table(Task):
         if self.options.unit_column and unit_column not in row:
             raise KeyError(unit_column)
         unit = str(row[unit_column]) if row.get(unit_column) is not None else example_id
-        if choices is not None and None in choices:
-            raise ValueError("one of its `choices` is null")
+        for choice in choices or ():
+            if choice is None:
+                raise ValueError("one of its `choices` is null")
+            if isinstance(choice, list | Mapping | bool):
+                raise ValueError(f"one of its `choices` is {choice!r}, which is not a text")
         text = row["text"] if self.options.template is None else self.options.template.format(**_present(row))
         if text is None:
             raise ValueError("`text` is null")
@@ -102,12 +112,26 @@ class Table(Task):
             choices=None if choices is None else tuple(map(str, choices)),
             answer=None if answer is None else int(answer),
             target=None if row.get("target") is None else str(row["target"]),
-            metrics={
-                column: _metric_value(column, value)
-                for column, value in row.items()
-                if column and column not in EXAMPLE_COLUMNS and not isinstance(value, list | dict)
-            },
+            metrics=self._metrics(row),
         )
+
+    def _metrics(self, row: Mapping[str, Any]) -> MetricValues:
+        """The values of all columns that are no part of an example; what cannot be a metric is noted as ignored."""
+        metrics: dict[str, MetricValue | Mapping[str, MetricValue]] = {}
+        for column, value in row.items():
+            if column == "half":
+                self.ignored_columns[column] = "skilljobs draws the halves itself"
+            elif not column:
+                self.ignored_columns[column] = "it has no name"
+            elif column not in EXAMPLE_COLUMNS:
+                if isinstance(value, Mapping) and all(isinstance(v, bool | int | float | None) for v in value.values()):
+                    metrics[column] = {str(key): _metric_value(column, v) for key, v in value.items()}
+                elif isinstance(value, list | Mapping | bytes):
+                    kind = "list" if isinstance(value, list) else "bytes" if isinstance(value, bytes) else "nested"
+                    self.ignored_columns[column] = kind
+                else:
+                    metrics[column] = _metric_value(column, value)
+        return {column: value for column, value in metrics.items() if column not in self.ignored_columns}
 
     def _renamed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the row with its columns renamed to the parts of an example.
@@ -133,6 +157,17 @@ def _present(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metric_value(column: str, value: Any) -> MetricValue:
+    """A value as a metric has it: moments as seconds since 1970 (UTC), durations and times of day in seconds."""
+    if isinstance(value, Decimal):
+        value = float(value)
+    elif isinstance(value, datetime):
+        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    elif isinstance(value, date):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
+    elif isinstance(value, timedelta):
+        value = value.total_seconds()
+    elif isinstance(value, time):
+        value = timedelta(hours=value.hour, minutes=value.minute, seconds=value.second).total_seconds()
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
             return None

@@ -1,23 +1,37 @@
 """Making the soft prompt of a run: tuned, resumably and with progress as it goes, or reused, or a baseline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import pyarrow as pa
 from pyarrow import parquet as pq
 
+from skilljobs.hashing import stable_hash
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.losses import accuracy
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
 from skilljobs.lm.results import TuningPoint
-from skilljobs.lm.tuner import VALIDATION_EXAMPLES, Tuner, TuneSettings, TuningState, default_learning_rate
+from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState, default_learning_rate
 from skilljobs.plan.work import PromptAccuracy, RunWork
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 from skilljobs.store.schema import TUNING, parquet_bytes
+from skilljobs.tasks.base import Example
+
+VALIDATION_EXAMPLES = 128
+"""How many validation examples decide when tuning stops, and which step was best."""
+
+
+def draw_validation(examples: Sequence[Example]) -> list[Example]:
+    """`VALIDATION_EXAMPLES` of the validation examples, drawn by a hash of their ids.
+
+    The first rows of a file are no sample: in BIG-bench arithmetic they are all additions.
+    """
+    drawn = sorted(examples, key=lambda example: stable_hash("validation", example.example_id))
+    return drawn[:VALIDATION_EXAMPLES]
 
 
 class PromptMaker:
@@ -37,8 +51,7 @@ class PromptMaker:
         if self.work.spec.soft_prompt is None:
             yield from self._tune(start, examples)
             return
-        validation = examples["validation"][:VALIDATION_EXAMPLES]
-        share_right = accuracy(self.lm, start.vectors, validation, self.work.batch_tokens)
+        share_right = accuracy(self.lm, start.vectors, examples["validation"], self.work.batch_tokens)
         self.folder.write(PROMPT_NAME, start.to_bytes())
         yield PromptAccuracy(share_right, share_right)
 
@@ -84,9 +97,11 @@ class PromptMaker:
 
     def _tuning_examples(self) -> dict[str, list[TokenizedExample]]:
         examples = examples_from(self.folder.read(TUNING_EXAMPLES_NAME))
+        train = [example for example in examples if example.split == "train"]
+        validation = draw_validation([example for example in examples if example.split == "validation"])
         return {
-            split: tokenize(self.lm.tokenizer, [e for e in examples if e.split == split], self.work.answer_end)
-            for split in ("train", "validation")
+            split: tokenize(self.lm.tokenizer, chosen, self.work.answer_end)
+            for split, chosen in (("train", train), ("validation", validation))
         }
 
     def _stored_state(self) -> tuple[TuningState, list[TuningPoint]] | None:

@@ -16,6 +16,7 @@ from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.prompt import random_prompt
 from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState, default_learning_rate
 from skilljobs.spec import TINY
+from skilljobs.worker.prompt_maker import draw_validation
 from tests.benchmarks.subject import Subject, model_spec
 from tests.benchmarks.timing import machine
 
@@ -60,7 +61,8 @@ def main(model: str, data: str | None, loss: float, most_steps: int, json_file: 
     click.echo(machine())
     subject = Subject.make(model_spec(model, data, 8))
     lm, plan = subject.collector.lm, subject.plan
-    splits = [tokenize(lm.tokenizer, examples, plan.task.answer_end) for examples in (plan.train, plan.validation)]
+    chosen = (plan.train, draw_validation(plan.validation))
+    splits = [tokenize(lm.tokenizer, examples, plan.task.answer_end) for examples in chosen]
     settings = TuneSettings(most_steps, default_learning_rate(lm), "target", 0, subject.collector.work.batch_tokens)
     figures: dict[str, dict[str, float]] = {}
     for name, kind in (("skilljobs", Tuner), ("plain loop", PlainTuner)):

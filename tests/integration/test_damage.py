@@ -60,6 +60,11 @@ def flip(file: Path, place: int | None = None) -> None:
     file.write_bytes(data)
 
 
+def exchange_part(run: Path) -> None:
+    (run / "shards/scores-00003.parquet").unlink()
+    shutil.copy(run / "examples/part-00001.parquet", run / "examples/part-00003.parquet")
+
+
 def resume(run: Path, options: dict[str, Any], **more: Any) -> list[str]:
     reporter = Notes()
     skilljobs.submit(out=str(run.parent), reporter=reporter, **(options | more))
@@ -74,10 +79,7 @@ def same_results(run: Path, original: Path) -> bool:
 DAMAGE: dict[str, tuple[tuple[str, ...], Callable[[Path], object], str]] = {
     "an examples part is that of another shard": (
         ("collect", "reduce"),
-        lambda run: (
-            (run / "shards/scores-00003.parquet").unlink(),
-            shutil.copy(run / "examples/part-00001.parquet", run / "examples/part-00003.parquet"),
-        ),
+        exchange_part,
         "examples/part-00003.parquet is damaged or missing: the stage prepare runs again",
     ),
     "a bit of the reference": (

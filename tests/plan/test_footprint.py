@@ -68,7 +68,10 @@ def test_a_model_larger_than_the_memory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     for name in ("one", "two"):
         (tmp_path / f"{name}.safetensors").write_bytes(b"12345678")
+    assert weights_bytes(source, "float32") == 32 * GB, "transformers takes model.safetensors first"
+    (tmp_path / "model.safetensors").rename(tmp_path / "aside")
     assert weights_bytes(source, "bfloat16") == 16
+    (tmp_path / "aside").rename(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors.index.json").unlink()
     with pytest.raises(InputError, match=r"takes 32 GB as float32, and the machine has 24 GB: try --dtype bfloat16 or"):
         refuse_too_large(source, "float32", 0, Machine(2, 0, 24 * GB))

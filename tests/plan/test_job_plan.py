@@ -91,7 +91,7 @@ def test_the_spec_and_the_data_are_in_the_digests(tmp_path: Path) -> None:
 
 def test_a_text_longer_than_the_context_is_named(small_llama: Path, tmp_path: Path) -> None:
     rows = [*random_rows(60), {"example_id": "long", "text": "1" * 600, "choices": [" a", " b"], "answer": 0}]
-    with pytest.raises(InputError, match=r"'long' takes 60\d tokens"):
+    with pytest.raises(InputError, match=r"row 61 is bad: it takes 60\d tokens, room for 494"):
         plan(task=None, data=str(write_jsonl(tmp_path / "t.jsonl", rows)), model=str(small_llama))
 
 
