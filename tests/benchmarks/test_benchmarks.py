@@ -36,8 +36,8 @@ def test_collect_gives_the_r_of_the_naive_loop(tmp_path: Path) -> None:
     assert {"skilljobs", "naive"} <= set(figures["examples_per_second"])
 
 
-def test_tune_takes_the_steps_of_the_plain_loop(tmp_path: Path) -> None:
-    figures = figures_of(tune.main, tmp_path, "--loss", "100", "--most-steps", "25")
+def test_tune_takes_the_steps_of_the_plain_loop(small_llama: Path, tmp_path: Path) -> None:
+    figures = figures_of(tune.main, tmp_path, "--model", str(small_llama), "--loss", "100", "--most-steps", "25")
     ours, plain = figures["skilljobs"], figures["plain loop"]
     assert ours["steps"] == plain["steps"] == 25
     assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-3)
