@@ -2,7 +2,10 @@
 
 import re
 from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+from grimp import build_graph
 
 from skilljobs.pipeline.stages import STAGES, STAGES_OVER_PROMPTS
 
@@ -41,6 +44,14 @@ def test_no_room_is_larger_than_a_fifth_and_no_module_is_long() -> None:
         rooms[path.relative_to(PACKAGE).parts[0]] += count
         assert count <= LONGEST_MODULE, path
     assert max(rooms.values()) <= LARGEST_ROOM * sum(lines.values())
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even for types alone."""
+    graph = build_graph("skilljobs")
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imports) > 150
+    TopologicalSorter(imports).prepare()
 
 
 def test_no_two_modules_have_the_same_file_name() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from skilljobs.pipeline.collect_stage import needed_plan
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.opening import open_run
+from skilljobs.pipeline.run_stages import run_stages
 from skilljobs.pipeline.stage import Stage
 from skilljobs.pipeline.stages import STAGES, STAGES_OVER_PROMPTS, required
 from skilljobs.pipeline.workplace import Workplace
@@ -80,4 +81,4 @@ def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Wo
 def _run_stages(
     plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace, stages: tuple[Stage, ...], verify: bool
 ) -> None:
-    Job(needed_plan(plan, run), run, reporter, workplace).run_stages(stages, verify)
+    run_stages(Job(needed_plan(plan, run), run, reporter, workplace), stages, verify)

@@ -1,16 +1,9 @@
 """A stage of a job: what it needs, what it writes, and how it runs."""
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from skilljobs.progress.reporter import Reporter
-
-if TYPE_CHECKING:
-    from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.job import Job
 
 Need = Literal["cluster", "scorers"]
 """What is started before a stage runs: Ray, or Ray with scorers that have loaded the model."""
@@ -31,42 +24,23 @@ class Stage(ABC):
     is_required: ClassVar[bool] = True
     """Whether the run is incomplete without it; if not, its failure is only noted."""
 
-    def steps(self, job: "Job") -> int | None:
+    def steps(self, job: Job) -> int | None:
         """How many steps the progress counts, if that is known."""
         return None
 
-    def is_done(self, job: "Job") -> bool:
+    def is_done(self, job: Job) -> bool:
         """Whether nothing is left to do."""
         return job.run.record.is_done(self.name)
 
-    def can_repeat(self, job: "Job") -> bool:
+    def can_repeat(self, job: Job) -> bool:
         """Whether it can make its files again, the same to the last bit."""
         return True
 
     @abstractmethod
-    def run(self, job: "Job") -> str:
+    def run(self, job: Job) -> str:
         """Do it. Returns a summary of one line.
 
         Raises:
             JobFailed: it could not be finished; what was committed is kept.
             InputError: the model, the cluster or the stored run does not fit the job.
         """
-
-
-@dataclass
-class Timing:
-    """What is known about a stage at its end."""
-
-    seconds: float = 0.0
-    summary: str = ""
-
-
-@contextmanager
-def timed(reporter: Reporter, name: str, steps: int | None = None) -> Iterator[Timing]:
-    """Time a stage and show it. The body sets the summary of what it yields."""
-    timing = Timing()
-    reporter.begin(name, steps)
-    begun = time.monotonic()
-    yield timing
-    timing.seconds = time.monotonic() - begun
-    reporter.end(timing.summary, timing.seconds)

@@ -8,9 +8,8 @@ from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.pipeline.grading import GradeFunction, find_grade_function, grade
-from skilljobs.pipeline.stage import timed
 from skilljobs.plan.capacity import Cluster, Placement
-from skilljobs.progress.reporter import Reporter
+from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.tasks.text_task import Row, TextTask

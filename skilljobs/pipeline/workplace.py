@@ -13,13 +13,12 @@ from skilljobs.cluster.shared_scorers import scorers_of_job
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
 from skilljobs.lm.source import ModelSource
-from skilljobs.pipeline.stage import timed
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup
-from skilljobs.progress.reporter import Reporter
+from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.store.record import FileDigest, Numerics
 from skilljobs.store.run import RunFiles
 

@@ -91,6 +91,7 @@ class Journal:
         left = self._clock.left
         self._change(done=done, detail=f"{detail}, {left} left" if left else detail)
         if self._clock.due:
+            self._clock.shown()
             self._log(self._clock.line(done, detail))
 
     def end(self, detail: str, seconds: float) -> None:

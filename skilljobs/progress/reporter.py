@@ -2,6 +2,9 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -50,11 +53,12 @@ class StageClock:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for another line; asking resets that."""
-        if time.monotonic() - self._last < self.EVERY_SECONDS:
-            return False
+        """Whether it is time for another line."""
+        return time.monotonic() - self._last >= self.EVERY_SECONDS
+
+    def shown(self) -> None:
+        """A line has just been shown."""
         self._last = time.monotonic()
-        return True
 
     def line(self, done: int, detail: str) -> str:
         of = f" of {self.total}" if self.total else ""
@@ -77,6 +81,7 @@ class LineReporter:
     def advance(self, done: int, detail: str) -> None:
         self._clock.advance(done)
         if self._clock.due:
+            self._clock.shown()
             self.note(self._clock.line(done, detail))
 
     def end(self, detail: str, seconds: float) -> None:
@@ -90,3 +95,22 @@ class SilentReporter:
     def begin(self, stage: str, total: int | None) -> None: ...
     def advance(self, done: int, detail: str) -> None: ...
     def end(self, detail: str, seconds: float) -> None: ...
+
+
+@dataclass
+class Timing:
+    """What is known about a stage at its end."""
+
+    seconds: float = 0.0
+    summary: str = ""
+
+
+@contextmanager
+def timed(reporter: Reporter, name: str, steps: int | None = None) -> Iterator[Timing]:
+    """Time a stage and show it. The body sets the summary of what it yields."""
+    timing = Timing()
+    reporter.begin(name, steps)
+    begun = time.monotonic()
+    yield timing
+    timing.seconds = time.monotonic() - begun
+    reporter.end(timing.summary, timing.seconds)
