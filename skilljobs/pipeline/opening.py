@@ -1,6 +1,6 @@
 """Opening the run of a job: its record is made when the job is first submitted, and checked when it is again."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import pyarrow as pa
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.lm.safetensors_header import tensors_digest
-from skilljobs.pipeline.stage import Stage
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.plan.versions import installed_version
@@ -48,25 +47,28 @@ def open_run_files(uri: str) -> RunFiles:
         raise InputError(f"--out: {uri} is not a folder that runs can be kept in: {error}") from error
 
 
-def open_run(uri: str, run_id: str, plan: JobPlan, stages: Iterable[Stage]) -> RunFiles:
+def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -> RunFiles:
     """The run of a job: begun now, or found and not changed in anything that determines its numbers.
+
+    Args:
+        stage_names: the stages without which the run is incomplete.
 
     Raises:
         InputError: the run exists and was begun with something else, or its directory cannot be written.
     """
     run = open_run_files(uri)
-    fields, names = planned_fields(plan), tuple(stage.name for stage in stages if stage.is_required)
+    fields = planned_fields(plan)
     if run.exists:
         _refuse_other_files(run, plan, fields)
         refuse_changes(uri, run.record.fingerprint.fields, fields)
-        run.plan_stages(names)
+        run.plan_stages(tuple(stage_names))
         run.change_spec(plan.spec)
         return run
     record = RunRecord(
         run_id=run_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         spec=plan.spec.as_json(),
-        planned_stages=names,
+        planned_stages=tuple(stage_names),
         fingerprint=Fingerprint.of(fields),
         versions={name: installed_version(name) for name in ("skilljobs", "ray", "pyarrow", "numpy")},
         examples=ExampleCounts(train=len(plan.train), validation=len(plan.validation), test=len(plan.test)),

@@ -9,7 +9,7 @@ from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.opening import open_run
 from skilljobs.pipeline.run_stages import run_stages
 from skilljobs.pipeline.stage import Stage
-from skilljobs.pipeline.stages import STAGES, STAGES_OVER_PROMPTS, required
+from skilljobs.pipeline.stages import STAGES, STAGES_OVER_PROMPTS, names_of, required
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.job_plan import JobPlan
@@ -41,7 +41,7 @@ def run_plan(
         JobFailed: the job could not be finished; what was committed is kept.
     """
     stages = STAGES_OVER_PROMPTS if plan.spec.prompts > 1 else STAGES
-    run = open_run(uri, run_id, plan, stages)
+    run = open_run(uri, run_id, plan, names_of(required(stages)))
     for name, seconds in earlier_seconds.items():
         run.finish_stage(name, seconds)
     wanted = stages if report else required(stages)
@@ -68,7 +68,8 @@ def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Wo
     for number, spec in enumerate(plan.spec.single_prompt_specs()):
         reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.initial_prompt_seed}")
         prompt_plan = replace(plan, spec=spec)
-        prompt_run = open_run(prompt_uri(run.uri, number), f"{run.record.run_id}/{number}", prompt_plan, stages)
+        prompt_id = f"{run.record.run_id}/{number}"
+        prompt_run = open_run(prompt_uri(run.uri, number), prompt_id, prompt_plan, names_of(stages))
         if first is None:
             first = prompt_run
         else:  # all prompts are read on one kind of device, with the same numerics

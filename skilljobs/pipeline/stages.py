@@ -19,3 +19,8 @@ STAGES_OVER_PROMPTS: tuple[Stage, ...] = (PromptMean(), Report())
 def required(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """Those of `stages` without which a run is incomplete."""
     return tuple(stage for stage in stages if stage.is_required)
+
+
+def names_of(stages: tuple[Stage, ...]) -> tuple[str, ...]:
+    """The names of `stages`, in order."""
+    return tuple(stage.name for stage in stages)
