@@ -21,8 +21,9 @@ from skilljobs.spec import JobSpec
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
-def example() -> str:
-    (source,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Plurals" in block)
+def example(task: str = "Plurals") -> str:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (source,) = (block for block in blocks if f"class {task}(" in block)
     return str(source)
 
 
@@ -44,33 +45,10 @@ def test_the_example_is_short() -> None:
     assert len([line for line in example().splitlines() if line.strip()]) <= 32
 
 
-OWN_OPTION = """
-
-from dataclasses import dataclass
-
-from skilljobs import TaskOptions, option
-
-
-@dataclass(frozen=True)
-class CountingOptions(TaskOptions):
-    largest: int = option(21, "The largest count.", metavar="N", minimum=2)
-
-
-class Counting(Plurals):
-    \"\"\"Plurals up to a count.\"\"\"
-
-    name = "counting"
-    options_type = CountingOptions
-
-    def rows(self):
-        return (row for row in super().rows() if row["count"] <= self.options.largest)
-"""
-
-
 def test_its_options_are_options_of_every_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = installed(tmp_path / "site")
     with (site / "my_package" / "tasks.py").open("a") as file:
-        file.write(OWN_OPTION)
+        file.write("\n\n" + example("Counting"))
     with (site / "my_package-1.0.dist-info" / "entry_points.txt").open("a") as file:
         file.write("counting = my_package.tasks:Counting\n")
     monkeypatch.syspath_prepend(str(site))
