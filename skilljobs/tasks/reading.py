@@ -1,6 +1,6 @@
 """Reads a task's rows into examples, and quarantines bad rows together with the reason."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,15 @@ class RowReader:
         self._places[example.example_id] = source, number
         self.examples.append(example)
 
+    def ignore_columns(self, columns: Collection[str]) -> None:
+        """Take columns out of the metrics of all examples, those read before a row showed why among them."""
+        self.examples = [
+            replace(example, metrics={name: entry for name, entry in example.metrics.items() if name not in columns})
+            if any(name in columns for name in example.metrics)
+            else example
+            for example in self.examples
+        ]
+
     def quarantine(self, reasons: Mapping[str, str]) -> None:
         """Set examples aside that turned out to be bad. `reasons`: by `example_id`."""
         if reasons:
@@ -108,6 +117,7 @@ def read_rows(task: Task) -> RowReader:
     if training_rows is not None:
         training_source = str(task.options.train_data or f"the training pairs of the task {task.name}")
         reader.read(training_source, training_rows, as_tuning_example)
+    reader.ignore_columns(task.ignored_columns)
     reader.quarantine(mixed_kinds(reader.examples))
     return reader
 

@@ -14,7 +14,8 @@ from skilljobs.options import option
 from skilljobs.tasks.base import Example, MetricValue, MetricValues, Task, TaskOptions, split_of
 from skilljobs.tasks.row_files import read_table
 
-EXAMPLE_COLUMNS = frozenset({"example_id", "split", "unit", "half", "text", "choices", "answer", "target"})
+PARTS = frozenset({"example_id", "split", "unit", "text", "choices", "answer", "target"})
+"""The columns of a table that become parts of an example."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Table(Task):
     def __init__(self, options: TaskOptions | None = None) -> None:
         super().__init__(options)
         self.split_column = self.options.split_column or "split"
-        renamed, parts = self.options.columns, ("example_id", "split", "unit", "text", "choices", "answer", "target")
-        self.fields = frozenset(renamed.get(part, part) for part in parts) | {self.options.unit_column or "unit"}
+        renamed = self.options.columns
+        self.fields = frozenset(renamed.get(part, part) for part in PARTS) | {self.options.unit_column or "unit"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         if self.options.data is None:
@@ -123,7 +124,7 @@ class Table(Task):
                 self.ignored_columns[column] = "skilljobs draws the halves itself"
             elif not column:
                 self.ignored_columns[column] = "it has no name"
-            elif column not in EXAMPLE_COLUMNS:
+            elif column not in PARTS:
                 if isinstance(value, Mapping) and all(isinstance(v, bool | int | float | None) for v in value.values()):
                     metrics[column] = {str(key): _metric_value(column, v) for key, v in value.items()}
                 elif isinstance(value, list | Mapping | bytes):
@@ -131,7 +132,7 @@ class Table(Task):
                     self.ignored_columns[column] = kind
                 else:
                     metrics[column] = _metric_value(column, value)
-        return {column: value for column, value in metrics.items() if column not in self.ignored_columns}
+        return metrics
 
     def _renamed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the row with its columns renamed to the parts of an example.

@@ -59,6 +59,14 @@ def test_every_column_of_the_rows_is_accounted_for(rows: list[dict[str, Any]]) -
     assert made == {*report.metrics, *report.one_hot}
 
 
+def test_a_column_with_one_list_is_ignored_in_all_rows(tmp_path: Path) -> None:
+    """It was a metric of the rows before the list, and none of those after it."""
+    rows = [FIELDS | {"tags": [1] if n == 2 else n} for n in range(5)]
+    path = write_jsonl(tmp_path / "t.jsonl", rows)
+    assert all("tags" not in example.metrics for example in read_rows(table_of(path)).examples)
+    assert report_of(path).line.endswith("ignored: tags (list)")
+
+
 def test_the_report_names_the_reasons(tmp_path: Path) -> None:
     rows = [
         {"example_id": str(n), "level": n, "half": "b", "words": None if n == 3 else n * 2.5, "kind": "ab"[n % 2]}
