@@ -36,10 +36,6 @@ class ScorerPool:
         self._looked = time.monotonic()
         self.retried = 0
 
-    def close(self) -> None:
-        """End all actors."""
-        self.group.close()
-
     def run_on_one(self, call: Callable[[ActorHandle], Any], on_item: Callable[[Any], None]) -> None:
         """Run a generator method on one actor, and again on another if that one dies; `on_item` gets what it yields.
 

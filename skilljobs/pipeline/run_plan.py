@@ -45,8 +45,8 @@ def run_plan(
     for name, seconds in earlier_seconds.items():
         run.finish_stage(name, seconds)
     wanted = stages if report else required(stages)
-    intact = not damaged_files(run, verify)
-    if run.record.is_complete and intact:
+    is_finished = run.record.is_complete and not damaged_files(run, verify)
+    if is_finished:
         reporter.note(f"{run.uri} is complete already")
         if all(run.record.is_done(stage.name) for stage in wanted):
             return run
@@ -54,7 +54,7 @@ def run_plan(
         if not isinstance(reporter, Journal):
             reporter = stack.enter_context(Journal(run.folder, reporter))
         workplace = stack.enter_context(Workplace(plan.source, placement, reporter))
-        if plan.spec.prompts > 1 and not (run.record.is_complete and intact):
+        if plan.spec.prompts > 1 and not is_finished:
             _run_prompts(plan, run, reporter, workplace, verify)
         _run_stages(plan, run, reporter, workplace, wanted, verify)
     return run

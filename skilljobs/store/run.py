@@ -78,6 +78,12 @@ class RunFiles:
         """The record, read when it is first asked for; errors as `load`."""
         return self._record or self.load()
 
+    @property
+    def prompt_runs(self) -> list["RunFiles"]:
+        """The runs of the soft prompts, whether begun or not; none in a run of one soft prompt."""
+        prompts = self.record.job_spec.prompts
+        return [RunFiles(prompt_uri(self.uri, number)) for number in range(prompts if prompts > 1 else 0)]
+
     def load(self) -> RunRecord:
         """Read the record again.
 

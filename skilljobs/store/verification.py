@@ -1,7 +1,7 @@
 """Checking a whole run for damage."""
 
 from skilljobs.store.integrity import damaged_names
-from skilljobs.store.run import RunFiles, prompt_uri
+from skilljobs.store.run import RunFiles
 from skilljobs.store.shards import committed_receipt, examples_name, scores_name
 
 
@@ -11,9 +11,7 @@ def damaged_files(run: RunFiles, thorough: bool) -> list[str]:
     `thorough`: whether contents are read, those of shards among them; otherwise sizes are compared.
     """
     damaged = _own_damage(run, thorough)
-    prompts = run.record.job_spec.prompts
-    for number in range(prompts if prompts > 1 else 0):
-        prompt_run = RunFiles(prompt_uri(run.uri, number))
+    for number, prompt_run in enumerate(run.prompt_runs):
         if prompt_run.exists:
             damaged += [f"prompts/{number}/{name}" for name in _own_damage(prompt_run, thorough)]
     return damaged
@@ -34,10 +32,7 @@ def _own_damage(run: RunFiles, thorough: bool) -> list[str]:
 
 def checked_files(run: RunFiles) -> int:
     """How many files a thorough check reads."""
-    record, prompts = run.record, run.record.job_spec.prompts
+    record = run.record
     count = sum(len(done.files) for done in record.stages.values())
     count += 3 * len(record.shards) if record.is_done("collect") else 0
-    for number in range(prompts if prompts > 1 else 0):
-        prompt_run = RunFiles(prompt_uri(run.uri, number))
-        count += checked_files(prompt_run) if prompt_run.exists else 0
-    return count
+    return count + sum(checked_files(prompt_run) for prompt_run in run.prompt_runs if prompt_run.exists)

@@ -35,7 +35,7 @@ def group(folder: Path, size: int, notes: list[str], must_agree: dict[str, str] 
 def pool(tmp_path: Path, notes: list[str]) -> Iterator[ScorerPool]:
     made = ScorerPool(group(tmp_path, 2, notes), notes.append)
     yield made
-    made.close()
+    made.group.close()
 
 
 def attempts(folder: Path, shard: int) -> int:
@@ -71,7 +71,7 @@ def test_a_machine_with_another_version_is_refused_with_both_named(tmp_path: Pat
     assert scorers.refused_count == 1
     assert sorted(run(made, "well")) == SHARDS
     assert notes == ["scorer-1 on elsewhere is refused: torch 2.12.1 there, 2.13.0 here"]
-    made.close()
+    made.group.close()
 
 
 def test_where_every_machine_is_refused_the_job_fails(tmp_path: Path, notes: list[str]) -> None:
@@ -136,4 +136,4 @@ def test_actors_that_die_while_loading_end_the_job(tmp_path: Path, notes: list[s
     pool = ScorerPool(group(tmp_path, 1, notes), notes.append)
     with pytest.raises(JobFailed, match="scorers died"):
         list(pool.map(SHARDS, lambda actor, shard: actor.score.remote(shard, "well")))
-    pool.close()
+    pool.group.close()
