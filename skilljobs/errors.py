@@ -11,8 +11,13 @@ class InputError(Exception):
 class JobFailed(Exception):  # noqa: N818  the name says what happened
     """The job started and could not finish: exit code 1.
 
-    The message names the reason, says what was kept and how to resume.
+    The message names the reason, says what was kept and how to resume. `way_on` is what helps: where the same command
+    would fail again, it says what to change.
     """
+
+    def __init__(self, message: str, way_on: str = "the same command resumes") -> None:
+        super().__init__(message)
+        self.way_on = way_on
 
 
 class Terminated(KeyboardInterrupt):

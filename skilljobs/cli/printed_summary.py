@@ -32,6 +32,13 @@ def print_summary(run: RunReader) -> None:
         console.print(f"stopped after {record.stopped_at} shards (--until-ci {record.job_spec.until_ci:g})")
     if record.quarantined:
         console.print(f"left out: {len(record.quarantined)} bad rows, listed in run.json")
+    for number, prompt in enumerate(prompts):
+        for example in prompt.record.set_aside[:1]:
+            of_prompt = f" with prompt {number}" if len(prompts) > 1 else ""
+            console.print(
+                f"set aside{of_prompt}: {len(prompt.record.set_aside)} test examples whose activations or score are not"
+                f" finite (NaN or infinite), {example.example_id} the first, all listed in run.json"
+            )
     metrics = run.metrics().collect()["metric"].to_list()
     metric = "confidence" if "confidence" in metrics else metrics[0]
     for population in run.layout().reported_populations:

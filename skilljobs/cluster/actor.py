@@ -12,7 +12,7 @@ from ray.actor import ActorHandle
 from skilljobs.cluster.telemetry import count
 from skilljobs.lm.results import TuningPoint
 from skilljobs.plan.capacity import Replicas
-from skilljobs.plan.work import LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
+from skilljobs.plan.work import LeftOut, LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
 from skilljobs.store.shards import Receipt
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
@@ -31,7 +31,7 @@ class ScorerActor:
         self._scorer = Scorer(self._setup)
         return replace(self._scorer.load(), node=ray.get_runtime_context().get_node_id())
 
-    def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[TuningPoint | PromptAccuracy]:
+    def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[TuningPoint | LeftOut | PromptAccuracy]:
         yield from self._scorer.make_prompt(work, reused)
 
     def make_references(self, work: RunWork) -> None:

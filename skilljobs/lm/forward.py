@@ -24,12 +24,15 @@ class ScoredBatch:
 
     `activations` holds one float64 tensor per layer, batch x tokens x neurons. `token_counts` holds, for each example,
     the number of tokens of each continuation. `token_log_probabilities` holds the log-probabilities of all these
-    tokens, one continuation after another; it may still be on its way to the host.
+    tokens, one continuation after another; `finite`, layers x batch, says whether all activations of an example are
+    finite. Both may still be on their way to the host.
     """
 
     activations: list[torch.Tensor]
     token_log_probabilities: HostCopy
     token_counts: list[list[int]]
+    finite: HostCopy | None = None
+    """None if no neuron was read."""
 
     @cached_property
     def log_probabilities(self) -> list[torch.Tensor]:
@@ -38,6 +41,21 @@ class ScoredBatch:
         ends = list(accumulate(count for counts in self.token_counts for count in counts))
         sums = torch.from_numpy(np.add.reduceat(flat.double().numpy(), [0, *ends[:-1]]))
         return list(sums.split(list(map(len, self.token_counts))))
+
+    @cached_property
+    def not_finite(self) -> dict[int, int | None]:
+        """The examples that have an activation or a score that is NaN or infinite, by their place in the batch.
+
+        Each with the first layer of such an activation; None if only its score is not finite.
+        """
+        found: dict[int, int | None] = {
+            row: None for row, sums in enumerate(self.log_probabilities) if not bool(sums.isfinite().all())
+        }
+        if self.finite is not None:
+            layers, rows = torch.nonzero(~self.finite.wait(), as_tuple=True)
+            for layer, row in zip(reversed(layers.tolist()), reversed(rows.tolist()), strict=True):
+                found[row] = layer
+        return found
 
 
 @torch.inference_mode()
@@ -62,10 +80,13 @@ def score_batch(
     positions = slice(prompt_end - max(1, len(prompt)), prompt_end)
     with capture_activations(lm.projections if tokens else [], positions, tokens or "mean") as activations:
         scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache)
+    gathered = [layer.to(lm.device, non_blocking=True) for layer in activations]
     return ScoredBatch(
-        activations=[layer.to(lm.device, non_blocking=True) for layer in activations],
+        activations=gathered,
         token_log_probabilities=HostCopy(scores),
         token_counts=[[len(continuation) for continuation in example.continuations] for example in batch],
+        # a sum in float64 of values of at most 32 bits is finite if and only if all of them are
+        finite=HostCopy(torch.stack([layer.flatten(1).sum(1).isfinite() for layer in gathered])) if gathered else None,
     )
 
 

@@ -62,22 +62,40 @@ def validation_loss(
     batch_tokens: int,
 ) -> float:
     """Return the tuning loss over all `examples`; for the loss `target`, only the right answers are scored."""
+    losses = example_losses(lm, vectors, examples, loss, batch_tokens)
+    return math.fsum(losses) / loss_terms(examples, loss)
+
+
+def example_losses(
+    lm: FrozenLM,
+    vectors: torch.Tensor,
+    examples: Sequence[TokenizedExample],
+    loss: Literal["target", "choices"],
+    batch_tokens: int,
+) -> list[float]:
+    """Return what each example adds to the tuning loss, before it is divided by `loss_terms`."""
     if loss == "target":
         examples = [example.with_right_answer_only() for example in examples]
-    losses = []
+    losses = [math.nan] * len(examples)
     for indices, scored in score_batches(lm, vectors, examples, batch_tokens):
         for index, sums in zip(indices, scored.log_probabilities, strict=True):
             right = sums[0] if loss == "target" else torch.log_softmax(sums, 0)[examples[index].answer]
-            losses.append(-right.item())
-    return math.fsum(losses) / loss_terms(examples, loss)
+            losses[index] = -right.item()
+    return losses
 
 
 def accuracy(
     lm: FrozenLM, vectors: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
 ) -> float | None:
-    """Return the fraction of the multiple-choice examples that are answered correctly, or None if there are none."""
+    """Return the fraction of the multiple-choice examples that are answered correctly, or None if there are none.
+
+    Examples whose scores are not finite are not counted.
+    """
     examples = [example for example in examples if example.is_choice]
-    right = 0
+    right = counted = 0
     for indices, scored in score_batches(lm, vectors, examples, batch_tokens):
-        right += sum(bool(score.correct) for score in answer_scores(scored, [examples[index] for index in indices]))
-    return right / len(examples) if examples else None
+        scores = answer_scores(scored, [examples[index] for index in indices])
+        finite = [score for row, score in enumerate(scores) if row not in scored.not_finite]
+        right += sum(bool(score.correct) for score in finite)
+        counted += len(finite)
+    return right / counted if counted else None

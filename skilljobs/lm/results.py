@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+NOT_FINITE_ADVICE = "--dtype float32 (or bfloat16) may hold what this type does not, or the model itself is damaged"
+"""What to do if activations, scores or losses are NaN or infinite."""
+
 
 @dataclass(frozen=True)
 class TuningPoint:

@@ -5,21 +5,23 @@ that a step keeps for its gradient do not fit in memory, layers compute them aga
 does not fit, the batch is processed in parts.
 """
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from safetensors.torch import load, save
 
+from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.losses import accuracy, loss_terms, prompt_loss, validation_loss
+from skilljobs.lm.losses import accuracy, example_losses, loss_terms, prompt_loss
 from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_metadata
 from skilljobs.lm.recompute import bytes_kept
-from skilljobs.lm.results import TuningPoint
+from skilljobs.lm.results import NOT_FINITE_ADVICE, TuningPoint
 
 BATCH = 16
 VALIDATE_EVERY = 25
@@ -48,6 +50,8 @@ class TuningState:
     gain_loss: float = math.inf
     """`gain_loss` and `gain_step` are the loss and step of the last improvement."""
     gain_step: int = 0
+    not_validated: tuple[int, ...] = ()
+    """Validation examples, by place, whose loss under the first prompt is not finite. They are left out throughout."""
 
     @classmethod
     def start(cls, vectors: torch.Tensor) -> "TuningState":
@@ -56,6 +60,7 @@ class TuningState:
     def to_bytes(self) -> bytes:
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
         numbers = {name: repr(value) for name, value in vars(self).items() if name not in tensors}
+        numbers["not_validated"] = json.dumps(self.not_validated)
         return bytes(save(tensors, numbers))
 
     @classmethod
@@ -68,6 +73,7 @@ class TuningState:
             best_step=int(numbers["best_step"]),
             gain_loss=float(numbers["gain_loss"]),
             gain_step=int(numbers["gain_step"]),
+            not_validated=tuple(json.loads(numbers["not_validated"])),
         )
 
 
@@ -87,7 +93,9 @@ def default_learning_rate(lm: FrozenLM) -> float:
     """
     ids = torch.arange(min(4096, lm.config.vocab_size), device=lm.device)
     with torch.no_grad():
-        return 0.2 * lm.embed(ids[None]).float().square().mean().sqrt().item()
+        embedded = lm.embed(ids[None])[0].float()
+        finite = embedded[embedded.isfinite().all(1)]
+        return 0.2 * finite.square().mean().sqrt().item()
 
 
 class Tuner:
@@ -115,6 +123,8 @@ class Tuner:
         }
         self.recompute = False
         """Whether layers recompute the activations that their gradients need."""
+        self.left_out: dict[int, TokenizedExample] = {}
+        """Examples that were left out because their loss or its gradient is not finite, by Python's `id`."""
 
     def run(self) -> Iterator[TuningPoint]:
         """Tune until all steps are done or the validation loss stops falling; the best prompt is then `state.best`.
@@ -141,15 +151,59 @@ class Tuner:
     def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
         return prompt_loss(self.lm, vectors, batch, self.settings.loss, self.recompute)
 
+    @property
+    def _validated(self) -> list[TokenizedExample]:
+        without = set(self.state.not_validated)
+        return [example for place, example in enumerate(self.validation) if place not in without]
+
     def validation_loss(self) -> float:
+        """Return the loss over the validation examples; infinite if that of one of them is no longer finite.
+
+        Raises:
+            JobFailed: the first prompt gives no validation example a finite loss.
+        """
+        if self.state.step == 0:
+            losses = self._example_losses(self.validation)
+            self.state.not_validated = tuple(place for place, loss in enumerate(losses) if not math.isfinite(loss))
+            self._leave_out(self.validation[place] for place in self.state.not_validated)
+            losses = [loss for loss in losses if math.isfinite(loss)]
+            if self.validation and not losses:
+                raise JobFailed("no validation example has a finite loss", NOT_FINITE_ADVICE)
+        else:
+            losses = self._example_losses(self._validated)
+        if not all(map(math.isfinite, losses)):
+            return math.inf
+        return math.fsum(losses) / loss_terms(self._validated, self.settings.loss)
+
+    def _example_losses(self, examples: Sequence[TokenizedExample]) -> list[float]:
         settings = self.settings
-        return validation_loss(self.lm, self.state.vectors, self.validation, settings.loss, settings.batch_tokens)
+        return example_losses(self.lm, self.state.vectors, examples, settings.loss, settings.batch_tokens)
+
+    def _leave_out(self, examples: Iterable[TokenizedExample]) -> None:
+        self.left_out |= {id(example): example for example in examples}
 
     def _accuracy(self) -> float | None:
-        return accuracy(self.lm, self.state.best, self.validation, self.settings.batch_tokens)
+        return accuracy(self.lm, self.state.best, self._validated, self.settings.batch_tokens)
 
     def _step(self) -> float:
         batch = self._draw()
+        loss, gradient = self._loss_and_gradient(batch)
+        if not _is_finite(loss, gradient):
+            finite = [example for example in batch if _is_finite(*self._loss_and_gradient([example]))]
+            self._leave_out(example for example in batch if example not in finite)
+            if not finite:
+                raise JobFailed(
+                    f"tuning cannot go on: no example of the batch of step {self.state.step + 1} has a finite loss and"
+                    " gradient",
+                    f"a smaller --learning-rate may help; {NOT_FINITE_ADVICE}",
+                )
+            loss, gradient = self._loss_and_gradient(finite)
+        self.state.step += 1
+        self._update(gradient)
+        return loss
+
+    def _loss_and_gradient(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
+        """Return the loss of a batch and its gradient, computed in parts if memory does not hold it whole."""
         terms = loss_terms(batch, self.settings.loss)
 
         def run(places: list[int]) -> tuple[float, torch.Tensor]:
@@ -159,9 +213,8 @@ class Tuner:
             return share * loss, share * gradient
 
         parts = [result for _, result in in_parts(list(range(len(batch))), run)]
-        self.state.step += 1
-        self._update(sum((gradient for _, gradient in parts), torch.zeros(())))
-        return math.fsum(loss for loss, _ in parts)
+        gradient = sum((gradient for _, gradient in parts), torch.zeros(()))
+        return sum(loss for loss, _ in parts), gradient
 
     def _gradient(self, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
         """Return the loss of a batch, and its gradient as float32 on the host."""
@@ -228,3 +281,7 @@ class Tuner:
         if loss < (1 - LEAST_GAIN) * state.gain_loss:
             state.gain_loss, state.gain_step = loss, state.step
         return TuningPoint(state.step, "validation", loss, None)
+
+
+def _is_finite(loss: float, gradient: torch.Tensor) -> bool:
+    return math.isfinite(loss) and bool(gradient.isfinite().all())

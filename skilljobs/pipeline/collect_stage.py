@@ -1,10 +1,12 @@
 """The stage that scores the shards: they are given to the pool until all are committed, or enough of them are."""
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import JobFailed
+from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.safetensors_header import tensors_digest
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
@@ -14,6 +16,7 @@ from skilljobs.reduce.stopping import StoppingRule
 from skilljobs.stats.layout import NULL_SKEWED
 from skilljobs.stats.null import skewness
 from skilljobs.store.reader import RunReader
+from skilljobs.store.record import SetAsideExample
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
 from skilljobs.store.run import PROMPT_NAME, CollectedFacts, RunFiles
 from skilljobs.store.shards import (
@@ -57,6 +60,7 @@ class Collect(Stage):
         )
         planned, retried_before = len(plan.shards), pool.retried
         receipts = _committed(plan, run)
+        _refuse_too_many_set_aside(plan, receipts.values())
         if receipts:
             job.reporter.note(f"collect: {len(receipts)} of {planned} shards are committed already")
         count("rows_quarantined", len(plan.bad_rows), run.record.run_id)
@@ -68,8 +72,9 @@ class Collect(Stage):
         job.plan = needed_plan(plan, run)
         _delete_unneeded(run, len(job.plan.shards))
         run.record_collected(_facts(job.plan, run, [receipts[shard] for shard in range(len(job.plan.shards))]))
-        retried = pool.retried - retried_before
-        return f"{len(job.plan.test)} examples in {len(job.plan.shards)} shards{stopped}, {retried} retried"
+        retried, set_aside = pool.retried - retried_before, run.record.set_aside
+        summary = f"{len(job.plan.test)} examples in {len(job.plan.shards)} shards{stopped}, {retried} retried"
+        return f"{summary}, {_named(set_aside)}" if set_aside else summary
 
 
 def needed_plan(plan: JobPlan, run: RunFiles) -> JobPlan:
@@ -97,6 +102,7 @@ def _score_missing(job: Job, receipts: dict[int, Receipt]) -> int | None:
         if not _is_of_its_examples(receipt, run):
             raise JobFailed(f"the examples of shard {receipt.shard} changed while it was scored")
         receipts[receipt.shard] = receipt
+        _refuse_too_many_set_aside(plan, receipts.values())
         count("shards_done", 1, run_id)
         count("shards_retried", pool.retried - retried, run_id)
         retried = pool.retried
@@ -109,6 +115,37 @@ def _score_missing(job: Job, receipts: dict[int, Receipt]) -> int | None:
             pool.finish_in_hand()
             return enough
     return None
+
+
+def _set_aside(receipts: Iterable[Receipt]) -> tuple[SetAsideExample, ...]:
+    return tuple(
+        SetAsideExample(example_id=example_id, shard=receipt.shard, layer=layer)
+        for receipt in receipts
+        for example_id, layer in receipt.set_aside.items()
+    )
+
+
+def _named(set_aside: Sequence[SetAsideExample]) -> str:
+    """How many examples are set aside, and the first of them."""
+    first = set_aside[0]
+    what = "its score" if first.layer is None else f"its activations in layer {first.layer}"
+    more = f", and {len(set_aside) - 1} more" if len(set_aside) > 1 else ""
+    return f"{len(set_aside)} set aside as not finite ({first.example_id}: {what}, shard {first.shard}{more})"
+
+
+def _refuse_too_many_set_aside(plan: JobPlan, receipts: Iterable[Receipt]) -> None:
+    """Stop a job that would leave out more examples than `--max-bad-rows` allows.
+
+    Raises:
+        JobFailed: names the first of them.
+    """
+    set_aside, most = _set_aside(receipts), plan.spec.max_bad_rows
+    if len(set_aside) > most * len(plan.test):
+        raise JobFailed(
+            f"of {len(plan.test)} examples, {_named(set_aside)}; at most a fraction of {most:.3g} may be"
+            " (--max-bad-rows)",
+            NOT_FINITE_ADVICE,
+        )
 
 
 def _examples(receipts: dict[int, Receipt]) -> int:
@@ -137,7 +174,10 @@ def _stopping_rule(plan: JobPlan, run: RunFiles) -> StoppingRule | None:
 def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFacts:
     choices = sum(receipt.choices for receipt in receipts)
     derived = [metric.name for metric in plan.layout.metrics if metric.kind == "model"]
-    values = external_values(plan.external, plan.test) | read_scores(run.folder, len(plan.shards), derived)
+    set_aside = _set_aside(receipts)
+    left_out = {example.example_id for example in set_aside}
+    summed = [example for example in plan.test if example.example_id not in left_out]
+    values = external_values(plan.external, summed) | read_scores(run.folder, len(plan.shards), derived)
     if plan.null_values is not None:
         values[NULL_SKEWED] = plan.null_values
     return CollectedFacts(
@@ -148,6 +188,7 @@ def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFa
         test_accuracy=sum(receipt.right for receipt in receipts) / choices if choices else None,
         skewness={name: round(skewness(column), 3) for name, column in values.items()},
         peak_memory_mb=round(max(receipt.peak_memory_bytes for receipt in receipts) / 2**20),
+        set_aside=set_aside,
     )
 
 

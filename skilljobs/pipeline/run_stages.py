@@ -33,7 +33,7 @@ def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False) -> Non
                 job.workplace.close()
             _run_stage(job, stage)
     except JobFailed as error:
-        raise JobFailed(f"{error}; {job.what_is_kept}: the same command resumes") from error
+        raise JobFailed(f"{error}; {job.what_is_kept}: {error.way_on}") from error
 
 
 def _repair(job: Job, stage: Stage, patterns: Sequence[str], thorough: bool) -> None:

@@ -32,7 +32,10 @@ class Trace(Stage):
             job.reporter.advance(len(traced), "shards")
         ids = [example.example_id for shard in shards for example in plan.shards[shard]][:TRACED_EXAMPLES]
         values = np.concatenate([traced[shard] for shard in shards]) if shards else np.zeros((0, len(neurons)))
-        folder.write(ACTIVATIONS_NAME, activations_bytes(ids, neurons, values[: len(ids)]))
+        set_aside = {example.example_id for example in job.run.record.set_aside}
+        rows = [row for row, example_id in enumerate(ids) if example_id not in set_aside]
+        ids = [ids[row] for row in rows]
+        folder.write(ACTIVATIONS_NAME, activations_bytes(ids, neurons, values[rows]))
         places = sorted({(neuron.layer, neuron.neuron) for neuron in neurons})
 
         def write_vocabulary(rows: list[dict[str, object]]) -> None:

@@ -1,12 +1,16 @@
 """The stage that makes the soft prompt, on one scorer."""
 
+from collections.abc import Sequence
+
 from skilljobs.lm.results import TuningPoint
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
-from skilljobs.plan.work import PromptAccuracy
+from skilljobs.plan.work import LeftOut, PromptAccuracy
 from skilljobs.store.record import Accuracy
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
+
+IDS_SHOWN = 3
 
 
 class Tune(Stage):
@@ -27,18 +31,28 @@ class Tune(Stage):
     def run(self, job: Job) -> str:
         reused = reused_prompt_bytes(job.plan.spec)
         accuracy = PromptAccuracy(None, None)
+        left_out: dict[str, None] = {}
 
-        def take(item: TuningPoint | PromptAccuracy) -> None:
+        def take(item: TuningPoint | LeftOut | PromptAccuracy) -> None:
             nonlocal accuracy
             if isinstance(item, PromptAccuracy):
                 accuracy = item
+            elif isinstance(item, LeftOut):
+                left_out.update(dict.fromkeys(item.example_ids))
+                job.reporter.note(f"tune: {_listed(item.example_ids)} left out, the loss is not finite")
             elif item.split == "validation":
                 job.reporter.advance(item.step, f"validation loss {item.loss:.4f}")
 
         job.workplace.pool.run_on_one(lambda actor: actor.make_prompt.remote(job.work, reused), take)
         job.run.record_accuracy(Accuracy(before=accuracy.before, after=accuracy.after))
         job.run.folder.delete(TUNING_STATE_NAME)
-        return f"validation accuracy {_shown(accuracy.before)} before, {_shown(accuracy.after)} after"
+        summary = f"validation accuracy {_shown(accuracy.before)} before, {_shown(accuracy.after)} after"
+        return f"{summary}; left out as not finite: {_listed(list(left_out))}" if left_out else summary
+
+
+def _listed(example_ids: Sequence[str]) -> str:
+    more = f" and {len(example_ids) - IDS_SHOWN} more" if len(example_ids) > IDS_SHOWN else ""
+    return f"{', '.join(example_ids[:IDS_SHOWN])}{more}"
 
 
 def _shown(accuracy: float | None) -> str:

@@ -116,3 +116,10 @@ class PromptAccuracy:
 
     before: float | None
     after: float | None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Examples that tuning goes on without, because their loss or its gradient is not finite."""
+
+    example_ids: tuple[str, ...]

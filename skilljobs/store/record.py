@@ -93,6 +93,15 @@ class QuarantinedRow(_Part):
     reason: str
 
 
+class SetAsideExample(_Part):
+    """A test example that is in no sum, because an activation or its score is not finite."""
+
+    example_id: str
+    shard: int
+    layer: int | None
+    """The first layer with such an activation; None if only the score is not finite."""
+
+
 class Columns(_Part):
     """What became of every column of the data; see `skilljobs.tasks.columns.ColumnReport`."""
 
@@ -129,6 +138,7 @@ class RunRecord(_Part):
     groups: dict[str, tuple[str, ...]]
     """The populations of each grouping column."""
     quarantined: tuple[QuarantinedRow, ...]
+    set_aside: tuple[SetAsideExample, ...] = ()
     columns: Columns = Columns()
     bit_exact: bool | None = None
     """False if a batch had to be split for want of memory; None before the shards are collected."""

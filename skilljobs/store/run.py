@@ -9,7 +9,16 @@ from typing import Any
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
-from skilljobs.store.record import Accuracy, FileDigest, Fingerprint, ModelFacts, Numerics, RunRecord, StageRecord
+from skilljobs.store.record import (
+    Accuracy,
+    FileDigest,
+    Fingerprint,
+    ModelFacts,
+    Numerics,
+    RunRecord,
+    SetAsideExample,
+    StageRecord,
+)
 
 RECORD = "run.json"
 PROGRESS_NAME = "progress.json"
@@ -52,6 +61,7 @@ class CollectedFacts:
     test_accuracy: float | None
     skewness: Mapping[str, float]
     peak_memory_mb: int
+    set_aside: tuple[SetAsideExample, ...]
 
 
 class RunFiles:
@@ -174,6 +184,7 @@ class RunFiles:
             accuracy=record.accuracy.model_copy(update={"test": facts.test_accuracy}),
             skewness=dict(facts.skewness),
             peak_memory_mb=facts.peak_memory_mb,
+            set_aside=facts.set_aside,
         )
 
     def record_prompts(self, prompts: list[RunRecord]) -> None:

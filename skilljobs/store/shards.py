@@ -7,7 +7,7 @@ its scores file exists and the other files match their checksums.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,9 @@ class Receipt:
     """SHA-256 of each of the shard's other files, by name."""
     bytes_written: int = 0
     """Size of the sums and moments files in bytes."""
+    set_aside: dict[str, int | None] = field(default_factory=dict)
+    """Examples that are in no sum and have no scores, because an activation (in the given layer) or the score (None) is
+    not finite, by id."""
     scores_digest: str = ""
     """SHA-256 of the rows of the scores file, which holds the receipt itself."""
 

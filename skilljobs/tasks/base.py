@@ -3,6 +3,7 @@
 This module does not depend on models, on the files of a run, or on Ray.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,8 @@ def check_example(example: Example) -> Example:
         for value in entry.values() if isinstance(entry, Mapping) else (entry,):
             if not isinstance(value, bool | int | float | str | None):
                 raise ValueError(f"`{column}` is {value!r}, which is neither a number, a bool nor a text")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"`{column}` is {value}, which is not a finite number (a missing value is None)")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"`{column}` is {value}, which is beyond 64 bits")
     if example.split not in SPLITS:

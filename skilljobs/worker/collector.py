@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.forward import ScoredBatch, score_batch
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import Prefix, read_prefix
+from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.trace import read_activations
 from skilljobs.plan.work import RunWork
@@ -20,6 +22,21 @@ from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference
 from skilljobs.worker.prepared_shard import PreparedShard, prepare_shard
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What collecting a shard gives beside its sums.
+
+    `scores`: of each example that was added, by its place in the shard. `set_aside`: the places of those that were
+    not, because an activation (in the given layer) or the score (None) is not finite. `bit_exact`: whether memory held
+    every batch whole.
+    """
+
+    scores: dict[int, AnswerScores]
+    set_aside: dict[int, int | None]
+    bit_exact: bool
+
 
 ScoredPart = tuple[list[int], ScoredBatch]
 """A batch, or the part of it that memory held at a time: the indices of its examples, and their scores."""
@@ -39,27 +56,42 @@ class Collector:
 
     def references(self, shard: PreparedShard) -> tuple[list[NDArray[np.float64]], list[float]]:
         """References of the neurons (float64, tokens x neurons, one for each layer) and of the metrics, from the first
-        batch."""
-        prefix = read_prefix(self.lm, shard.tokenized, len(self.prompt))
-        parts = list(self._score(shard, shard.batches[0], prefix))
-        activations = [torch.cat(layer) for layer in zip(*(part.activations for _, part in parts), strict=True)]
-        values = torch.from_numpy(np.concatenate([self._read(shard, indices, part)[1] for indices, part in parts]))
-        return (
-            [activation_reference(layer).cpu().numpy() for layer in activations],
-            [metric_reference(column) for column in values.T],
-        )
+        batch that has an example whose activations and score are finite.
 
-    def collect(self, shard: PreparedShard, accumulator: SumsAccumulator) -> tuple[list[AnswerScores], bool]:
-        """Add a shard to `accumulator`. Returns its scores, and whether memory held every batch whole."""
+        Raises:
+            JobFailed: no example of the shard is finite.
+        """
+        prefix = read_prefix(self.lm, shard.tokenized, len(self.prompt))
+        for batch in shard.batches:
+            parts = [self._finite(shard, *scored) for scored in self._score(shard, batch, prefix)]
+            if any(part.indices for part in parts):
+                activations = [torch.cat(layer) for layer in zip(*(part.activations for part in parts), strict=True)]
+                values = torch.from_numpy(np.concatenate([part.values for part in parts]))
+                return (
+                    [activation_reference(layer).cpu().numpy() for layer in activations],
+                    [metric_reference(column) for column in values.T],
+                )
+        raise JobFailed("no example of the first shard has finite activations and a finite score", NOT_FINITE_ADVICE)
+
+    def collect(self, shard: PreparedShard, accumulator: SumsAccumulator) -> Collected:
+        """Add a shard to `accumulator`, without the examples that have an activation or a score that is not finite.
+
+        Raises:
+            JobFailed: a metric that every example should have is missing.
+        """
         scores: dict[int, AnswerScores] = {}
+        set_aside: dict[int, int | None] = {}
 
         def add(indices: list[int], part: ScoredBatch) -> None:
-            part_scores, values = self._read(shard, indices, part)
-            accumulator.add(part.activations, torch.from_numpy(values), torch.from_numpy(shard.members[indices]))
-            scores.update(zip(indices, part_scores, strict=True))
+            finite = self._finite(shard, indices, part)
+            if finite.indices:
+                members = torch.from_numpy(shard.members[finite.indices])
+                accumulator.add(finite.activations, torch.from_numpy(finite.values), members)
+            scores.update(zip(finite.indices, finite.scores, strict=True))
+            set_aside.update({indices[row]: layer for row, layer in part.not_finite.items()})
 
         exact = self._score_all(shard, add)
-        return [scores[index] for index in range(len(shard.tokenized))], exact
+        return Collected(dict(sorted(scores.items())), dict(sorted(set_aside.items())), exact)
 
     def trace(self, tokenized: Sequence[TokenizedExample], neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
         """The activations of single neurons: examples x neurons."""
@@ -105,14 +137,40 @@ class Collector:
 
         return in_parts(batch, run)
 
-    def _read(
-        self, shard: PreparedShard, indices: list[int], part: ScoredBatch
-    ) -> tuple[list[AnswerScores], NDArray[np.float64]]:
-        """The scores of the examples, and all their metrics: rows x metrics, NaN where one is missing."""
-        scores = answer_scores(part, [shard.tokenized[index] for index in indices])
+    def _finite(self, shard: PreparedShard, indices: list[int], part: ScoredBatch) -> "_FinitePart":
+        """The examples of a scored part whose activations and score are finite."""
+        rows = [row for row in range(len(indices)) if row not in part.not_finite]
+        kept = [indices[row] for row in rows]
+        all_scores = answer_scores(part, [shard.tokenized[index] for index in indices])
+        scores, activations = [all_scores[row] for row in rows], part.activations
+        if len(rows) < len(indices):
+            chosen = torch.tensor(rows, dtype=torch.long).to(self.lm.device)
+            activations = [layer.index_select(0, chosen) for layer in activations]
+        return _FinitePart(kept, activations, scores, self._metric_values(shard, kept, scores))
+
+    def _metric_values(
+        self, shard: PreparedShard, indices: list[int], scores: Sequence[AnswerScores]
+    ) -> NDArray[np.float64]:
+        """All metrics of the examples: rows x metrics, NaN where a nullable one is missing."""
         derived = [metric_values(score, self.work.reading.choice_probabilities) for score in scores]
         values = shard.values[indices]
         for column, metric in enumerate(self.work.reading.layout.metrics):
             if metric.kind == "model":
                 values[:, column] = [example_values[metric.name] for example_values in derived]
-        return scores, values
+            if not metric.nullable and not np.isfinite(values[:, column]).all():
+                raise JobFailed(
+                    f"the metric {metric.name!r} of an example is {values[~np.isfinite(values[:, column]), column][0]},"
+                    " and it is one that every example has",
+                    "leave it out (--metric)",
+                )
+        return values
+
+
+@dataclass(frozen=True)
+class _FinitePart:
+    """`indices`: the places of the examples in the shard. `values`: rows x metrics."""
+
+    indices: list[int]
+    activations: list[torch.Tensor]
+    scores: list[AnswerScores]
+    values: NDArray[np.float64]

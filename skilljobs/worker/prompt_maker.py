@@ -13,7 +13,7 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
 from skilljobs.lm.results import TuningPoint
 from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState, default_learning_rate
-from skilljobs.plan.work import PromptAccuracy, RunWork
+from skilljobs.plan.work import LeftOut, PromptAccuracy, RunWork
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
@@ -34,17 +34,24 @@ def draw_validation(examples: Sequence[Example]) -> list[Example]:
     return drawn[:VALIDATION_EXAMPLES]
 
 
+PromptNews = TuningPoint | LeftOut | PromptAccuracy
+"""What is told while a prompt is made."""
+
+
 class PromptMaker:
     """Makes the soft prompt of one run, as its spec says."""
 
     def __init__(self, lm: FrozenLM, work: RunWork) -> None:
         self.lm, self.work = lm, work
         self.folder = Folder(work.uri)
+        self._ids: dict[int, str] = {}
+        """The id of the example of each tokenized one, by Python's `id` of that."""
 
-    def make(self, reused: bytes | None) -> Iterator[TuningPoint | PromptAccuracy]:
+    def make(self, reused: bytes | None) -> Iterator[PromptNews]:
         """Write the run's prompt: tuned, or `reused` (a safetensors file), or a baseline.
 
-        Yields the points of the tuning curve, and at the end the accuracy on validation examples before and after.
+        Yields the points of the tuning curve and what is left out, and at the end the accuracy on validation examples
+        before and after.
         """
         examples = self._tuning_examples()
         start = self._initial_prompt(reused)
@@ -55,9 +62,7 @@ class PromptMaker:
         self.folder.write(PROMPT_NAME, start.to_bytes())
         yield PromptAccuracy(share_right, share_right)
 
-    def _tune(
-        self, start: SoftPrompt, examples: dict[str, list[TokenizedExample]]
-    ) -> Iterator[TuningPoint | PromptAccuracy]:
+    def _tune(self, start: SoftPrompt, examples: dict[str, list[TokenizedExample]]) -> Iterator[PromptNews]:
         spec = self.work.spec
         settings = TuneSettings(
             steps=spec.tune_steps,
@@ -67,7 +72,11 @@ class PromptMaker:
             batch_tokens=self.work.batch_tokens,
         )
         state, points = self._stored_state() or (TuningState.start(start.vectors), [])
-        for point in Tuner(self.lm, state, examples["train"], examples["validation"], settings).run():
+        tuner, told = Tuner(self.lm, state, examples["train"], examples["validation"], settings), 0
+        for point in tuner.run():
+            if len(tuner.left_out) > told:
+                yield LeftOut(tuple(self._ids[place] for place in list(tuner.left_out)[told:]))
+                told = len(tuner.left_out)
             points = [p for p in points if (p.step, p.split) != (point.step, point.split)] + [point]
             if point.split == "validation":
                 points.sort(key=lambda point: (point.step, point.split))
@@ -99,10 +108,11 @@ class PromptMaker:
         examples = examples_from(self.folder.read(TUNING_EXAMPLES_NAME))
         train = [example for example in examples if example.split == "train"]
         validation = draw_validation([example for example in examples if example.split == "validation"])
-        return {
-            split: tokenize(self.lm.tokenizer, chosen, self.work.answer_end)
-            for split, chosen in (("train", train), ("validation", validation))
-        }
+        tokenized = {}
+        for split, chosen in (("train", train), ("validation", validation)):
+            tokenized[split] = tokenize(self.lm.tokenizer, chosen, self.work.answer_end)
+            self._ids |= {id(tokens): e.example_id for tokens, e in zip(tokenized[split], chosen, strict=True)}
+        return tokenized
 
     def _stored_state(self) -> tuple[TuningState, list[TuningPoint]] | None:
         if not (self.folder.exists(TUNING_STATE_NAME) and self.folder.exists(TUNING_NAME)):

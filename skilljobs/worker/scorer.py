@@ -10,21 +10,22 @@ from typing import Any
 
 import torch
 
+from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.forward import score_batches
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt
-from skilljobs.lm.results import TuningPoint
+from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.source import find_again
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
 from skilljobs.machine import available_cpus
 from skilljobs.plan.versions import decisive_versions
-from skilljobs.plan.work import LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
+from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
 from skilljobs.tasks.base import Example
-from skilljobs.worker.prompt_maker import PromptMaker
+from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
 from skilljobs.worker.shard_scorer import ShardScorer
 
 EFFECTS_SHOWN = 20
@@ -74,7 +75,7 @@ class Scorer:
                 current = self._shard_scorer = ShardScorer(self.lm, work, self._computer)
             return current
 
-    def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[TuningPoint | PromptAccuracy]:
+    def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[PromptNews]:
         """Make a run's soft prompt (see `PromptMaker`). All cores work on it, since the other scorers wait."""
         maker = PromptMaker(self.lm, work)
         self._computer.submit(torch.set_num_threads, available_cpus()).result()
@@ -103,6 +104,9 @@ class Scorer:
         prompt = no_prompt(self.lm.width).vectors
         probabilities = [0.0] * len(questions)
         for indices, scored in score_batches(self.lm, prompt, tokenized, batch_tokens):
+            if scored.not_finite:
+                question = questions[indices[next(iter(scored.not_finite))]]
+                raise JobFailed(f"the scores of the question {question.example_id!r} are not finite", NOT_FINITE_ADVICE)
             scores = answer_scores(scored, [tokenized[index] for index in indices])
             for index, score in zip(indices, scores, strict=True):
                 assert score.choice_probabilities is not None

@@ -15,7 +15,6 @@ from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.plan.work import RunWork
-from skilljobs.stats.answers import AnswerScores
 from skilljobs.stats.sums import ShardSums
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
@@ -41,7 +40,7 @@ from skilljobs.store.shards import (
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator
-from skilljobs.worker.collector import Collector
+from skilljobs.worker.collector import Collected, Collector
 from skilljobs.worker.prepared_shard import PreparedShard
 
 
@@ -70,7 +69,8 @@ class ShardScorer:
         examples, part = self._read(shard)
         with self._preparing:
             prepared = self.collector.prepare(examples, self._tokenize(examples))
-        scores, exact, fetch, seconds = self._computer.submit(self._collect, prepared).result()
+        collected, fetch, seconds = self._computer.submit(self._collect, prepared).result()
+        scores = list(collected.scores.values())
         sums, reading = fetch(), self.work.reading
         positions = self._references[0][0].shape[0]
         files = {
@@ -88,12 +88,13 @@ class ShardScorer:
             right=sum(bool(score.correct) for score in scores),
             tokens=prepared.tokens + len(examples) * len(self.collector.prompt),
             seconds=seconds,
-            bit_exact=exact,
+            bit_exact=collected.bit_exact,
             peak_memory_bytes=peak_memory(),
             files={examples_name(shard): sha256(part)} | {name: sha256(data) for name, data in files.items()},
             bytes_written=sum(memoryview(data).nbytes for data in files.values()),
+            set_aside={examples[place].example_id: layer for place, layer in collected.set_aside.items()},
         )
-        ids = [example.example_id for example in examples]
+        ids = [examples[place].example_id for place in collected.scores]
         self.folder.write(scores_name(shard), scores_file(ids, scores, reading.choice_probabilities, receipt))
         return receipt
 
@@ -126,12 +127,12 @@ class ShardScorer:
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
         return tokenize(self.lm.tokenizer, examples, self.work.answer_end)
 
-    def _collect(self, prepared: PreparedShard) -> tuple[list[AnswerScores], bool, Callable[[], ShardSums], float]:
-        """Scores, whether memory held every batch whole, a function that waits for the sums, and seconds."""
+    def _collect(self, prepared: PreparedShard) -> tuple[Collected, Callable[[], ShardSums], float]:
+        """The scores and what was set aside, a function that waits for the sums, and seconds."""
         begun = time.monotonic()
         accumulator = SumsAccumulator(self.work.reading.layout, *self._references)
-        scores, exact = self.collector.collect(prepared, accumulator)
-        return scores, exact, accumulator.fetch(), time.monotonic() - begun
+        collected = self.collector.collect(prepared, accumulator)
+        return collected, accumulator.fetch(), time.monotonic() - begun
 
 
 def peak_memory() -> int:

@@ -21,13 +21,13 @@ taken = next(line for line in open("/proc/self/status") if line.startswith("VmSi
 limit = int(taken.split()[1]) * 1024 + int(sys.argv[1]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 accumulator = subject.accumulator()
-scores, exact = subject.collector.collect(shard, accumulator)
+collected = subject.collector.collect(shard, accumulator)
 sums = accumulator.result()
 neurons, metrics = subject.collector.references(shard)
 found = {
-    "exact": exact,
+    "exact": collected.bit_exact,
     "count": int(sums.count[0]),
-    "confidence": [score.confidence for score in scores],
+    "confidence": [score.confidence for score in collected.scores.values()],
     "square": sums.square[0][0, 0].tolist(),
     "reference": neurons[0].ravel().tolist(),
     "metrics": metrics,
