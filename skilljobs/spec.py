@@ -82,6 +82,15 @@ class JobSpec:
     dtype: Literal["float32", "bfloat16", "float16"] | None = option(
         None, "Type of weights and activations.", default_text="float32 on CPUs, the model's own on GPUs"
     )
+    attention: str | None = option(
+        None,
+        "Attention implementation of transformers: sdpa, eager, flash_attention_2.",
+        metavar="NAME",
+        default_text="the best that the model supports",
+    )
+    answer_end: str | None = option(
+        None, "The text that ends every answer.", metavar="TEXT", default_text="the tokenizer's end token"
+    )
     batch_tokens: int | None = option(
         None, "Tokens in a batch, with padding.", metavar="N", minimum=1, default_text="by memory"
     )
@@ -90,7 +99,7 @@ class JobSpec:
     )
     until_ci: float | None = option(
         None,
-        "Stop collecting once the 95% interval of the tenth neuron of every metric is narrower than W.",
+        "Stop collecting once the 95% interval of r = 0 with every metric is narrower than W.",
         metavar="W",
         default_text="collect all",
     )

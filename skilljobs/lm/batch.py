@@ -6,6 +6,7 @@ from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
+from skilljobs.errors import InputError
 from skilljobs.lm.tree import TokenTree
 from skilljobs.tasks.base import Example
 
@@ -53,15 +54,20 @@ def tokenize(
 ) -> list[TokenizedExample]:
     """Tokenize the texts and continuations of `examples`.
 
-    Texts get the tokenizer's opening tokens. Continuations do not; they are followed by the tokens of `end`, or by the
-    tokenizer's EOS token if `end` is not given.
+    Texts get the tokenizer's opening tokens. Continuations do not, and are tokenized as in the middle of a text; they
+    are followed by the tokens of `end`, or by the tokenizer's EOS token if `end` is not given.
+
+    Raises:
+        InputError: the tokenizer has no EOS token and no `end` is given, or cannot tokenize a continuation by itself.
     """
     if not examples:
         return []
-    texts = _ids(tokenizer, [example.text for example in examples], opening=True)
+    texts = text_ids(tokenizer, [example.text for example in examples])
     continuations = [example.choices or (example.answer_text,) for example in examples]
-    ends = _ids(tokenizer, [end], opening=False)[0] if end else [tokenizer.eos_token_id]
-    flat = iter(_ids(tokenizer, [answer for answers in continuations for answer in answers], opening=False))
+    if not end and tokenizer.eos_token_id is None:
+        raise InputError("the model's tokenizer has no end token: say what ends an answer (--answer-end TEXT)")
+    ends = continuation_ids(tokenizer, [end])[0] if end else [tokenizer.eos_token_id]
+    flat = iter(continuation_ids(tokenizer, [answer for answers in continuations for answer in answers]))
     return [
         TokenizedExample(
             text=text,
@@ -73,10 +79,49 @@ def tokenize(
     ]
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], opening: bool) -> list[list[int]]:
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=opening)["input_ids"]
-    if opening and ids and ids[0] and ids[0][-1] == tokenizer.eos_token_id:
-        return [row[:-1] for row in ids]  # an end token after the text would separate it from its answer
+ANCHOR = "\n"
+"""What stands before a continuation while it is tokenized, where a tokenizer adds a space before whatever it is given.
+"""
+SPACES = ("\u2581", "\u0120", " ")
+"""How a space is written in the tokens of SentencePiece and of byte-level tokenizers."""
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each text with the tokens that the tokenizer puts before a text, but none behind it.
+
+    An end token behind the text would separate it from its answer. A text that brings its own opening token (a chat
+    template does) does not get a second one.
+    """
+    plain, opened = (_ids(tokenizer, ["x"], special)[0] for special in (False, True))
+    start = next(place for place in range(len(opened)) if opened[place : place + len(plain)] == plain)
+    closing = len(opened) - start - len(plain)
+    opening = opened[:start]
+    rows = [row[: len(row) - closing] for row in _ids(tokenizer, list(texts), True)]
+    return [row[start:] if opening and row[start : 2 * start] == opening else row for row in rows]
+
+
+def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuations: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each continuation as they would be in the middle of a text.
+
+    Some tokenizers (those of Llama 2 and Mistral) add a space to the beginning of whatever they are given; an answer
+    " 5" would then be read as "  5".
+
+    Raises:
+        InputError: a continuation merges with what stands before it.
+    """
+    first = tokenizer.convert_ids_to_tokens(_ids(tokenizer, ["x"], False)[0][:1])[0]
+    if not first.startswith(SPACES):
+        return _ids(tokenizer, list(continuations), False)
+    anchor = _ids(tokenizer, [ANCHOR], False)[0]
+    rows = _ids(tokenizer, [ANCHOR + continuation for continuation in continuations], False)
+    for row, continuation in zip(rows, continuations, strict=True):
+        if row[: len(anchor)] != anchor:
+            raise InputError(f"the model's tokenizer cannot tokenize the answer {continuation!r} by itself")
+    return [row[len(anchor) :] for row in rows]
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], special: bool) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=special)["input_ids"]
     return ids
 
 

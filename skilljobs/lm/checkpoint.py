@@ -8,6 +8,8 @@ from skilljobs.errors import InputError
 from skilljobs.lm.source import ModelSource
 
 FLOATING_TYPES = frozenset({"F64", "F32", "F16", "BF16"})
+EXPERT = "expert"
+"""In the names of tensors and modules of a mixture of experts."""
 NAMES_SHOWN = 3
 """Names of tensors in a message; further ones are counted."""
 
@@ -25,6 +27,12 @@ def check_weight_files(source: ModelSource) -> None:
     missing = sorted(source.indexed_tensors - tensors.keys())
     if missing:
         raise InputError(f"the model {source.name} lacks {listed(missing)}, which its index names")
+    experts = sorted(name for name in tensors if EXPERT in name.lower())
+    if experts:
+        raise InputError(
+            f"the model {source.name} is a mixture of experts ({listed(experts)}):"
+            " the neurons of experts are not read yet"
+        )
     quantized = sorted(
         name for name, dtype in tensors.items() if dtype not in FLOATING_TYPES and name.endswith(".weight")
     )

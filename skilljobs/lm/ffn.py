@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from skilljobs.errors import InputError
+from skilljobs.lm.checkpoint import EXPERT
 
 TokenMode = Literal["mean", "each", "last"]
 
@@ -17,6 +18,11 @@ DOWN_PROJECTIONS = (
     "mlp.dense_4h_to_h",  # GPT-NeoX, Pythia, BLOOM, Falcon
     "mlp.fc_out",  # GPT-J
     "mlp.fc2",  # Phi
+    "fc2",  # OPT, XGLM, BioGPT
+    "ffn.down_proj",  # MPT
+    "feed_forward.w2",  # LFM2
+    "mlp.Wo",  # ModernBERT as a decoder
+    "ffn.2",  # CTRL
 )
 
 
@@ -26,17 +32,31 @@ def layers_with_projections(model: nn.Module) -> list[tuple[nn.Module, nn.Module
     Raises:
         InputError: The architecture is not known, or a layer is a mixture of experts.
     """
-    count = model.config.num_hidden_layers  # type: ignore[union-attr]
+    config = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    count = config.num_hidden_layers
     for stack in model.modules():
         if isinstance(stack, nn.ModuleList) and len(stack) == count:
             for name in DOWN_PROJECTIONS:
                 modules = [_submodule(layer, name) for layer in stack]
                 pairs = [(layer, module) for layer, module in zip(stack, modules, strict=True) if module is not None]
                 if len(pairs) == count:
+                    _refuse_experts(model, stack)
                     return pairs
+            _refuse_experts(model, stack)
     raise InputError(
         f"{type(model).__name__}: no FFN down projection found in its layers under any of {', '.join(DOWN_PROJECTIONS)}"
     )
+
+
+def _refuse_experts(model: nn.Module, layers: nn.ModuleList) -> None:
+    """Refuse layers with experts, whose neurons would be missing from the results, beside those of a dense FFN too."""
+    for number, layer in enumerate(layers):
+        for name, _ in layer.named_modules():
+            if EXPERT in name.lower():
+                raise InputError(
+                    f"{type(model).__name__} is a mixture of experts (layer {number} has {name}):"
+                    " the neurons of experts are not read yet"
+                )
 
 
 def down_projections(model: nn.Module) -> list[nn.Module]:

@@ -33,11 +33,12 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(source: ModelSource, dtype: str, device: str, attention: str = "sdpa") -> PreTrainedModel:
+def load_model(source: ModelSource, dtype: str, device: str, attention: str | None = None) -> PreTrainedModel:
     """Load a model in evaluation mode, without gradients.
 
     `device` is a torch device, or `auto` to spread the model over all visible GPUs. `dtype` is the name of a torch
-    floating-point type.
+    floating-point type. `attention` is the name of an implementation in transformers; None for the best that the
+    architecture supports (`sdpa`, or else `eager`).
 
     Raises:
         InputError: The model cannot be loaded, or its weights are not exactly those of its architecture: transformers

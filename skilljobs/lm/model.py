@@ -18,6 +18,12 @@ MASK_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 MAX_TREE_POSITIONS = 4096
 
+UNSUPPORTED = (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
+"""What architectures raise when they are used in a way that they do not support."""
+
+WINDOW_NAMES = ("sliding_window", "window_size", "local_attention", "attention_window_size", "attention_chunk_size")
+"""What configurations call the number of positions that a layer attends to."""
+
 
 class FrozenLM:
     """A transformers model that is run in parts, so that only the logits that are needed are computed."""
@@ -32,10 +38,12 @@ class FrozenLM:
         config = model.config.get_text_config()
         self.config = config
         self.width: int = config.hidden_size
-        scale: float = getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        scale: float = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
         self.head = LMHead.of(model.get_output_embeddings(), scale, getattr(config, "final_logit_softcapping", None))
         self._layer_types: list[str] = sorted(set(getattr(config, "layer_types", None) or []))
-        self._window: int | None = getattr(config, "sliding_window", None)
+        windows = [getattr(config, name, None) for name in WINDOW_NAMES]
+        self.window: int | None = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
+        """The shortest attention window that the configuration names."""
         self._check_head()
         self._respects_masks = self._test_masks()
 
@@ -46,6 +54,16 @@ class FrozenLM:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.embedding.parameters()).dtype
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of tokens that the model has embeddings for."""
+        return int(self.config.vocab_size)
+
+    @property
+    def attention(self) -> str:
+        """The attention implementation that the model was loaded with."""
+        return str(self.config._attn_implementation)
 
     def new_cache(self) -> DynamicCache:
         return DynamicCache(config=self.config)
@@ -98,7 +116,7 @@ class FrozenLM:
         It can if it respects custom masks, no attention window is shorter, and the mask, whose size grows with the
         square of `positions`, is not too large.
         """
-        return self._respects_masks and positions <= min(self._window or MAX_TREE_POSITIONS, MAX_TREE_POSITIONS)
+        return self._respects_masks and positions <= min(self.window or MAX_TREE_POSITIONS, MAX_TREE_POSITIONS)
 
     @torch.inference_mode()
     def _check_head(self) -> None:
@@ -108,13 +126,19 @@ class FrozenLM:
             InputError: The logits differ from the LM head's output.
         """
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
-        whole = self.model(ids, use_cache=False).logits.float()
+        try:
+            whole = self.model(ids, use_cache=False).logits.float()
+        except UNSUPPORTED as error:
+            if is_out_of_memory(error):
+                raise
+            raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
         with capture_activations(self.projections, slice(-1, None), "last"):
             parts = self.head.logits(self.body(ids, use_cache=False).last_hidden_state).to(whole.device)
-        error = (whole - parts).abs().max().item()
-        if not error <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
+        difference = (whole - parts).abs().max().item()
+        if not difference <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
             raise InputError(
-                f"{type(self.model).__name__}: its logits are not its LM head's output (they differ by {error:.3g})"
+                f"{type(self.model).__name__}: its logits are not its LM head's output"
+                f" (they differ by {difference:.3g})"
             )
 
     @torch.inference_mode()
@@ -132,7 +156,7 @@ class FrozenLM:
             uncached = self.run_body_with_mask(embeddings, attended, positions, None).float()
             self.run_body(embeddings[:, :length], mask, positions[:, :length], cache)
             cached = self.run_body_with_mask(embeddings[:, length:], attended[:, length:], positions[:, length:], cache)
-        except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError) as error:
+        except UNSUPPORTED as error:
             if is_out_of_memory(error):
                 raise
             return False  # architectures that do not support such a mask fail in different ways

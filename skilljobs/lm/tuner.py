@@ -5,23 +5,20 @@ that a step keeps for its gradient do not fit in memory, layers compute them aga
 does not fit, the batch is processed in parts.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
-from safetensors.torch import load, save
 
 from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.losses import accuracy, example_losses, loss_terms, prompt_loss
 from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.prompt import read_metadata
 from skilljobs.lm.recompute import bytes_kept
 from skilljobs.lm.results import NOT_FINITE_ADVICE, TuningPoint
+from skilljobs.lm.tuning_state import TuneSettings, TuningState
 
 BATCH = 16
 VALIDATE_EVERY = 25
@@ -34,56 +31,6 @@ BATCHES_SORTED = 8
 WARMUP = 10
 SHARE_KEPT = 0.5
 """The fraction of the free memory that a step may keep for its gradient; above it, layers recompute activations."""
-
-
-@dataclass
-class TuningState:
-    """Everything that is needed to continue tuning. The tensors are P x d_model, float32."""
-
-    vectors: torch.Tensor
-    best: torch.Tensor
-    first_moment: torch.Tensor
-    second_moment: torch.Tensor
-    step: int = 0
-    best_loss: float = math.inf
-    best_step: int = 0
-    gain_loss: float = math.inf
-    """`gain_loss` and `gain_step` are the loss and step of the last improvement."""
-    gain_step: int = 0
-    not_validated: tuple[int, ...] = ()
-    """Validation examples, by place, whose loss under the first prompt is not finite. They are left out throughout."""
-
-    @classmethod
-    def start(cls, vectors: torch.Tensor) -> "TuningState":
-        return cls(vectors.clone(), vectors.clone(), torch.zeros_like(vectors), torch.zeros_like(vectors))
-
-    def to_bytes(self) -> bytes:
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
-        numbers = {name: repr(value) for name, value in vars(self).items() if name not in tensors}
-        numbers["not_validated"] = json.dumps(self.not_validated)
-        return bytes(save(tensors, numbers))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "TuningState":
-        numbers = read_metadata(data)
-        return cls(
-            **load(data),
-            step=int(numbers["step"]),
-            best_loss=float(numbers["best_loss"]),
-            best_step=int(numbers["best_step"]),
-            gain_loss=float(numbers["gain_loss"]),
-            gain_step=int(numbers["gain_step"]),
-            not_validated=tuple(json.loads(numbers["not_validated"])),
-        )
-
-
-@dataclass(frozen=True)
-class TuneSettings:
-    steps: int
-    learning_rate: float
-    loss: Literal["target", "choices"]
-    seed: int
-    batch_tokens: int
 
 
 def default_learning_rate(lm: FrozenLM) -> float:

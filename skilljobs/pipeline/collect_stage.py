@@ -68,7 +68,7 @@ class Collect(Stage):
         stopped = ""
         if enough is not None:
             run.stop_at(enough)
-            stopped = f" of {planned}: the tenth neuron of every metric is known within {plan.spec.until_ci:g}"
+            stopped = f" of {planned}: r with every metric is known within {plan.spec.until_ci:g}"
         job.plan = needed_plan(plan, run)
         _delete_unneeded(run, len(job.plan.shards))
         run.record_collected(_facts(job.plan, run, [receipts[shard] for shard in range(len(job.plan.shards))]))

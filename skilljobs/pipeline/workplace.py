@@ -122,6 +122,8 @@ class Workplace:
                 timing.summary = self._load_summary(plan)
             finish(run, "load", timing.seconds)
         model = self._loaded_model
+        numerics = self._numerics = numerics.model_copy(update={"attention": model.attention})
+        run.fix_numerics(numerics)
         versions = {name: model.versions[name] for name in ("torch", "transformers")}
         run.describe_model(model.parameters, model.neurons_per_layer, versions)
         run.extend_fingerprint(

@@ -37,7 +37,7 @@ def resolve_numerics(
         device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
         dtype=dtype,
         threads=threads,
-        attention="sdpa",
+        attention=spec.attention,
         batch_tokens=spec.batch_tokens
         or fitting_batch_tokens(source, dtype, gpus_per_replica, replicas, machine, sums_size, kept_tokens),
     )

@@ -21,7 +21,7 @@ class ModelSetup:
     source: ModelSource
     device: str
     dtype: str
-    attention: str
+    attention: str | None
     threads: int
     """CPU threads of the scorer."""
     on_other_machines: bool = False
@@ -88,6 +88,8 @@ class LoadedModel:
     device_model: str
     versions: Mapping[str, str]
     """The packages that must have one version on all machines."""
+    attention: str
+    """The attention implementation that it was loaded with."""
     reads_trees: bool
     """Whether continuations are read as trees (see `skilljobs.lm.tree`)."""
     neurons_per_layer: tuple[int, ...]
@@ -98,7 +100,7 @@ class LoadedModel:
     @property
     def must_agree(self) -> dict[str, str]:
         """What must be the same for all scorers of a run, by name."""
-        return {**self.versions, "device": self.device_model}
+        return {**self.versions, "device": self.device_model, "attention": self.attention}
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from skilljobs.reduce.running_totals import RunningTotals
-from skilljobs.stats.correlate import correlation_columns, strongest_first
+from skilljobs.stats.correlate import interval
 from skilljobs.stats.layout import ALL
 from skilljobs.stats.totals import LayerTotals
 from skilljobs.store.reader import RunReader
 
-RANK = 10
-"""The rank of the neuron whose interval decides, for each metric."""
+FEWEST_EXAMPLES = 100
+"""With fewer examples that have a metric, its intervals are not believed, however narrow."""
 GROWTH = 1.05
 """Growth of the prefix between two decisions: with many shards, looking after each would cost more than it saves."""
 
@@ -29,8 +29,11 @@ def prefixes(shards: int) -> Iterator[int]:
 
 
 class StoppingRule:
-    """Decides whether a prefix of a run's shards is enough: over all examples, the 95 % interval of the tenth strongest
-    neuron of every metric is narrower than `width`. Metrics with which no neuron has an r are ignored.
+    """Decides whether a prefix of a run's shards is enough: over all examples, the 95 % interval of r = 0 with every
+    metric is narrower than `width`. Metrics with which no neuron has an r are ignored.
+
+    The interval of r = 0 is the widest that there is for a number of examples. That of a neuron that was selected for
+    its large r would be narrower, the more so the fewer examples there are, and would stop the run too early.
 
     Holds the sums of one shard in memory.
     """
@@ -60,18 +63,16 @@ class StoppingRule:
     def widest(self) -> float | None:
         """The widest of the deciding intervals; None if no metric has any."""
         layers = list(self._totals.layers())
-        widths = [width for metric in self._metrics if (width := _width_at_rank(layers, metric)) is not None]
+        widths = [width for metric in self._metrics if (width := _width_at_zero(layers, metric)) is not None]
         return max(widths, default=None)
 
 
-def _width_at_rank(layers: list[LayerTotals], metric: str) -> float | None:
-    """The width of the interval of the neuron at `RANK`, or of the weakest if there are fewer."""
-    rs, widths = [], []
-    for totals in layers:
-        columns = correlation_columns(totals.centred(metric, ALL), [None, None])
-        first = strongest_first(columns["r"], RANK)
-        rs.append(columns["r"][first])
-        widths.append((columns["ci_high"] - columns["ci_low"])[first])
-    order = strongest_first(np.concatenate(rs), RANK)
-    # an interval that is undefined, for too few rows, is as wide as possible
-    return float(np.nan_to_num(np.concatenate(widths)[order[-1]], nan=2.0)) if len(order) else None
+def _width_at_zero(layers: list[LayerTotals], metric: str) -> float | None:
+    """The width of the interval of r = 0 with a metric; 2 if there are too few examples, None without any r."""
+    centred = [totals.centred(metric, ALL) for totals in layers]
+    if all(bool(np.isnan(layer.r()).all()) for layer in centred):
+        return None
+    if centred[0].n < FEWEST_EXAMPLES:
+        return 2.0
+    low, high = interval(np.zeros(1), centred[0].degrees_of_freedom)
+    return float((high - low)[0])

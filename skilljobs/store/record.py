@@ -30,7 +30,8 @@ class Numerics(_Part):
     dtype: str
     threads: int
     """CPU threads of a replica."""
-    attention: str
+    attention: str | None
+    """What transformers calls the implementation; None until a scorer has loaded the model, unless it was asked for."""
     batch_tokens: int
 
 

@@ -138,7 +138,8 @@ class RunFiles:
 
     def fix_numerics(self, numerics: Numerics) -> None:
         """Record the numerics, which from now on may not change."""
-        self.extend_fingerprint({f"numerics.{name}": value for name, value in numerics.model_dump().items()})
+        known = {name: value for name, value in numerics.model_dump().items() if value is not None}
+        self.extend_fingerprint({f"numerics.{name}": value for name, value in known.items()})
         self._change(numerics=numerics)
 
     def extend_fingerprint(self, fields: Mapping[str, Any]) -> None:

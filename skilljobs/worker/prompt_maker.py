@@ -12,7 +12,8 @@ from skilljobs.lm.losses import accuracy
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
 from skilljobs.lm.results import TuningPoint
-from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState, default_learning_rate
+from skilljobs.lm.tuner import Tuner, default_learning_rate
+from skilljobs.lm.tuning_state import TuneSettings, TuningState
 from skilljobs.plan.work import LeftOut, PromptAccuracy, RunWork
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from

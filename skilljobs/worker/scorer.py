@@ -18,6 +18,7 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt
 from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
+from skilljobs.lm.self_check import check_reading_in_parts
 from skilljobs.lm.source import find_again
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
@@ -49,7 +50,9 @@ class Scorer:
         setup = self.setup
         source = find_again(setup.source) if setup.on_other_machines else setup.source
         model = load_model(source, setup.dtype, setup.device, setup.attention)
-        return FrozenLM(model, load_tokenizer(source))
+        lm = FrozenLM(model, load_tokenizer(source))
+        check_reading_in_parts(lm)
+        return lm
 
     def load(self) -> LoadedModel | UnfitMachine:
         """Load the model, unless this machine does not see what it must."""
@@ -62,6 +65,7 @@ class Scorer:
             host=platform.node(),
             device_model=torch.cuda.get_device_name(self.lm.device) if on_gpu else _cpu_model(),
             versions=decisive_versions(),
+            attention=self.lm.attention,
             reads_trees=self.lm.takes_trees(1),
             neurons_per_layer=tuple(self.lm.neurons_per_layer),
             parameters=self.lm.model.num_parameters(),

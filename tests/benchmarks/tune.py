@@ -14,7 +14,8 @@ from torch import nn
 
 from skilljobs.lm.batch import TokenizedExample, tokenize
 from skilljobs.lm.prompt import random_prompt
-from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState, default_learning_rate
+from skilljobs.lm.tuner import Tuner, default_learning_rate
+from skilljobs.lm.tuning_state import TuneSettings, TuningState
 from skilljobs.spec import TINY
 from skilljobs.worker.prompt_maker import draw_validation
 from tests.benchmarks.subject import Subject, model_spec

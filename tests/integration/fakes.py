@@ -16,7 +16,7 @@ REPLY_SECONDS = 0.5
 
 def fake_model(versions: dict[str, str]) -> LoadedModel:
     """What a scorer without a model says."""
-    return LoadedModel("elsewhere", "abacus", versions, False, (1,), os.getpid())
+    return LoadedModel("elsewhere", "abacus", versions, "sdpa", False, (1,), os.getpid())
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0.1)

@@ -1,6 +1,7 @@
 """Examples whose activations or scores are NaN: they leave every sum, by name, and too many of them stop the job."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -58,7 +59,8 @@ def rows_with_poison(count: int, poisoned: dict[str, list[int]]) -> list[dict[st
 
 
 def submit(out: Path, data: Path, model: Path, notes: Notes, **spec: object) -> skilljobs.Run:
-    given = {"soft_prompt": "random", "prompt_length": 3, "by": "kind", "null": 2, "shard_size": 40} | spec
+    given: dict[str, Any] = {"soft_prompt": "random", "prompt_length": 3, "by": "kind", "null": 2, "shard_size": 40}
+    given |= spec
     return skilljobs.submit(out=str(out), data=str(data), model=str(model), reporter=notes, report=False, **given)
 
 
@@ -66,7 +68,7 @@ def submit(out: Path, data: Path, model: Path, notes: Notes, **spec: object) -> 
 def test_they_leave_every_sum_by_name(tmp_path: Path, poisoned: Path, first_batch: bool) -> None:
     rows = rows_with_poison(400, {"test": [3, 77, 140]})
     bad = {str(row["example_id"]) for row in rows if POISON in str(row["text"])}
-    small = {"batch_tokens": 60} if first_batch else {}
+    small: dict[str, Any] = {"batch_tokens": 60} if first_batch else {}
     notes = Notes()
     run = submit(
         tmp_path / "all", write_jsonl(tmp_path / "all.jsonl", rows), poisoned, notes, max_bad_rows=0.02, **small

@@ -19,7 +19,8 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt, read_prompt_bytes
 from skilljobs.lm.recompute import bytes_kept
 from skilljobs.lm.source import TINY_DIRECTORY, ModelSource
-from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState, default_learning_rate
+from skilljobs.lm.tuner import Tuner, default_learning_rate
+from skilljobs.lm.tuning_state import TuneSettings, TuningState
 from tests.lm.test_forward import build, random_batch
 
 SETTINGS = TuneSettings(steps=50, learning_rate=0.05, loss="target", seed=0, batch_tokens=4000)
@@ -184,7 +185,8 @@ from skilljobs.lm.load import load_model
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
 from skilljobs.lm.source import ModelSource
-from skilljobs.lm.tuner import Tuner, TuneSettings, TuningState
+from skilljobs.lm.tuner import Tuner
+from skilljobs.lm.tuning_state import TuneSettings, TuningState
 
 torch.set_num_threads(1)
 path = Path(sys.argv[1])

@@ -1,0 +1,95 @@
+"""Checking, when a model is loaded, that reading it in parts gives what a plain forward pass of it gives.
+
+A model may add something to its token ids that embeddings do not carry (Gemma-3n's per-layer inputs), have an attention
+window that its configuration does not name, or keep a state that a copied cache does not hold: scores and activations
+would be silently wrong.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from skilljobs.errors import InputError
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.ffn import capture_activations
+from skilljobs.lm.forward import score_batch
+from skilljobs.lm.memory import is_out_of_memory
+from skilljobs.lm.model import UNSUPPORTED, FrozenLM
+
+TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
+"""Allowed error, relative to 1 + the largest value. A wrong mask or a lost input is off by about 1."""
+SHORT = 24
+LONGEST_WINDOW = 256
+"""A window up to this long is exceeded by the check; longer ones are only entered, to keep loading fast."""
+PROMPT_LENGTH = 3
+FIRST_ID = 5
+"""Lower ids are often special tokens."""
+
+
+@torch.inference_mode()
+def check_reading_in_parts(lm: FrozenLM) -> None:
+    """Compare a padded batch of two texts, a prompt and branching continuations with plain passes over their ids.
+
+    Raises:
+        InputError: the model cannot be read in parts, or its activations or scores differ.
+    """
+    name = type(lm.model).__name__
+    for length in _lengths(lm):
+        try:
+            worst = max(_errors(lm, length), default=math.inf)
+        except UNSUPPORTED as error:
+            if is_out_of_memory(error):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"{name} cannot be read in parts (text and prompt, then answers): {reason}") from error
+        if not worst <= TOLERANCE.get(lm.dtype, 2e-3):
+            raise InputError(
+                f"{name} is not supported: read with a prompt of its own token embeddings, {length} tokens of text give"
+                f" activations or scores that differ from those of a plain forward pass (relative error {worst:.2g})"
+            )
+
+
+def _lengths(lm: FrozenLM) -> Iterator[int]:
+    yield SHORT
+    if lm.window is not None and lm.window <= LONGEST_WINDOW:
+        yield lm.window + SHORT
+
+
+def _errors(lm: FrozenLM, length: int) -> Iterator[float]:
+    usual = max(1, min(lm.vocabulary_size, 1000) - FIRST_ID)
+    ids = [FIRST_ID + (7919 * place) % usual for place in range(1, 3 * length)]
+    prompt, first, second, third = ids[:PROMPT_LENGTH], ids[-1], ids[-2], ids[-3]
+    continuations = [[first, second, third], [first, third, second], [third]]
+    batch = [
+        TokenizedExample(text, continuations, 0, True) for text in (ids[PROMPT_LENGTH:][:length], ids[-length // 2 :])
+    ]
+    vectors = lm.embed(torch.tensor(prompt, device=lm.device)[None])[0]
+    scored = score_batch(lm, vectors, batch, "mean")
+    for row, example in enumerate(batch):
+        for branch, continuation in enumerate(continuations):
+            activations, score = _plain(lm, example.text, prompt, continuation)
+            yield from _relative(scored.log_probabilities[row][branch].reshape(1), score.reshape(1))
+            if branch == 0:
+                for layer, expected in zip(scored.activations, activations, strict=True):
+                    yield from _relative(layer[row], expected[0])
+
+
+def _plain(
+    lm: FrozenLM, text: list[int], prompt: list[int], continuation: list[int]
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """The activations at the prompt and the score of the continuation, from one unpadded pass over token ids."""
+    start = len(text) + len(prompt)
+    ids = torch.tensor([[*text, *prompt, *continuation]], device=lm.device)
+    with capture_activations(lm.projections, slice(len(text), start), "mean") as activations:
+        logits = lm.model(input_ids=ids, use_cache=False).logits[0, start - 1 : -1].float()
+    tokens = torch.tensor(continuation, device=logits.device)
+    return activations, torch.log_softmax(logits, -1).gather(1, tokens[:, None]).double().sum()
+
+
+def _relative(found: torch.Tensor, expected: torch.Tensor) -> Iterator[float]:
+    """The largest difference, relative to 1 + the largest expected value; none where the plain pass is not finite."""
+    found, expected = found.cpu(), expected.cpu()
+    if bool(expected.isfinite().all()):
+        error = float((found - expected).abs().max() / (1 + expected.abs().max()))
+        yield math.inf if math.isnan(error) else error
