@@ -13,6 +13,7 @@ from skilljobs.plan.capacity import Placement
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.job_plan import plan_job
 from skilljobs.progress.journal import Journal
+from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.store.run import RunFiles
@@ -30,20 +31,25 @@ def run_job(
     """
     spec, _ = resolve_spec(spec)
     with ExitStack() as stack:
+        files = open_run_files(uri)
+        lease = stack.enter_context(RunLease(files.folder, reporter.note))
         task = make_task(spec)
         rows: Sequence[Mapping[str, Any]] | None = None
         text_seconds: dict[str, float] = {}
         if isinstance(task, TextTask) and (task.options.generate or task.options.grader is not None):
-            texts = TextMaker(spec, task, open_run_files(uri).folder)
+            texts = TextMaker(spec, task, files.folder)
             if not texts.are_done:
                 plan_job(spec, texts.draft_rows())  # whatever is wrong with the rest shows before anything is written
                 from skilljobs.cluster.session import ray_session
 
+                lease.acquire()
                 reporter = stack.enter_context(Journal(texts.folder, reporter))
                 cluster = stack.enter_context(ray_session(placement.address, placement.debug))
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()
         plan = plan_job(spec, rows)
+        if not (files.exists and files.record.is_complete):
+            lease.acquire()
         from skilljobs.pipeline.run_plan import run_plan
 
-        return run_plan(plan, uri, run_id, placement, report, reporter, verify, text_seconds)
+        return run_plan(plan, uri, run_id, placement, report, reporter, verify, text_seconds, lease)

@@ -14,8 +14,10 @@ from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.progress.journal import Journal
+from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import Reporter
 from skilljobs.store.run import RunFiles, prompt_uri
+from skilljobs.store.sweeping import sweep
 from skilljobs.store.verification import damaged_files
 
 
@@ -28,6 +30,7 @@ def run_plan(
     reporter: Reporter,
     verify: bool,
     earlier_seconds: Mapping[str, float],
+    lease: RunLease,
 ) -> RunFiles:
     """Do what is left of a planned job, and make again what is damaged.
 
@@ -35,6 +38,7 @@ def run_plan(
         report: whether to write the report too.
         verify: whether to read all files of finished stages to find damage; otherwise their sizes are compared.
         earlier_seconds: what was done before there was a plan, by name.
+        lease: the right to work on the run, which is acquired if there is anything to do.
 
     Raises:
         InputError: the run was begun with something else, or the cluster or the model does not fit the job.
@@ -50,6 +54,8 @@ def run_plan(
         reporter.note(f"{run.uri} is complete already")
         if all(run.record.is_done(stage.name) for stage in wanted):
             return run
+    lease.acquire()
+    sweep(run.folder)
     with ExitStack() as stack:
         if not isinstance(reporter, Journal):
             reporter = stack.enter_context(Journal(run.folder, reporter))

@@ -16,8 +16,6 @@ from skilljobs.store.files import Folder
 from skilljobs.store.run import LOG_NAME, PROGRESS_NAME, STOP_NAME
 
 LOOK_SECONDS, WRITE_SECONDS = 1.0, 5.0
-RECENT_SECONDS = 6 * WRITE_SECONDS
-"""A job that wrote its progress more recently than this may well be running."""
 MOST_LINES = 2000
 
 
@@ -44,10 +42,6 @@ class Journal:
         if self._folder.exists(LOG_NAME):
             self._lines = self._folder.read(LOG_NAME).decode(errors="replace").splitlines()
             self._progress = self._progress.changed(lines_dropped=before.lines_dropped if before else 0)
-        if before is not None and before.state == "running" and before.age < RECENT_SECONDS:
-            self._passed_to.note(
-                f"another job may be working on this run already: process {before.pid} on {before.host}"
-            )
         self._folder.delete(STOP_NAME)
         self._write()
         self._signals.enter_context(sigterm_raised())

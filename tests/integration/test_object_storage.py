@@ -16,7 +16,9 @@ from pyarrow import fs
 import skilljobs
 from skilljobs.errors import InputError
 from skilljobs.lm.prompt import SoftPrompt
+from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import SilentReporter
+from skilljobs.store.exclusive import create
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME
 from tests.integration.machines import free_port, run_command
@@ -131,3 +133,21 @@ def test_files_of_any_size_are_whole(server: tuple[dict[str, str], Path], monkey
         assert folder.size(f"of-{size}") == size
     assert folder.filesystem.get_file_info(fs.FileSelector("bucket/files"))
     assert folder.size("none") is None
+
+
+def test_of_two_drivers_there_one_gets_the_run(
+    server: tuple[dict[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in server[0].items():
+        monkeypatch.setenv(name, value)
+    folder = Folder("s3://bucket/runs/leased")
+    assert create(folder, "lease/000001.json", b"first")
+    assert not create(folder, "lease/000001.json", b"second")
+    assert folder.read("lease/000001.json") == b"first"
+    other = Folder("s3://bucket/runs/other")
+    with RunLease(other, print) as lease:
+        lease.acquire()
+        with RunLease(other, print) as second, pytest.raises(InputError, match="is working on the run"):
+            second.acquire()
+    with RunLease(other, print) as third:
+        third.acquire()

@@ -1,6 +1,5 @@
 """The progress and log that a job keeps in its run's directory, and that it stops when it is asked to there."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -112,19 +111,6 @@ def test_a_job_in_another_thread_stops_when_it_next_reports(tmp_path: Path) -> N
     thread.start()
     thread.join()
     assert caught
-
-
-def test_a_second_job_is_warned_of_the_first(tmp_path: Path) -> None:
-    notes: list[str] = []
-    second = SilentReporter()
-    second.note = notes.append  # type: ignore[method-assign, assignment]
-    with Journal(Folder(str(tmp_path)), SilentReporter()), Journal(Folder(str(tmp_path)), second):
-        pass
-    assert len(notes) == 1
-    assert f"another job may be working on this run already: process {os.getpid()}" in notes[0]
-    with Journal(Folder(str(tmp_path)), second):
-        pass
-    assert len(notes) == 1
 
 
 def test_a_job_that_has_long_been_silent_has_died(tmp_path: Path) -> None:
