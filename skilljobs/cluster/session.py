@@ -3,11 +3,12 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 from skilljobs.cluster.authentication import TOKEN_ADVICE, use_token_at_hand
@@ -18,6 +19,8 @@ from skilljobs.progress.interrupts import raise_on_sigterm
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Size of the object store, through which only receipts travel."""
+SEVERAL_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's variable that lets a node be reached from other machines; whoever sets it is heeded."""
 _grows: bool | None = None
 """Whether machines may come and go in the session that was begun here; None if none was."""
 
@@ -36,24 +39,47 @@ def ray_session(address: str | None = None, debug: bool = False) -> Iterator[Clu
         connected = ray.get_runtime_context().gcs_address
         if address != connected:
             raise InputError(f"--address {address}: this process is connected to another Ray, at {connected}")
-    if starts_here:
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        logs: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
-        try:
-            if address:
-                dashboard, _grows = _connect(address, logs), True
-            else:
-                dashboard, _grows = _start(logs), False
-        except SystemExit as error:  # Ray's own handler of SIGTERM, which it installs while it starts
-            raise Terminated from error
-        raise_on_sigterm()
-    try:
-        yield look_at_cluster(f"http://{dashboard}" if dashboard else None)
-    finally:
+    with ExitStack() as stack:
         if starts_here:
-            ray.shutdown()
-            _grows = None
+            os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            logs: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
+            try:
+                if address:
+                    dashboard, _grows = _connect(address, logs), True
+                else:
+                    stack.enter_context(loopback_only())
+                    dashboard, _grows = _start(logs), False
+            except SystemExit as error:  # Ray's own handler of SIGTERM, which it installs while it starts
+                raise Terminated from error
+            stack.callback(_end)
+            raise_on_sigterm()
+        yield look_at_cluster(f"http://{dashboard}" if dashboard else None)
+
+
+def _end() -> None:
+    global _grows
+    ray.shutdown()
+    _grows = None
+
+
+@contextmanager
+def loopback_only() -> Iterator[None]:
+    """Let a Ray that is started within the block listen on 127.0.0.1 alone; by default it listens on all interfaces.
+
+    Ray has no option for that: passing it the address does not change where it listens. It does so on desktops, by this
+    variable, which it reads when it is imported.
+    """
+    if SEVERAL_MACHINES in os.environ:
+        yield
+        return
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    os.environ[SEVERAL_MACHINES] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[SEVERAL_MACHINES]
 
 
 def look_at_cluster(dashboard: str | None = None) -> Cluster:
