@@ -4,6 +4,7 @@ This module does not depend on models, on the files of a run, or on Ray.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from skilljobs.options import Option, declared_options
 
 SPLITS = ("train", "validation", "test")
 TRAIN_FRACTION, VALIDATION_FRACTION = 0.5, 0.1
+
+LARGEST_VALUE = 1e100
+"""The largest absolute value of a metric: sums of squares, and cubes for the skewness, must stay finite."""
 
 MetricValue = float | int | bool | str | None
 MetricValues = Mapping[str, MetricValue | Mapping[str, MetricValue]]
@@ -94,6 +98,8 @@ def check_example(example: Example) -> Example:
                 raise ValueError(f"`{column}` is {value!r}, which is neither a number, a bool nor a text")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"`{column}` is {value}, which is beyond 64 bits")
+            if isinstance(value, float) and abs(value) > LARGEST_VALUE:
+                raise ValueError(f"`{column}` is {value}, which is too large to be squared")
     if example.split not in SPLITS:
         raise ValueError(f"`split` is {example.split!r}, which is not one of {', '.join(SPLITS)}")
     if example.choices is None:
@@ -106,6 +112,9 @@ def check_example(example: Example) -> Example:
         raise ValueError(f"it has {len(example.choices)} choices, but it needs at least two")
     if not all(example.choices):
         raise ValueError("one of its `choices` is empty")
+    repeated = next((choice for choice, count in Counter(example.choices).items() if count > 1), None)
+    if repeated is not None:
+        raise ValueError(f"two of its `choices` are the same: {repeated!r}")
     if not 0 <= example.answer < len(example.choices):
         raise ValueError(f"`answer` is {example.answer}, out of range for {len(example.choices)} choices")
     return example
