@@ -20,6 +20,7 @@ from skilljobs.report.sketch import density_sketch
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import FIGURES, PROMPT_NAME, REPORT_NAME
+from skilljobs.uris import child_uri
 
 NEURONS_SHOWN = 5
 """Neurons in the table of each metric and population; those of the population `all` also have a card."""
@@ -38,7 +39,7 @@ def write_report(run: RunReader) -> str:
     check_reduced(run)
     page = _page(run, draw_figures(run))
     run.folder.write(REPORT_NAME, page.encode())
-    return f"{run.uri}/{REPORT_NAME}"
+    return child_uri(run.uri, REPORT_NAME)
 
 
 def _page(run: RunReader, figures: list[SavedFigure]) -> str:

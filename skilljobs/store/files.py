@@ -11,18 +11,24 @@ from typing import IO
 import pyarrow as pa
 from pyarrow import fs
 
+from skilljobs.uris import checked_place, is_uri, with_option
+
 
 class Folder:
-    """The files below one URI or local path. Their names are relative and use forward slashes."""
+    """The files below one URI or local path. Their names are relative and use forward slashes.
+
+    Raises:
+        InputError: the URI holds a secret.
+    """
 
     def __init__(self, uri: str) -> None:
-        if "://" in uri:
+        if is_uri(checked_place(uri, "the place of a run or file")):
             # without this option, every small file on an object store would need a multipart upload
-            options = "?allow_delayed_open=true" if uri.startswith("s3://") else ""
-            self.filesystem, self.root = fs.FileSystem.from_uri(uri + options)
+            opened = with_option(uri, "allow_delayed_open", "true") if uri.startswith("s3://") else uri
+            self.filesystem, self.root = fs.FileSystem.from_uri(opened)
         else:
-            self.filesystem, self.root = fs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
-        self.uri = uri if "://" in uri else self.root
+            self.filesystem, self.root = fs.LocalFileSystem(), os.path.realpath(os.path.expanduser(uri))
+        self.uri = uri if is_uri(uri) else self.root
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
 
     def path(self, name: str) -> str:

@@ -10,6 +10,7 @@ from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.store.record import Accuracy, FileDigest, Fingerprint, ModelFacts, Numerics, RunRecord, StageRecord
+from skilljobs.uris import child_uri
 
 RECORD = "run.json"
 PROGRESS_NAME = "progress.json"
@@ -38,7 +39,7 @@ def correlations_name(layer: int) -> str:
 
 def prompt_uri(uri: str, number: int) -> str:
     """The run of one prompt, within a run of several."""
-    return f"{uri}/prompts/{number}"
+    return child_uri(uri, f"prompts/{number}")
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def list_runs(uri: str) -> list[RunFiles]:
     folder = Folder(uri)
     runs = []
     for name in folder.folders():
-        run = RunFiles(f"{folder.uri}/{name}")
+        run = RunFiles(child_uri(folder.uri, name))
         with suppress(InputError):
             run.load()
             runs.append(run)
