@@ -9,7 +9,8 @@ from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.store.reader import RunReader
-from skilljobs.store.run import RunFiles, list_runs, prompt_uri
+from skilljobs.store.run import RunFiles, prompt_uri
+from skilljobs.store.run_list import list_runs
 from skilljobs.uris import checked_place, child_uri, parent_and_name, with_option
 from tests.store.test_record import record
 
@@ -53,7 +54,7 @@ def test_runs_below_a_uri_with_odd_names_are_found(tmp_path: Path) -> None:
     for name in ("a b", "50%25#?", "é"):
         RunFiles(child_uri(place, name)).save(record().model_copy(update={"run_id": name}))
     assert {path.name for path in (tmp_path / "all runs").iterdir()} == {"a b", "50%25#?", "é"}
-    assert {run.record.run_id for run in list_runs(place)} == {"a b", "50%25#?", "é"}
+    assert {run.record.run_id for run in list_runs(place).readable} == {"a b", "50%25#?", "é"}
     assert RunReader(child_uri(place, "50%25#?")).record.run_id == "50%25#?"
 
 

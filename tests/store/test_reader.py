@@ -11,7 +11,8 @@ from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.store.reader import RunReader
 from skilljobs.store.references import METRICS_NAME
-from skilljobs.store.run import RunFiles, list_runs
+from skilljobs.store.run import RunFiles
+from skilljobs.store.run_list import list_runs
 from skilljobs.store.schema import METRICS, parquet_bytes
 from skilljobs.uris import child_uri
 from tests.s3_server import s3_server
@@ -45,7 +46,7 @@ def test_the_query_of_a_uri_alone_leads_to_a_bucket(tmp_path: Path, monkeypatch:
         out = f"s3://bucket/runs?scheme=http&endpoint_override={endpoint}&region=us-east-1"
         for name in ("mine", "a b"):
             assert keep_a_run(child_uri(out, name)).metrics().collect()["reference"].to_list() == [0.5]
-        assert sorted(run.folder.root for run in list_runs(out)) == ["bucket/runs/a b", "bucket/runs/mine"]
+        assert sorted(run.folder.root for run in list_runs(out).readable) == ["bucket/runs/a b", "bucket/runs/mine"]
         Folder(out).write("p.safetensors", b"bytes")
         prompt = JobSpec(task="arithmetic", soft_prompt=child_uri(out, "p.safetensors"))
         assert reused_prompt_bytes(prompt) == b"bytes"
