@@ -89,6 +89,8 @@ class Option:
             value, right_type = float(value), True
         if isinstance(value, os.PathLike) and self.kind is str:
             value, right_type = os.fspath(value), True
+        if isinstance(value, str) and not _can_be_encoded(value):
+            raise InputError(f"{self.flag} is {value!r}; it holds a byte that is not UTF-8")
         if self.text.is_path and isinstance(value, str):
             checked_place(value, self.flag)
         if not right_type:
@@ -146,6 +148,14 @@ def absolute_path(name: str) -> str:
     """`name` from the root where it names a file or directory, so that it means the same from anywhere."""
     full = os.path.expanduser(name)
     return os.path.abspath(full) if os.path.exists(full) else name
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 import click
 
-from skilljobs.printable import printable
+from skilljobs.cli.saying import say
 
 
 @click.command()
@@ -26,8 +26,8 @@ def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
 
     opened = open_run(run)
     for figure in draw_figures(opened, metric):
-        click.echo(printable(child_uri(opened.uri, f"{FIGURES}/{figure.name}.png")), err=True)
-    click.echo(printable(child_uri(opened.uri, FIGURES)))
+        say(child_uri(opened.uri, f"{FIGURES}/{figure.name}.png"), err=True)
+    say(child_uri(opened.uri, FIGURES))
 
 
 @click.command()

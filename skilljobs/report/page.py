@@ -15,6 +15,7 @@ from skilljobs.analysis.ranking import check_reduced, null_threshold, top
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.lm.safetensors_header import read_header
 from skilljobs.plan.data_options import command_of
+from skilljobs.printable import well_formed
 from skilljobs.report.figures import SavedFigure, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch
 from skilljobs.stats.layout import ALL, WITHIN
@@ -38,7 +39,7 @@ def write_report(run: RunReader) -> str:
     """
     check_reduced(run)
     page = _page(run, draw_figures(run))
-    run.folder.write(REPORT_NAME, page.encode())
+    run.folder.write(REPORT_NAME, well_formed(page).encode())
     return child_uri(run.uri, REPORT_NAME)
 
 

@@ -90,10 +90,15 @@ def check_example(example: Example) -> Example:
     """
     if not example.text:
         raise ValueError("`text` is empty")
-    for text in (example.text, *(example.choices or (example.target or "",))):
+    for text in (example.text, example.example_id, example.unit, *(example.choices or (example.target or "",))):
         text.encode()
     for column, entry in example.metrics.items():
+        column.encode()
+        if isinstance(entry, Mapping):
+            "".join(entry).encode()
         for value in entry.values() if isinstance(entry, Mapping) else (entry,):
+            if isinstance(value, str):
+                value.encode()
             if not isinstance(value, bool | int | float | str | None):
                 raise ValueError(f"`{column}` is {value!r}, which is neither a number, a bool nor a text")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:

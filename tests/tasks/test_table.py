@@ -68,6 +68,10 @@ GOOD = {"text": "a:", "choices": [" b", " c"], "answer": 1}
         (GOOD | {"level": 10**4000}, "00000000000, which is beyond 64 bits"),
         (GOOD | {"level": 2**70}, "beyond 64 bits"),
         (GOOD | {"text": "\ud800"}, "surrogates not allowed"),
+        (GOOD | {"level\ud800": 1}, "surrogates not allowed"),
+        (GOOD | {"kind": "\ud800"}, "surrogates not allowed"),
+        (GOOD | {"level": {"\ud800": 1}}, "surrogates not allowed"),
+        (GOOD | {"example_id": "\ud800", "unit": "u"}, "surrogates not allowed"),
     ],
 )
 def test_a_bad_row_is_named_by_number_and_reason(tmp_path: Path, row: dict[str, Any], reason: str) -> None:

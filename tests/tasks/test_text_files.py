@@ -107,7 +107,7 @@ def test_moments_to_the_nanosecond_are_read(tmp_path: Path) -> None:
     assert example.metrics["at"] == datetime(2023, 11, 14, 22, 13, 20, 123456, UTC).timestamp()
 
 
-QUESTION = {"input": "What is 2 plus 3?", "target": "5", "target_scores": {"5": 1, "6": 0}}
+QUESTION: dict[str, object] = {"input": "What is 2 plus 3?", "target": "5", "target_scores": {"5": 1, "6": 0}}
 
 
 @pytest.mark.parametrize(
