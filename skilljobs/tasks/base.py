@@ -110,6 +110,8 @@ def check_example(example: Example) -> Example:
     if example.choices is None:
         if not example.target:
             raise ValueError("it has neither `choices` with `answer` nor a non-empty `target`")
+        if example.answer is not None:
+            raise ValueError(f"it has an `answer`, {example.answer}, but no `choices`")
         return example
     if example.answer is None:
         raise ValueError("it has `choices` but no `answer`")

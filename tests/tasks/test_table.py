@@ -65,6 +65,7 @@ GOOD = {"text": "a:", "choices": [" b", " c"], "answer": 1}
         (GOOD | {"choices": f"[{'9' * 5000}]"}, "`choices` has a number of more than 4,300 digits"),
         (GOOD | {"level": 1e308}, "`level` is 1e+308, which is too large to be squared"),
         (GOOD | {"level": {"a": -1e101}}, "`level` is -1e+101, which is too large to be squared"),
+        ({"text": "a:", "target": " b", "answer": 2**31}, "it has an `answer`, 2147483648, but no `choices`"),
         (GOOD | {"level": 10**4000}, "00000000000, which is beyond 64 bits"),
         (GOOD | {"level": 2**70}, "beyond 64 bits"),
         (GOOD | {"text": "\ud800"}, "surrogates not allowed"),
