@@ -15,6 +15,7 @@ from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import PROMPT_NAME, prompt_uri
+from skilljobs.uris import checked_place, child_uri, is_uri
 
 if TYPE_CHECKING:
     import torch
@@ -66,11 +67,12 @@ def submit(
     run_id = default_run_id(spec) if run_id is None else _checked_run_id(run_id)
     if not out.strip() or re.fullmatch(r"[\w+.-]+:/*", out):
         raise InputError(f"--out {out!r} names no folder: give the folder or URI that runs are kept in")
+    checked_place(out, "--out")
     address = cluster_address(address)
     if is_dashboard(address):
         from skilljobs.cluster.remote_job import run_on_cluster
 
-        out = out if "://" in out else os.path.abspath(os.path.expanduser(out))
+        out = out if is_uri(out) else os.path.abspath(os.path.expanduser(out))
         flags = {
             "--replicas": replicas,
             "--gpus-per-replica": gpus_per_replica,
@@ -84,7 +86,7 @@ def submit(
     from skilljobs.pipeline.run_job import run_job
 
     placement = Placement(address, replicas, gpus_per_replica, debug)
-    return Run(run_job(spec, f"{out.rstrip('/')}/{run_id}", run_id, placement, report, verify, reporter).uri)
+    return Run(run_job(spec, child_uri(out, run_id), run_id, placement, report, verify, reporter).uri)
 
 
 @contextmanager
@@ -118,8 +120,10 @@ def session(address: str | None = None, debug: bool = False) -> Iterator[None]:
 
 def _checked_run_id(run_id: str) -> str:
     """Refuse a name that is not one folder's."""
-    if run_id.strip() in ("", ".", "..") or any(sign in run_id for sign in "/\\\0"):
-        raise InputError(f"--run-id {run_id!r}: the name of a run is the name of one folder, without slashes")
+    if run_id.strip() in ("", ".", "..") or any(sign in run_id for sign in "/\\") or not run_id.isprintable():
+        raise InputError(
+            f"--run-id {run_id!r}: the name of a run is the name of one folder, without slashes or control characters"
+        )
     return run_id
 
 

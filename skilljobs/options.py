@@ -8,10 +8,10 @@ import os
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from skilljobs.errors import InputError
+from skilljobs.uris import checked_place
 
 _METADATA_KEY = "option"
 _KIND_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -89,6 +89,10 @@ class Option:
             value, right_type = float(value), True
         if isinstance(value, os.PathLike) and self.kind is str:
             value, right_type = os.fspath(value), True
+        if isinstance(value, str) and not _can_be_encoded(value):
+            raise InputError(f"{self.flag} is {value!r}; it holds a byte that is not UTF-8")
+        if self.text.is_path and isinstance(value, str):
+            checked_place(value, self.flag)
         if not right_type:
             raise InputError(f"{self.flag} is {value!r}; it takes {_KIND_NAMES[self.kind]}")
         if self.choices and value not in self.choices:
@@ -142,7 +146,16 @@ def _without_none(annotation: Any) -> Any:
 
 def absolute_path(name: str) -> str:
     """`name` from the root where it names a file or directory, so that it means the same from anywhere."""
-    return os.path.abspath(os.path.expanduser(name)) if Path(name).expanduser().exists() else name
+    full = os.path.expanduser(name)
+    return os.path.abspath(full) if os.path.exists(full) else name
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -20,7 +20,10 @@ def random_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
     rows = []
     for number in range(count):
         words = [rng.choice(WORDS) for _ in range(rng.randint(2, 12))]
-        choices = [f" {rng.randrange(10 ** rng.randint(1, 4))}" for _ in range(rng.randint(2, 4))]
+        choices: list[str] = []
+        for place in range(rng.randint(2, 4)):
+            choice = f" {rng.randrange(10 ** rng.randint(1, 4))}"
+            choices.append(choice if choice not in choices else f"{choice}/{place}")
         rows.append(
             {
                 "example_id": f"row-{number}",

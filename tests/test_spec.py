@@ -80,3 +80,8 @@ def test_every_option_has_a_line_of_help() -> None:
     for declared in declared_options(JobSpec):
         assert declared.text.help.endswith((".", ")")), declared.name
         assert len(declared.text.help) < 120, declared.name
+
+
+def test_an_option_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--metric is .*; it holds a byte that is not UTF-8"):
+        JobSpec(task="arithmetic", metric=("\udcff",))

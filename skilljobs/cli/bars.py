@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from skilljobs.printable import printable_lines
 from skilljobs.progress.reporter import LineReporter, Reporter
 
 
@@ -27,7 +28,7 @@ class BarReporter:
         self._stage = ""
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(printable_lines(text), highlight=False, markup=False)
 
     def begin(self, stage: str, total: int | None) -> None:
         self._stage = stage

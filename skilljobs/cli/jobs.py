@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skilljobs.cli.saying import say
+
 if TYPE_CHECKING:
     from skilljobs.cluster.dashboard_jobs import ClusterJobs
     from skilljobs.store.reader import RunReader
@@ -76,7 +78,7 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
         state = job_state(opened.folder)
         lines, printed = log_lines(opened.folder, printed)
         for line in lines:
-            click.echo(line)
+            say(line)
         if not follow or state is None or not state.is_running:
             return
         time.sleep(POLL_SECONDS)
@@ -100,7 +102,7 @@ def stop(run: str, address: str | None, debug: bool) -> None:
         job = jobs.find(run)
         if job.ended:
             raise InputError(f"the job {job.id} has already ended: {job.status.lower()}")
-        click.echo(f"{job.id}: {jobs.stop(job).status.lower()}")
+        say(f"{job.id}: {jobs.stop(job).status.lower()}")
         return
     from skilljobs.progress.job_state import is_stop_requested, job_state, request_stop, withdraw_stop
 
@@ -117,4 +119,4 @@ def stop(run: str, address: str | None, debug: bool) -> None:
             raise JobFailed(f"the job was asked to stop but is still running: {state.text}")
         time.sleep(POLL_SECONDS)
         state = job_state(opened.folder)
-    click.echo(state.text if state else "stopped")
+    say(state.text if state else "stopped")

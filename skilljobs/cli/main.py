@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from skilljobs.errors import InputError, JobFailed, Terminated
+from skilljobs.printable import printable, printable_lines
 from skilljobs.progress.interrupts import sigterm_raised
 
 COMMANDS = {
@@ -82,7 +83,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
         _say(str(interrupt) or "interrupted: committed shards are kept; run the same command again to resume")
         return 143 if isinstance(interrupt, Terminated) else 130
     except InputError as error:
-        return _failed(error, 2, debug)
+        return _failed(error, 2, debug, printable(str(error)))
     except JobFailed as error:
         return _failed(error, 1, debug)
     except BrokenPipeError:
@@ -102,4 +103,4 @@ def _failed(error: Exception, code: int, debug: bool, text: str | None = None) -
 
 
 def _say(text: str) -> None:
-    click.echo(f"skilljobs: {text}", err=True)
+    click.echo(f"skilljobs: {printable_lines(text)}", err=True)

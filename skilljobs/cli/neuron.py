@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.saying import say
 from skilljobs.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")
     except InputError as error:
-        click.echo(f"skilljobs: the tokens of this neuron are not known: {error}", err=True)
+        say(f"skilljobs: the tokens of this neuron are not known: {error}", err=True)
         return card
     from skilljobs.lm.load import load_model, load_tokenizer
     from skilljobs.lm.model import FrozenLM

@@ -7,6 +7,7 @@ import numpy as np
 from skilljobs.analysis.distributions import Group, density, neuron_text
 from skilljobs.analysis.neuron_card import NeuronCard, TextActivation
 from skilljobs.cli.tables import metric_rows, table_console
+from skilljobs.printable import printable
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDTH = 48
@@ -20,7 +21,7 @@ def print_card(card: NeuronCard) -> None:
     if not card.groups:
         console.print("this neuron's activations were not traced: only those of the top 10 neurons of each metric are")
     for name, groups in card.groups.items():
-        console.print(f"activation by {name}")
+        console.print(printable(f"activation by {name}"))
         for line in density_lines(groups):
             console.print(f"  {line}")
     for label, texts in (("highest", card.highest), ("lowest", card.lowest)):
@@ -42,17 +43,16 @@ def density_lines(groups: Sequence[Group]) -> list[str]:
     grid, curves = density(groups)
     columns = np.linspace(0, len(grid) - 1, WIDTH).astype(int)
     highest = max((float(curve.max()) for curve in curves if curve is not None), default=1.0)
-    longest = max(len(group.label) for group in groups)
+    labels = [printable(group.label) for group in groups]
+    longest = max(map(len, labels))
     lines = []
-    for group, curve in zip(groups, curves, strict=True):
+    for label, group, curve in zip(labels, groups, curves, strict=True):
         heights = np.zeros(WIDTH, int) if curve is None else np.ceil(8 * curve[columns] / highest - 1e-3).astype(int)
         bar = "".join(BLOCKS[height] for height in heights)
-        lines.append(
-            f"{group.label:<{longest}}  {bar}  mean {group.activations.mean():.3g}, n {len(group.activations)}"
-        )
+        lines.append(f"{label:<{longest}}  {bar}  mean {group.activations.mean():.3g}, n {len(group.activations)}")
     return [*lines, f"{'':<{longest}}  {f'{grid[0]:.3g}':<{WIDTH - 8}}{f'{grid[-1]:.3g}':>8}"]
 
 
 def _one_line(example: TextActivation) -> str:
-    text = (example.text + example.answer).replace("\n", " / ")
+    text = printable((example.text + example.answer).replace("\n", " / "))
     return text if len(text) <= LONGEST_TEXT else f"... {text[-LONGEST_TEXT:]}"

@@ -2,6 +2,8 @@
 
 import click
 
+from skilljobs.cli.saying import say
+
 
 @click.command()
 @click.argument("run")
@@ -20,11 +22,12 @@ def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
     from skilljobs.api import open_run
     from skilljobs.report.figures import draw_figures
     from skilljobs.store.run import FIGURES
+    from skilljobs.uris import child_uri
 
     opened = open_run(run)
     for figure in draw_figures(opened, metric):
-        click.echo(f"{opened.uri}/{FIGURES}/{figure.name}.png", err=True)
-    click.echo(f"{opened.uri}/{FIGURES}")
+        say(child_uri(opened.uri, f"{FIGURES}/{figure.name}.png"), err=True)
+    say(child_uri(opened.uri, FIGURES))
 
 
 @click.command()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from skilljobs.cli.jobs import address_option, cluster_jobs, started_run
+from skilljobs.cli.saying import say
+from skilljobs.errors import InputError
 
 if TYPE_CHECKING:
     from skilljobs.store.record import RunRecord
@@ -25,7 +27,7 @@ def tasks() -> None:
 
     for name in task_names():
         summary = (find_task(name).__doc__ or "").strip().partition("\n")[0]
-        click.echo(f"{name:<14} {summary}")
+        say(f"{name:<14} {summary}")
 
 
 @click.command()
@@ -42,17 +44,23 @@ def runs(out: str, address: str | None, debug: bool) -> None:
     if address is not None:
         for job in cluster_jobs(address).all():
             started = datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds")
-            click.echo(f"{started}  {job.uri}  {job.status.lower()}  {job.id}")
+            say(f"{started}  {job.uri}  {job.status.lower()}  {job.id}")
         return
     from skilljobs.progress.job_state import job_state
-    from skilljobs.store.run import list_runs
+    from skilljobs.store.run_list import list_runs
 
-    for run in list_runs(out):
+    found = list_runs(out)
+    for run in found.readable:
         stage, progress = run.record.next_stage, job_state(run.folder)
         state = (
             "done" if stage is None else "running" if progress and progress.is_running else f"stopped before {stage}"
         )
-        click.echo(f"{run.record.created}  {run.uri}  {state}")
+        say(f"{run.record.created}  {run.uri}  {state}")
+    for run in found.without_record:
+        progress = job_state(run.folder)
+        say(f"{'not begun':<25}  {run.uri}  {progress.text if progress else ''}")
+    for uri, reason in found.broken.items():
+        say(f"{'broken':<25}  {uri}  {reason}")
 
 
 @click.command()
@@ -69,29 +77,34 @@ def status(run: str, address: str | None, debug: bool) -> None:
     if address is not None:
         jobs = cluster_jobs(address)
         job = jobs.find(run)
-        click.echo(f"{job.run_id}: {job.status.lower()} at {jobs.address}, job {job.id}\n  {job.uri}")
+        say(f"{job.run_id}: {job.status.lower()} at {jobs.address}, job {job.id}")
+        say(f"  {job.uri}")
         for line in jobs.log(job.id).rstrip().splitlines()[-LAST_LINES:]:
-            click.echo(f"  | {line}")
+            say(f"  | {line}")
         return
     from skilljobs.progress.job_state import job_state
 
     opened = started_run(run)
     state = job_state(opened.folder)
     if state is not None and not opened.exists:
-        click.echo(f"{opened.uri}\n  {state.text}")
+        say(opened.uri)
+        say(f"  {state.text}")
         return
     record, prompts = opened.record, opened.record.job_spec.prompts
-    click.echo(f"{record.run_id}: {record.examples.test} test examples, model {record.model.name}")
+    say(f"{record.run_id}: {record.examples.test} test examples, model {record.model.name}")
     if prompts > 1:
         for number, prompt in enumerate(opened.prompts()):
-            print_stages(f"prompt {number}: ", prompt.record)
+            try:
+                print_stages(f"prompt {number}: ", prompt.record)
+            except InputError as error:
+                say(f"  prompt {number}: {error}")
     print_stages("", record)
-    click.echo(f"  {opened.committed_shards()} of {prompts * len(record.shards)} shards committed")
+    say(f"  {opened.committed_shards()} of {prompts * len(record.shards)} shards committed")
     if state is not None:
-        click.echo(f"  {state.text}")
+        say(f"  {state.text}")
 
 
 def print_stages(prefix: str, record: "RunRecord") -> None:
     """Print the state and duration of each stage, with `prefix` before the name of the stage."""
     for name, stage in record.stages.items():
-        click.echo(f"  {prefix}{name:<10} {stage.state:<6} {stage.seconds:8.1f} s")
+        say(f"  {prefix}{name:<10} {stage.state:<6} {stage.seconds:8.1f} s")

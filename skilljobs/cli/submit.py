@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from skilljobs.cli.option_params import SubmitCommand, given_options
+from skilljobs.cli.saying import say
 
 
 @click.command(cls=SubmitCommand)
@@ -74,4 +75,4 @@ def submit(
 
     if not is_dashboard(cluster_address(address)):  # otherwise the job printed it, and this machine may not see the run
         print_summary(run)
-    click.echo(run.uri)
+    say(run.uri)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skilljobs.analysis.ranking import NullThreshold
+from skilljobs.printable import printable
 
 COLUMNS = ("layer", "neuron", "token", "r", "95 %", "p", "q", "half 0", "half 1", "mean", "std", "n")
 OPTIONAL_COLUMNS = ("std", "mean", "p", "n", "q")
@@ -40,19 +41,19 @@ def neuron_table(rows: pl.DataFrame, title: str, console: Console) -> Table:
 
 def metric_rows(rows: pl.DataFrame, title: str) -> Table:
     """Return a table of one neuron's correlation with each metric."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     names = ("metric", "r", "95 %", "q", "half 0", "half 1", "n")
     for name in names:
         table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
     for row in rows.iter_rows(named=True):
         cells = _cells(row)
-        table.add_row(Text(row["metric"]), *(cells[name] for name in names[1:]))
+        table.add_row(Text(printable(row["metric"])), *(cells[name] for name in names[1:]))
     return table
 
 
 def snapshot_table(top: pl.DataFrame, title: str) -> Table:
     """Return a table of the strongest neurons of each metric while a run is being collected."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     names = ("layer", "neuron", "token", "r", "95 %", "n")
     columns = [name for name in names if name != "token" or top["token"].count()]
     table.add_column("metric", no_wrap=True)
@@ -60,37 +61,41 @@ def snapshot_table(top: pl.DataFrame, title: str) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in top.iter_rows(named=True):
         cells = _cells(row)
-        table.add_row(Text(row["metric"]), *(cells[name] for name in columns))
+        table.add_row(Text(printable(row["metric"])), *(cells[name] for name in columns))
     return table
 
 
 def overlap_table(shared: pl.DataFrame, title: str) -> Table:
     """Return a table of how many top neurons each pair of metrics shares, with columns numbered like the rows."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     for number in range(len(shared)):
         table.add_column(str(number), justify="right")
     for number, row in enumerate(shared.iter_rows()):
-        table.add_row(Text(f"{number}  {row[0]}"), *map(str, row[1:]))
+        table.add_row(Text(printable(f"{number}  {row[0]}")), *map(str, row[1:]))
     return table
 
 
 def given_others_table(correlations: pl.DataFrame, title: str) -> Table:
     """Return a table of the top neurons of each metric, with the partial r given the other metrics."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("metric", "layer", "neuron", "r", "given the others", "p"):
         table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
     for row in correlations.iter_rows(named=True):
         neuron = (str(row["layer"]), str(row["neuron"]))
         table.add_row(
-            Text(row["metric"]), *neuron, _r(row["r"]), _r(row["r_given_others"]), _small(row["p_given_others"])
+            Text(printable(row["metric"])),
+            *neuron,
+            _r(row["r"]),
+            _r(row["r_given_others"]),
+            _small(row["p_given_others"]),
         )
     return table
 
 
 def agreement_table(pairs: pl.DataFrame, title: str) -> Table:
     """Return a table of how far each pair of a run's soft prompts agrees."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("prompts", "correlation of r", "top k", "in both", "expected", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in pairs.iter_rows(named=True):
@@ -117,7 +122,7 @@ def null_text(threshold: NullThreshold) -> str:
 
 
 def _table(rows: pl.DataFrame, title: str, columns: list[str]) -> Table:
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows.iter_rows(named=True):

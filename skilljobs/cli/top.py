@@ -2,6 +2,8 @@
 
 import click
 
+from skilljobs.printable import printable
+
 
 @click.command()
 @click.argument("run")
@@ -40,7 +42,8 @@ def top(
 
         console = table_console()
         if rows.is_empty():
-            console.print(f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)")
+            text = f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)"
+            console.print(printable(text))
             return
         condition = f", given {', '.join(given)}" if given else ""
         console.print(neuron_table(rows, f"{metric}, {population}{condition}", console))

@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from skilljobs.cli.saying import say
+
 
 @click.command()
 @click.argument("run")
@@ -23,7 +25,7 @@ def verify(run: str, debug: bool) -> None:
     files = RunFiles(run)
     damaged = damaged_files(files, thorough=True)
     for name in damaged:
-        click.echo(f"damaged or missing: {name}")
+        say(f"damaged or missing: {name}")
     if damaged:
         click.echo("the command that made the run makes them again with --verify, where that is possible")
         sys.exit(1)

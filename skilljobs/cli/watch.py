@@ -7,6 +7,7 @@ import time
 import click
 
 from skilljobs.cli.jobs import address_option, cluster_jobs
+from skilljobs.printable import printable
 
 
 @click.command()
@@ -59,6 +60,6 @@ def watch(
             return
         state = job_state(opened.folder)
         if state is not None and not state.is_running:
-            console.print(state.text)
+            console.print(printable(state.text))
             return
         time.sleep(every)

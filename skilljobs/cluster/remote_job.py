@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from skilljobs.cluster.dashboard_jobs import ClusterJobs, command_line
 from skilljobs.errors import Detached, InputError, JobFailed
 from skilljobs.progress.reporter import Reporter
+from skilljobs.uris import child_uri
 
 
 def run_on_cluster(
@@ -23,7 +24,7 @@ def run_on_cluster(
         JobFailed: the job failed, or can no longer be followed.
         Detached: the user stopped waiting.
     """
-    uri = f"{out.rstrip('/')}/{run_id}"
+    uri = child_uri(out, run_id)
     jobs = ClusterJobs(address)
     submitted = jobs.submit(command_line(command, {"--out": out, "--run-id": run_id, **options}), run_id, uri)
     reporter.note(f"job {submitted.id} at {jobs.address}, {submitted.status.lower()}")

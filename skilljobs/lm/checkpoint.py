@@ -1,10 +1,10 @@
 """Checking the weight files of a model by their headers, without torch and before anything starts."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from skilljobs.errors import InputError
+from skilljobs.lm.safetensors_header import checked_tensors, read_header
 from skilljobs.lm.source import ModelSource
 
 FLOATING_TYPES = frozenset({"F64", "F32", "F16", "BF16"})
@@ -22,8 +22,10 @@ def check_weight_files(source: ModelSource) -> None:
     """
     tensors: dict[str, str] = {}
     for file in source.weight_files:
-        for name, entry in _header(source, file).items():
-            tensors[name] = str(entry["dtype"])
+        for name, entry in _tensors(source, file).items():
+            tensors[name] = entry["dtype"]
+    if not tensors:
+        raise InputError(f"the weight files of the model {source.name} hold no weights")
     missing = sorted(source.indexed_tensors - tensors.keys())
     if missing:
         raise InputError(f"the model {source.name} lacks {listed(missing)}, which its index names")
@@ -50,24 +52,14 @@ def listed(names: list[str]) -> str:
     return f"the weights {shown}" + (f" and {more} more" if more > 0 else "")
 
 
-def _header(source: ModelSource, file: Path) -> dict[str, Any]:
-    """The entries of a safetensors file's header, if the file is as long as it says."""
-    size = file.stat().st_size
+def _tensors(source: ModelSource, file: Path) -> dict[str, dict[str, Any]]:
+    """The entries of a safetensors file's header, if the file is as it says."""
     try:
+        size = file.stat().st_size
         with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= size - 8:
-                raise ValueError("its header is cut off")
-            header = json.loads(stream.read(length))
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        end = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-        if any("dtype" not in entry for entry in entries.values()):
-            raise ValueError("a tensor has no type")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+            start = stream.read(8)
+            length = int.from_bytes(start, "little")
+            header = read_header(start + stream.read(min(length, size)))
+        return checked_tensors(header, size - 8 - length)
+    except (OSError, ValueError) as error:
         raise InputError(f"the model {source.name} has a damaged file {file.name}: {error}") from None
-    if end != size:
-        raise InputError(
-            f"the model {source.name} has a damaged file {file.name}:"
-            f" it has {size:,} bytes, and its header says {end:,}"
-        )
-    return entries

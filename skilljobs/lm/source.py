@@ -1,6 +1,7 @@
 """Finding a model's files from its name, without importing torch or transformers."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,43 +68,59 @@ class ModelSource:
         if (self.path / "model.safetensors").is_file() or not file.is_file():
             return {}
         try:
-            return {str(tensor): str(name) for tensor, name in json.loads(file.read_text())["weight_map"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return {str(tensor): str(name) for tensor, name in json.loads(file.read_bytes())["weight_map"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"the model {self.name} has a damaged file {file.name}: {error}") from None
 
     @property
     def context(self) -> int | None:
         """The largest number of positions, or None if the configuration does not say."""
-        limit = self.config.get("max_position_embeddings", self.config.get("n_positions"))
-        return int(limit) if limit else None
+        return self._number("max_position_embeddings", "n_positions")
 
     @property
     def layers(self) -> int | None:
         """The number of layers, or None if the configuration does not say."""
-        layers = self.config.get("num_hidden_layers", self.config.get("n_layer"))
-        return int(layers) if layers else None
+        return self._number("num_hidden_layers", "n_layer")
 
     @property
     def width(self) -> int | None:
         """d_model, or None if the configuration does not say."""
-        width = self.config.get("hidden_size", self.config.get("n_embd"))
-        return int(width) if width else None
+        return self._number("hidden_size", "n_embd")
 
     @property
     def neurons(self) -> int | None:
         """The number of FFN neurons in all layers, or None if the configuration does not say."""
-        per_layer = self.config.get("intermediate_size") or self.config.get("ffn_dim") or self.config.get("n_inner")
+        widths = self.config.get("intermediate_size")
+        if isinstance(widths, list) and all(isinstance(width, int) for width in widths):
+            return sum(widths) or None
+        per_layer = self._number("intermediate_size", "ffn_dim", "n_inner")
         per_layer = per_layer or (4 * self.width if self.width else None)
-        return self.layers * int(per_layer) if self.layers and per_layer else None
+        return self.layers * per_layer if self.layers and per_layer else None
 
     @property
     def cached_width(self) -> int | None:
         """The width of a token's keys in one layer, which is also that of its values; None if the configuration does
         not say."""
-        heads = self.config.get("num_attention_heads", self.config.get("n_head"))
-        head_width = self.config.get("head_dim") or (self.width / heads if self.width and heads else None)
-        shared = self.config.get("num_key_value_heads") or heads
+        heads = self._number("num_attention_heads", "n_head")
+        head_width = self._number("head_dim") or (self.width / heads if self.width and heads else None)
+        shared = self._number("num_key_value_heads") or heads
         return int(shared * head_width) if shared and head_width else self.width
+
+    def _number(self, *names: str) -> int | None:
+        """The first of these numbers in the configuration that is there and not 0.
+
+        Raises:
+            InputError: it is not a positive whole number.
+        """
+        name = next((name for name in names if self.config.get(name)), None)
+        if name is None:
+            return None
+        number = self.config[name]
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise InputError(
+                f"the configuration of the model {self.name} has {name} = {number!r}, which is not a whole number"
+            )
+        return number
 
 
 def find_model(name: str) -> ModelSource:
@@ -114,20 +131,21 @@ def find_model(name: str) -> ModelSource:
     Raises:
         InputError: There is no such model, or it is not a causal language model in transformers format.
     """
-    path, revision = TINY_DIRECTORY if name == TINY else Path(name).expanduser(), None
-    if not path.is_dir():
+    path, revision = TINY_DIRECTORY if name == TINY else Path(os.path.expanduser(name)), None
+    if not os.path.isdir(path):
         path = _fetch(name)
         revision = path.name
     config_file = path / "config.json"
     if not config_file.is_file():
         raise InputError(f"the model {name} has no config.json in {path}: it is not in transformers format")
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        config = json.loads(config_file.read_bytes().decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"the configuration of the model {name}, {config_file}, is not valid JSON: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"the configuration of the model {name}, {config_file}, is not a JSON object")
     architectures = config.get("architectures") or []
+    architectures = architectures if isinstance(architectures, list) else [architectures]
     if config.get("is_encoder_decoder") or not any(
         str(architecture).endswith(("CausalLM", "LMHeadModel")) for architecture in architectures
     ):

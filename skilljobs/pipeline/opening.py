@@ -43,8 +43,8 @@ def open_run_files(uri: str) -> RunFiles:
     """
     try:
         return RunFiles(uri)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"--out: {uri} is not a folder that runs can be kept in: {error}") from error
+    except InputError as error:
+        raise InputError(f"--out: {error}") from error
 
 
 def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -> RunFiles:

@@ -1,5 +1,6 @@
 """The task that a spec names, with what the spec says about its data."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Task
 from skilljobs.tasks.registry import find_task, loadable_tasks
 from skilljobs.tasks.row_files import is_on_hub
+from skilljobs.tasks.text_files import check_file
 
 OPTIONS_A_TASK_MAY_REFUSE = ("train_data", "hide_choices", "template", "unit")
 
@@ -64,13 +66,13 @@ def make_task(spec: JobSpec) -> Task:
         InputError: the spec names a file that is not there, or options that do not go together.
     """
     for name in (spec.data, spec.train_data):
-        if name is not None and not is_on_hub(name) and not Path(name).expanduser().is_file():
-            raise InputError(f"there is no file {name}")
+        if name is not None and not is_on_hub(name):
+            check_file(os.path.expanduser(name))
     task = find_task(spec.task)
     return task(
         task.options_type(
-            data=None if spec.data is None else Path(spec.data).expanduser(),
-            train_data=None if spec.train_data is None else Path(spec.train_data).expanduser(),
+            data=None if spec.data is None else Path(os.path.expanduser(spec.data)),
+            train_data=None if spec.train_data is None else Path(os.path.expanduser(spec.train_data)),
             seed=spec.seed,
             hide_choices=spec.hide_choices,
             template=split_template(spec.template),

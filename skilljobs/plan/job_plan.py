@@ -13,6 +13,7 @@ from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.lm.checkpoint import check_weight_files
 from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.lm.tokenizer_files import check_tokenizer_files
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.metric_choice import choose_metrics, external_values
@@ -106,6 +107,7 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
     spec, _ = resolve_spec(spec)
     source = find_model(spec.model or "")
     check_weight_files(source)
+    check_tokenizer_files(source)
     prompt_length = planned_prompt_length(spec, source)
     task = make_task(spec)
     if isinstance(task, TextTask):

@@ -3,11 +3,13 @@
 import pyarrow as pa
 
 from skilljobs.errors import InputError
-from skilljobs.lm.safetensors_header import read_header
+from skilljobs.lm.checkpoint import FLOATING_TYPES
+from skilljobs.lm.safetensors_header import checked_tensors, is_finite, read_header
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME, RunFiles, prompt_uri
+from skilljobs.uris import parent_and_name
 
 
 def is_reused(spec: JobSpec) -> bool:
@@ -24,14 +26,14 @@ def reused_prompt_bytes(spec: JobSpec) -> bytes | None:
     if not is_reused(spec):
         return None
     name = str(spec.soft_prompt)
-    parent, _, file = name.rstrip("/").rpartition("/")
+    parent, file = parent_and_name(name)
     try:
         run = RunFiles(name)
         if run.folder.exists(PROMPT_NAME):
             return run.folder.read(PROMPT_NAME)
         if RunFiles(prompt_uri(run.uri, 0)).exists:
             raise InputError(f"--soft-prompt {name} has several soft prompts: name one, {prompt_uri(name, 0)}")
-        return Folder(parent or ("/" if name.startswith("/") else ".")).read(file)
+        return Folder(parent).read(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"--soft-prompt {name}: there is no such run or file") from error
 
@@ -40,7 +42,8 @@ def planned_prompt_length(spec: JobSpec, source: ModelSource) -> int:
     """The number of vectors in the job's soft prompt.
 
     Raises:
-        InputError: a prompt to reuse does not exist, is not one tensor, or is not as wide as the model.
+        InputError: a prompt to reuse does not exist, is damaged, is not one tensor of finite numbers, or is not as
+            wide as the model.
     """
     if spec.soft_prompt == NO_PROMPT:
         return 0
@@ -48,13 +51,19 @@ def planned_prompt_length(spec: JobSpec, source: ModelSource) -> int:
     if data is None:
         return spec.prompt_length
     try:
-        shapes = [entry["shape"] for name, entry in read_header(data).items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"--soft-prompt {spec.soft_prompt}: it is not a safetensors file") from None
-    width = source.width
+        header = read_header(data)
+        tensors = list(checked_tensors(header, len(data) - 8 - int.from_bytes(data[:8], "little")).values())
+    except ValueError as error:
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: it is not a whole safetensors file: {error}") from None
+    shapes, width = [tensor["shape"] for tensor in tensors], source.width
     if len(shapes) != 1 or len(shapes[0]) != 2 or (width and shapes[0][1] != width):
         raise InputError(
             f"--soft-prompt {spec.soft_prompt}: it holds {shapes}, not one tensor of positions x {width},"
             f" the width of {source.name}"
         )
+    dtype = tensors[0]["dtype"]
+    if dtype not in FLOATING_TYPES:
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: its values are of the type {dtype}, not floating-point")
+    if not is_finite(data, tensors[0]):
+        raise InputError(f"--soft-prompt {spec.soft_prompt}: one of its values is not finite")
     return int(shapes[0][0])

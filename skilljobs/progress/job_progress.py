@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROGRESS_NAME, seconds_since
 
@@ -55,11 +57,15 @@ class JobProgress:
 def read_progress(folder: Folder) -> JobProgress | None:
     """What the last job of a run wrote about itself; None if there is nothing readable."""
     try:
-        progress = JobProgress(**json.loads(folder.read(PROGRESS_NAME)))
+        progress = _STORED.validate_json(folder.read(PROGRESS_NAME), strict=True)
         seconds_since(progress.at)
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         return None
     return progress
+
+
+_STORED = TypeAdapter(JobProgress)
+"""Checks the types of what was written; pydantic's errors are ValueErrors."""
 
 
 def timestamp() -> str:

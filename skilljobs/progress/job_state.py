@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from skilljobs.progress.job_progress import JobProgress, read_progress
 from skilljobs.store.files import Folder
-from skilljobs.store.run import LOG_NAME, STOP_NAME
+from skilljobs.store.run import LOG_NAME, PROGRESS_NAME, STOP_NAME
 
 SILENT_SECONDS = 60.0
 """A job writes its progress at least every 20 s; one that has been silent for longer than this has died."""
+UNREADABLE = f"how its job is doing is not known: {PROGRESS_NAME} is damaged"
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class JobState:
     """The state of the job that is working, or worked, on a run."""
 
     state: str
-    """running, done, stopped or failed; silent if it should be running but has not written for a while."""
+    """running, done, stopped or failed; silent if it should be running but has not written for a while; unknown if what
+    it wrote cannot be read."""
     text: str
 
     @property
@@ -27,7 +29,7 @@ def job_state(folder: Folder) -> JobState | None:
     """The state of the last job of the run in `folder`; None if no job has written anything."""
     progress = read_progress(folder)
     if progress is None:
-        return None
+        return JobState("unknown", UNREADABLE) if folder.exists(PROGRESS_NAME) else None
     seconds = progress.age
     state = "silent" if progress.state == "running" and seconds > SILENT_SECONDS else progress.state
     return JobState(state, _text(progress, state, seconds))

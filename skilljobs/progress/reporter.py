@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from skilljobs.printable import printable_lines
+
 
 class Reporter(Protocol):
     """Receives what happens. All output is for people, and goes to standard error."""
@@ -73,7 +75,7 @@ class LineReporter:
         self._clock = StageClock("", None)
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable_lines(text), file=sys.stderr, flush=True)
 
     def begin(self, stage: str, total: int | None) -> None:
         self._clock = StageClock(stage, total)

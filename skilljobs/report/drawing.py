@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from skilljobs.printable import printable, well_formed
 from skilljobs.store.files import Folder
 from skilljobs.store.run import FIGURES
 
@@ -66,7 +67,9 @@ def fitted_panel(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def shortened(text: str, width: int = 34) -> str:
-    """Return `text` cut to fit a title or a legend, with dollar signs escaped so that they do not begin mathematics."""
+    """Return `text` cut to fit a title or a legend, with control characters escaped, and with dollar signs escaped so
+    that they do not begin mathematics."""
+    text = printable(text)
     cut = text if len(text) <= width else f"{text[: width - 12]}...{text[-9:]}"
     return cut.replace("$", r"\$")
 
@@ -84,7 +87,8 @@ def save(figure: Figure, folder: Folder, name: str) -> str:
         data = io.BytesIO()
         figure.savefig(data, format=kind, metadata={"Date": None} if kind == "svg" else None)
         figure.set_layout_engine("none")  # the layout is computed once for both formats
-        folder.write(f"{FIGURES}/{name}.{kind}", data.getvalue())
+        drawn = data.getvalue()
+        folder.write(f"{FIGURES}/{name}.{kind}", well_formed(drawn.decode()).encode() if kind == "svg" else drawn)
     return name
 
 

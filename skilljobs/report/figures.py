@@ -11,6 +11,7 @@ from skilljobs.analysis.distributions import Traces
 from skilljobs.analysis.overlap import expected_overlap, overlap
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
+from skilljobs.hashing import stable_digest
 from skilljobs.report import correlation_figures, densities
 from skilljobs.report.drawing import figure_style, save
 from skilljobs.stats.layout import ALL, NULL
@@ -22,6 +23,8 @@ FIRST = ("confidence", "margin", "correct")
 MOST_LEVELS = 12
 """A category with more levels than this is left out of the figures unless its metrics are named."""
 MOST_METRICS = 36
+LONGEST_NAME = 60
+"""Characters of a column's name in the name of a file."""
 OVERLAP_TOP = 100
 """Rank down to which the overlap of top neurons is counted."""
 OVERLAP_LEVELS = 3
@@ -114,5 +117,6 @@ def _paged(name: str, figures: Sequence[Figure]) -> Iterator[tuple[str, Figure]]
 
 
 def _safe(name: str) -> str:
-    """Return `name` with every character that may not be allowed in a file name replaced by a hyphen."""
-    return "".join(char if char.isalnum() or char in "-_" else "-" for char in name)
+    """Return a part of a file name: `name` if that can be one, otherwise what can be kept of it, and a hash of it."""
+    kept = "".join(char if char.isalnum() or char in "-_" else "-" for char in name)[:LONGEST_NAME]
+    return name if kept == name else f"{kept}-{stable_digest(name, size=4).hex()}"

@@ -15,11 +15,13 @@ from skilljobs.analysis.ranking import check_reduced, null_threshold, top
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.lm.safetensors_header import read_header
 from skilljobs.plan.data_options import command_of
+from skilljobs.printable import well_formed
 from skilljobs.report.figures import SavedFigure, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import FIGURES, PROMPT_NAME, REPORT_NAME
+from skilljobs.uris import child_uri
 
 NEURONS_SHOWN = 5
 """Neurons in the table of each metric and population; those of the population `all` also have a card."""
@@ -37,8 +39,8 @@ def write_report(run: RunReader) -> str:
     """
     check_reduced(run)
     page = _page(run, draw_figures(run))
-    run.folder.write(REPORT_NAME, page.encode())
-    return f"{run.uri}/{REPORT_NAME}"
+    run.folder.write(REPORT_NAME, well_formed(page).encode())
+    return child_uri(run.uri, REPORT_NAME)
 
 
 def _page(run: RunReader, figures: list[SavedFigure]) -> str:

@@ -11,18 +11,28 @@ from typing import IO
 import pyarrow as pa
 from pyarrow import fs
 
+from skilljobs.errors import InputError
+from skilljobs.uris import checked_place, is_uri, with_option
+
 
 class Folder:
-    """The files below one URI or local path. Their names are relative and use forward slashes."""
+    """The files below one URI or local path. Their names are relative and use forward slashes.
+
+    Raises:
+        InputError: the URI holds a secret, or names no place that pyarrow can reach.
+    """
 
     def __init__(self, uri: str) -> None:
-        if "://" in uri:
+        if is_uri(checked_place(uri, "the place of a run or file")):
             # without this option, every small file on an object store would need a multipart upload
-            options = "?allow_delayed_open=true" if uri.startswith("s3://") else ""
-            self.filesystem, self.root = fs.FileSystem.from_uri(uri + options)
+            opened = with_option(uri, "allow_delayed_open", "true") if uri.startswith("s3://") else uri
+            try:
+                self.filesystem, self.root = fs.FileSystem.from_uri(opened)
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise InputError(f"{uri} is not a place that can be reached: {error}") from error
         else:
-            self.filesystem, self.root = fs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
-        self.uri = uri if "://" in uri else self.root
+            self.filesystem, self.root = fs.LocalFileSystem(), os.path.realpath(os.path.expanduser(uri))
+        self.uri = uri if is_uri(uri) else self.root
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
 
     def path(self, name: str) -> str:
@@ -99,8 +109,15 @@ class Folder:
         )
 
     def folders(self) -> list[str]:
-        """Return the sorted names of the folders directly below this one."""
-        entries = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        """Return the sorted names of the folders directly below this one.
+
+        Raises:
+            InputError: this one cannot be read, or is a file.
+        """
+        try:
+            entries = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"the folder {self.uri} cannot be read: {error}") from error
         return sorted(info.base_name for info in entries if info.type == fs.FileType.Directory)
 
     def delete(self, name: str) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from urllib.parse import parse_qsl
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
+from skilljobs.uris import child_uri, is_uri
 
 
 class RunReader:
@@ -47,7 +49,7 @@ class RunReader:
     @property
     def uri(self) -> str:
         """The run's URI, or the absolute path of its directory."""
-        return self._location if "://" in self._location else os.path.abspath(os.path.expanduser(self._location))
+        return self._location if is_uri(self._location) else os.path.abspath(os.path.expanduser(self._location))
 
     @property
     def exists(self) -> bool:
@@ -163,7 +165,33 @@ class RunReader:
 
 def _scan(uri: str, names: Sequence[str]) -> pl.LazyFrame:
     """Read files of a run as one table. The name of a run may have any characters, so nothing is taken as a pattern."""
-    return pl.scan_parquet([f"{uri}/{name}" for name in names], glob=False)
+    return pl.scan_parquet([_source(uri, name) for name in names], glob=False, storage_options=_storage_options(uri))
+
+
+def _source(uri: str, name: str) -> str:
+    """A file of a run as Polars is told it: without the query of the run's URI."""
+    folder = Folder(uri)
+    if folder.is_local:
+        return folder.path(name)
+    scheme, _, rest = uri.partition("://")
+    if scheme == "s3":
+        return f"s3://{folder.path(name)}"
+    if "?" in rest:
+        raise InputError(f"the run at {uri} cannot be read: the options of a URI are understood for s3:// alone")
+    return child_uri(uri, name)
+
+
+def _storage_options(uri: str) -> dict[str, str] | None:
+    """What the query of an S3 URI says, in the words of Polars: pyarrow reads it by itself."""
+    options = dict(parse_qsl(uri.partition("?")[2])) if uri.startswith("s3://") else {}
+    stated = {}
+    if region := options.get("region"):
+        stated["aws_region"] = region
+    if endpoint := options.get("endpoint_override"):
+        scheme = options.get("scheme", "https")
+        stated["aws_endpoint_url"] = endpoint if is_uri(endpoint) else f"{scheme}://{endpoint}"
+        stated["aws_allow_http"] = str(stated["aws_endpoint_url"].startswith("http://")).lower()
+    return stated or None
 
 
 def _scan_folder(uri: str, folder: str, prefix: str) -> pl.LazyFrame:

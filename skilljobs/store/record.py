@@ -165,15 +165,22 @@ class RunRecord(_Part):
             stored = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise InputError(f"the run at {uri} has a broken run.json: {error}") from error
-        version = stored.get("format") if isinstance(stored, dict) else None
+        if not isinstance(stored, dict):
+            raise InputError(f"the run at {uri} has a broken run.json: it is not a JSON object")
+        version = stored.get("format")
         if version != FORMAT_VERSION:
             raise InputError(f"the run at {uri} has format version {version}; this skilljobs reads {FORMAT_VERSION}")
         try:
-            return cls.model_validate(stored)
+            record = cls.model_validate(stored)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise InputError(f"the run at {uri} has a broken run.json: {place}: {first['msg'].lower()}") from error
+        try:
+            JobSpec.from_json(record.spec)
+        except (InputError, TypeError) as error:
+            raise InputError(f"the run at {uri} has a broken run.json: spec: {error}") from error
+        return record
 
     def to_bytes(self) -> bytes:
         """The record as the text of `run.json`; what is not known yet is left out where nothing expects it."""

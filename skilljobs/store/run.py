@@ -1,10 +1,11 @@
 """A run's directory: its record `run.json`, the names of its files, and the named ways to change the record."""
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import pyarrow as pa
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
@@ -19,6 +20,7 @@ from skilljobs.store.record import (
     SetAsideExample,
     StageRecord,
 )
+from skilljobs.uris import child_uri
 
 RECORD = "run.json"
 PROGRESS_NAME = "progress.json"
@@ -47,7 +49,7 @@ def correlations_name(layer: int) -> str:
 
 def prompt_uri(uri: str, number: int) -> str:
     """The run of one prompt, within a run of several."""
-    return f"{uri}/prompts/{number}"
+    return child_uri(uri, f"prompts/{number}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class RunFiles:
             data = self.folder.read(RECORD)
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no run at {self.uri} (it has no {RECORD})") from None
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"the run at {self.uri} cannot be read: {error}") from error
         self._record = RunRecord.from_bytes(data, self.uri)
         return self._record
 
@@ -233,18 +237,6 @@ def refuse_changes(uri: str, stored: Mapping[str, Any], now: Mapping[str, Any]) 
                 f"the run at {uri} was begun with {field} = {stored[field]!r}, now it is {new!r}: it cannot be resumed"
                 " with that changed (use another --run-id, or repeat the first command)"
             )
-
-
-def list_runs(uri: str) -> list[RunFiles]:
-    """The runs in a folder, newest first; what is not a readable run is skipped."""
-    folder = Folder(uri)
-    runs = []
-    for name in folder.folders():
-        run = RunFiles(f"{folder.uri}/{name}")
-        with suppress(InputError):
-            run.load()
-            runs.append(run)
-    return sorted(runs, key=lambda run: run.record.created, reverse=True)
 
 
 def _mean(values: list[float | None]) -> float | None:

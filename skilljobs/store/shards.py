@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
+from pydantic import TypeAdapter
 
 from skilljobs.stats.answers import AnswerScores, metric_cells
 from skilljobs.stats.layout import Layout
@@ -50,6 +51,11 @@ class Receipt:
     not finite, by id."""
     scores_digest: str = ""
     """SHA-256 of the rows of the scores file, which holds the receipt itself."""
+
+
+_STORED_RECEIPT = TypeAdapter(Receipt)
+UNREADABLE = (OSError, pa.ArrowException, ValueError, TypeError, OverflowError)
+"""What reading a damaged or foreign Parquet file, and writing its rows as JSON, raises."""
 
 
 def sums_name(shard: int) -> str:
@@ -180,14 +186,14 @@ def read_receipt(folder: Folder, shard: int) -> Receipt | None:
     try:
         with folder.open(scores_name(shard)) as file:
             return _receipt_in(pq.read_schema(file))
-    except (OSError, pa.ArrowException):
+    except UNREADABLE:
         return None
 
 
 def _receipt_in(schema: pa.Schema) -> Receipt | None:
     try:
-        return Receipt(**json.loads((schema.metadata or {})[RECEIPT.encode()]))
-    except (KeyError, TypeError, ValueError):
+        return _STORED_RECEIPT.validate_json((schema.metadata or {})[RECEIPT.encode()], strict=True)
+    except (KeyError, ValueError):
         return None
 
 
@@ -199,12 +205,13 @@ def committed_receipt(folder: Folder, shard: int, fingerprint: str) -> Receipt |
     try:
         with folder.open(scores_name(shard)) as file:
             table = pq.read_table(file)
-    except (OSError, pa.ArrowException):
+        rows_digest = _rows_digest(table)
+    except UNREADABLE:
         return None
     receipt = _receipt_in(table.schema)
     if receipt is None or receipt.fingerprint != fingerprint or receipt.shard != shard:
         return None
-    if receipt.scores_digest != _rows_digest(table):
+    if receipt.scores_digest != rows_digest:
         return None
     for name, digest in receipt.files.items():
         if not folder.exists(name) or sha256(folder.read(name)) != digest:

@@ -4,7 +4,6 @@ This is the task of the third study in arXiv 2511.21610, which found a neuron th
 """
 
 import itertools
-import json
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,8 @@ from skilljobs.tasks.questions import (
     numbers_among,
     operand_unit,
 )
-from skilljobs.tasks.row_files import read_json_lines, read_text
+from skilljobs.tasks.row_files import read_json_lines
+from skilljobs.tasks.text_files import check_file, parse_json, read_text
 
 TEMPLATE = "Q: {input}{choices}\nA:"
 LARGEST_OPERAND = 99
@@ -56,8 +56,12 @@ class Arithmetic(Task):
         return None if self.options.train_data is None else read_bigbench(self.options.train_data)
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
+        if not isinstance(row["input"], str):
+            raise ValueError(f"`input` is {row['input']!r}, which is not a text")
         question = Question.parse(row["input"])
         scores: Mapping[str, float] = row["target_scores"]
+        if not isinstance(scores, Mapping):
+            raise ValueError(f"`target_scores` is {scores!r}, which does not give choices their scores")
         right_choices = [choice for choice, score in scores.items() if score]
         if right_choices != [str(row["target"])]:
             raise ValueError(f"`target` is {row['target']!r}, but `target_scores` gives {right_choices}")
@@ -170,8 +174,7 @@ def read_bigbench(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the file does not exist or cannot be read.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
+    check_file(path)
     if Path(path.name.removesuffix(".gz")).suffix == ".json":
         yield from _task_json(path)
         return
@@ -183,11 +186,15 @@ def read_bigbench(path: Path) -> Iterator[dict[str, Any]]:
 
 def _task_json(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        task = json.loads(read_text(path))
-        rows = task["examples"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a BIG-bench task.json, because it has no list `examples`") from error
+        task = parse_json(read_text(path))
+    except ValueError as error:
+        raise InputError(f"{path} is not a BIG-bench task.json: it {error}") from error
+    rows = task.get("examples") if isinstance(task, dict) else None
+    if not isinstance(rows, list):
+        raise InputError(f"{path} is not a BIG-bench task.json, because it has no list `examples`")
     for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}: number {index + 1} of its `examples` is not a JSON object")
         target = row.get("target")
         if isinstance(target, list) and len(target) == 1:
             row = {**row, "target": target[0]}

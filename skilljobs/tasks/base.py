@@ -5,6 +5,7 @@ This module does not depend on models, on the files of a run, or on Ray.
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from skilljobs.options import Option, declared_options
 
 SPLITS = ("train", "validation", "test")
 TRAIN_FRACTION, VALIDATION_FRACTION = 0.5, 0.1
+
+LARGEST_VALUE = 1e100
+"""The largest absolute value of a metric: sums of squares, and cubes for the skewness, must stay finite."""
 
 MetricValue = float | int | bool | str | None
 MetricValues = Mapping[str, MetricValue | Mapping[str, MetricValue]]
@@ -87,21 +91,30 @@ def check_example(example: Example) -> Example:
     """
     if not example.text:
         raise ValueError("`text` is empty")
-    for text in (example.text, *(example.choices or (example.target or "",))):
+    for text in (example.text, example.example_id, example.unit, *(example.choices or (example.target or "",))):
         text.encode()
     for column, entry in example.metrics.items():
+        column.encode()
+        if isinstance(entry, Mapping):
+            "".join(entry).encode()
         for value in entry.values() if isinstance(entry, Mapping) else (entry,):
+            if isinstance(value, str):
+                value.encode()
             if not isinstance(value, bool | int | float | str | None):
                 raise ValueError(f"`{column}` is {value!r}, which is neither a number, a bool nor a text")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"`{column}` is {value}, which is not a finite number (a missing value is None)")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"`{column}` is {value}, which is beyond 64 bits")
+            if isinstance(value, float) and abs(value) > LARGEST_VALUE:
+                raise ValueError(f"`{column}` is {value}, which is too large to be squared")
     if example.split not in SPLITS:
         raise ValueError(f"`split` is {example.split!r}, which is not one of {', '.join(SPLITS)}")
     if example.choices is None:
         if not example.target:
             raise ValueError("it has neither `choices` with `answer` nor a non-empty `target`")
+        if example.answer is not None:
+            raise ValueError(f"it has an `answer`, {example.answer}, but no `choices`")
         return example
     if example.answer is None:
         raise ValueError("it has `choices` but no `answer`")
@@ -109,6 +122,9 @@ def check_example(example: Example) -> Example:
         raise ValueError(f"it has {len(example.choices)} choices, but it needs at least two")
     if not all(example.choices):
         raise ValueError("one of its `choices` is empty")
+    repeated = next((choice for choice, count in Counter(example.choices).items() if count > 1), None)
+    if repeated is not None:
+        raise ValueError(f"two of its `choices` are the same: {repeated!r}")
     if not 0 <= example.answer < len(example.choices):
         raise ValueError(f"`answer` is {example.answer}, out of range for {len(example.choices)} choices")
     return example

@@ -72,14 +72,16 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
     raise KeyError(names[0])
 
 
-def _plain(sentence: str) -> str:
+def _plain(sentence: Any) -> str:
     """Return the sentence with ordinary punctuation.
 
     Some released sets put a space before punctuation marks (`The actor slept .`), and others do not.
 
     Raises:
-        ValueError: the sentence is empty.
+        ValueError: the sentence is empty, or is no text.
     """
+    if not isinstance(sentence, str):
+        raise ValueError(f"a sentence is {sentence!r}, which is not a text")
     text = sentence.strip()
     for mark in (".", ",", "?", "!", ";"):
         text = text.replace(f" {mark}", mark)

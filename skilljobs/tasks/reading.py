@@ -8,6 +8,9 @@ from skilljobs.errors import InputError
 from skilljobs.tasks.base import Example, Task, check_example, tuning_split_of
 from skilljobs.tasks.external_metrics import mixed_kinds
 
+LONGEST_REASON = 300
+"""Characters: a value that it repeats may be a whole text."""
+
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
@@ -45,9 +48,9 @@ class RowReader:
             try:
                 self._add(check_example(make(row, number)), source, number)
             except KeyError as error:
-                self.bad.append(BadRow(source, number, f"it has no column {error}"))
+                self.bad.append(BadRow(source, number, _cut(f"it has no column {error}")))
             except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-                self.bad.append(BadRow(source, number, str(error)))
+                self.bad.append(BadRow(source, number, _cut(str(error))))
         if number == 0:
             raise InputError(f"{source} has no rows")
         self._rows[source] = number
@@ -91,6 +94,10 @@ class RowReader:
                     + (f" (and {len(bad) - 1} more of {count} rows)" if len(bad) > 1 else "")
                     + f"; at most a fraction of {max_fraction:.3g} of the rows may be bad (--max-bad-rows)"
                 )
+
+
+def _cut(reason: str) -> str:
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 60]} ... {reason[-50:]}"
 
 
 def read_rows(task: Task) -> RowReader:

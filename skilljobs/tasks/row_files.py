@@ -1,14 +1,12 @@
 """Reads rows from JSON lines, CSV and Parquet files, and from the Hugging Face hub."""
 
-import gzip
-import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skilljobs.errors import InputError
+from skilljobs.tasks.text_files import check_file, checked_bytes, parse_json, read_text, repeated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +18,8 @@ TEXT_COLUMNS = ("example_id", "split", "unit", "text", "choices", "target")
 NOT_AVAILABLE = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
 """What stands for a missing number in a delimited file."""
 HUB = "hub:"
+LONGEST_REASON = 300
+"""Characters of a library's error that are repeated."""
 
 
 def is_on_hub(name: str | Path) -> bool:
@@ -38,8 +38,7 @@ def read_table(path: Path, text_columns: Collection[str] = ()) -> Iterator[dict[
     """
     if is_on_hub(path):
         return _hub(str(path))
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
+    check_file(path)
     kind = Path(path.name.removesuffix(".gz")).suffix
     match kind:
         case ".jsonl" | ".ndjson":
@@ -69,20 +68,6 @@ def read_tab_separated(path: Path) -> Iterator[dict[str, Any]]:
         yield dict(zip(header, cells, strict=True))
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file, decompressed if its name ends in .gz.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig") as file:
-            return str(file.read())
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-
-
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON lines file; empty lines are skipped.
 
@@ -93,9 +78,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_without_duplicates)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{path}: line {number} is not JSON: {error}") from error
+            row = parse_json(line)
         except ValueError as error:
             raise InputError(f"{path}: line {number} {error}") from error
         if not isinstance(row, dict):
@@ -105,11 +88,14 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _delimited(path: Path, delimiter: str, text_columns: Collection[str]) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
-    from pyarrow import ArrowInvalid, csv
+    from pyarrow import csv
 
+    data = checked_bytes(path)
+    if not data.strip():
+        return
     try:
         table = csv.read_csv(
-            path,
+            pa.BufferReader(data),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 strings_can_be_null=True,
@@ -117,14 +103,14 @@ def _delimited(path: Path, delimiter: str, text_columns: Collection[str]) -> Ite
                 column_types=dict.fromkeys([*TEXT_COLUMNS, *text_columns], pa.string()),
             ),
         )
-    except (ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read: {one_line(error)}") from error
     _refuse_duplicates(path, table.column_names)
     for place, name in enumerate(table.column_names):
         if pa.types.is_string(table.schema.types[place]) and name not in {*TEXT_COLUMNS, *text_columns}:
             numbers = _nullable_numbers(table.column(place))
             table = table if numbers is None else table.set_column(place, name, numbers)
-    yield from table.to_pylist()
+    yield from _rows(path, table)
 
 
 def _nullable_numbers(column: "pa.ChunkedArray") -> "pa.ChunkedArray | None":
@@ -141,33 +127,47 @@ def _nullable_numbers(column: "pa.ChunkedArray") -> "pa.ChunkedArray | None":
     return None
 
 
-def _repeated(names: Iterable[str]) -> list[str]:
-    return [name for name, count in Counter(names).items() if count > 1]
-
-
 def _refuse_duplicates(path: Path, header: Sequence[str]) -> None:
-    twice = _repeated(header)
+    twice = repeated(header)
     if twice:
         raise InputError(f"{path} has {len(twice)} columns more than once: {', '.join(map(repr, twice[:3]))}")
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = _repeated(name for name, _ in pairs)
-    if twice:
-        raise ValueError(f"has {twice[0]!r} more than once")
-    return dict(pairs)
-
-
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    from pyarrow import ArrowInvalid, parquet
+    import pyarrow as pa
+    from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
             _refuse_duplicates(path, file.schema_arrow.names)
             for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except (ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+                yield from _rows(path, batch)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {one_line(error)}") from error
+
+
+def _rows(path: Path, table: "pa.Table | pa.RecordBatch") -> list[dict[str, Any]]:
+    """The rows of a table; moments to the nanosecond are cut to microseconds, which Python's have.
+
+    Raises:
+        InputError: a value has no counterpart in Python.
+    """
+    import pyarrow as pa
+
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            column = table.column(place).cast(pa.timestamp("us", field.type.tz), safe=False)
+            table = table.set_column(place, field.name, column)
+    try:
+        return list(table.to_pylist())
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise InputError(f"{path} holds a value that cannot be read: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error of a library says, in one line that is not long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
 
 def _hub(name: str) -> Iterator[dict[str, Any]]:

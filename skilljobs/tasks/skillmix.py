@@ -81,7 +81,11 @@ class SkillMix(TextTask):
                 continue
             if text.get("skill_points") is None:
                 raise InputError("--view shown needs grades: --grader, or `skill_points` in every row of --data")
-            for index, skill in enumerate(text["skills"]):
+            skills = text.get("skills")
+            if not isinstance(skills, list) or not skills:
+                yield text  # a bad row, which `example` names
+                continue
+            for index, skill in enumerate(skills):
                 yield {**text, "place": index, "skill": skill}
 
     def _texts(self) -> Iterable[Mapping[str, Any]]:
@@ -145,6 +149,8 @@ class SkillMix(TextTask):
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         check_request(row)
+        if not isinstance(row["text"], str):
+            raise ValueError(f"its text is {row['text']!r}")
         if not row["text"].strip():
             raise ValueError("its text is empty")
         unit = f"{row['topic']}: {' + '.join(sorted(row['skills']))}"

@@ -11,7 +11,8 @@ from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_hash
-from skilljobs.tasks.row_files import read_table, read_text
+from skilljobs.tasks.row_files import read_table
+from skilljobs.tasks.text_files import read_text
 
 REQUESTS = 400
 SKILLS_PER_REQUEST = (2, 3, 4)

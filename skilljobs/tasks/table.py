@@ -1,6 +1,5 @@
 """A user's own table in JSON lines, CSV or Parquet, with the columns of an example."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from skilljobs.errors import InputError
 from skilljobs.options import option
 from skilljobs.tasks.base import Example, MetricValue, MetricValues, Task, TaskOptions, split_of
 from skilljobs.tasks.row_files import read_table
+from skilljobs.tasks.text_files import parse_json
 
 PARTS = frozenset({"example_id", "split", "unit", "text", "choices", "answer", "target"})
 """The columns of a table that become parts of an example."""
@@ -86,11 +86,14 @@ class Table(Task):
                 raise ValueError(f"`{part}` is {row[part]!r}, which is not a text")
         choices = row.get("choices")
         if isinstance(choices, str):
-            choices = json.loads(choices)
+            try:
+                choices = parse_json(choices)
+            except ValueError as error:
+                raise ValueError(f"`choices` {error}") from None
         if choices is not None and not isinstance(choices, list):
             raise ValueError(f"`choices` is {choices!r}, which is not a list")
         answer = row.get("answer")
-        if answer is not None and answer != int(answer):
+        if answer is not None and not _is_whole(answer):
             raise ValueError(f"`answer` is {answer!r}, which is not an index")
         example_id = str(row["example_id"]) if row.get("example_id") is not None else str(number)
         unit_column = self.options.unit_column or "unit"
@@ -150,6 +153,13 @@ class Table(Task):
                 raise KeyError(column)
         kept = {name: value for name, value in row.items() if name not in columns.values() and name not in columns}
         return kept | {name: row[column] for name, column in columns.items()}
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return bool(value == int(value))
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _present(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,7 @@
 """A run on object storage: a real S3 server in a process of its own."""
 
 import json
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +16,8 @@ from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.exclusive import create
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME
-from tests.integration.machines import free_port, run_command
+from tests.integration.machines import run_command
+from tests.s3_server import s3_server
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -30,25 +26,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], Path]]:
     """The environment that leads to it, and its log of requests."""
-    port = free_port()
-    url, log = f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("s3") / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-p", str(port)], stdin=subprocess.DEVNULL, stdout=file, stderr=file
-        )
-    deadline = time.monotonic() + 60
-    while True:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/moto-api/", timeout=5):
-            break
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    keys = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-    environment = keys | {"AWS_ENDPOINT_URL": url}
-    urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=5).close()
-    yield environment, log
-    process.terminate()
-    process.wait()
+    log = tmp_path_factory.mktemp("s3") / "log"
+    with s3_server(log) as environment:
+        yield environment, log
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -1,10 +1,12 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from skilljobs.errors import InputError
-from skilljobs.lm.source import find_model
+from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.lm.tokenizer_files import check_tokenizer_files
 
 
 def test_tiny_is_bundled() -> None:
@@ -46,3 +48,66 @@ def test_a_directory_that_is_not_a_causal_model_is_refused(tmp_path: Path, confi
         (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=reason):
         find_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("config", [b"[1]", b"5", b"null", b"", b'{"a": "\xff"}', b"[" * 100_000])
+def test_a_configuration_that_is_no_object_is_refused(tmp_path: Path, config: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(config)
+    with pytest.raises(InputError, match=r"config\.json, is not (valid JSON|a JSON object)"):
+        find_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("architectures", [5, "BertForMaskedLM", {"a": 1}, [None]])
+def test_architectures_of_a_foreign_type_are_no_causal_model(tmp_path: Path, architectures: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": architectures}))
+    with pytest.raises(InputError, match="not a causal language model"):
+        find_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("max_position_embeddings", "context"),
+        ("num_hidden_layers", "layers"),
+        ("hidden_size", "width"),
+        ("intermediate_size", "neurons"),
+        ("head_dim", "cached_width"),
+    ],
+)
+@pytest.mark.parametrize("value", ["many", [1.5], -3, True, {"a": 1}])
+def test_a_number_of_the_configuration_that_is_none_is_named(tmp_path: Path, name: str, of: str, value: object) -> None:
+    config = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+    source = ModelSource("mine", tmp_path, config | {name: value})
+    with pytest.raises(InputError, match=f"mine has {name} = "):
+        getattr(source, of)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "a" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="there is no model"):
+        find_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("tokenizer.json", None, "has no tokenizer"),
+        ("tokenizer.json", b"", r"damaged file tokenizer\.json: it is empty"),
+        ("tokenizer.json", b"{}", r"damaged file tokenizer\.json: "),
+        ("tokenizer.json", b"\xff\xfe", r"damaged file tokenizer\.json: "),
+        ("tokenizer_config.json", b"[]", r"damaged file tokenizer_config\.json: it is not a JSON object"),
+        ("tokenizer_config.json", b"{", r"damaged file tokenizer_config\.json: it is not JSON"),
+    ],
+)
+def test_a_missing_or_damaged_tokenizer_is_named(
+    tmp_path: Path, small_llama: Path, name: str, data: bytes | None, reason: str
+) -> None:
+    shutil.copytree(small_llama, tmp_path / "model")
+    check_tokenizer_files(find_model(str(tmp_path / "model")))
+    (tmp_path / "model" / name).unlink()
+    if data is not None:
+        (tmp_path / "model" / name).write_bytes(data)
+    source = find_model(str(tmp_path / "model"))
+    with pytest.raises(InputError, match=reason) as refused:
+        check_tokenizer_files(source)
+    assert "\n" not in str(refused.value)

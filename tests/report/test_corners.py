@@ -1,5 +1,6 @@
 """Reports are also written for runs in which something is missing or unusual."""
 
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ def test_the_report_is_written(tmp_path: Path, small_llama: Path, case: str) -> 
         rows = [row | {"split": "test", "fixed": 1} for row in rows]
         spec = {"metric": "fixed"}
     elif case == "odd names":
+        spec = {"by": "steering\x1b"}
         rows = [
-            row | {"layer": n % 7, "neuron": n % 5, "a=b=c": n % 3, "k": "x=y" if n % 2 else "z", "many": f"m {n % 15}"}
+            row
+            | {"layer": n % 7, "neuron": n % 5, "a=b=c": n % 3, "k": "x=y" if n % 2 else "z", "many": f"m {n % 15}"}
+            | {"steering\x1b": ("\x1b[31m", "\x00", "\x08")[n % 3]}
             for n, row in enumerate(rows)
         ]
     elif case == "open and one half":
@@ -45,7 +49,11 @@ def test_the_report_is_written(tmp_path: Path, small_llama: Path, case: str) -> 
         spec = {"tokens": "each", "by": "kind"}
     run = submit(tmp_path, small_llama, rows, **spec)
     assert run.record.stages["report"].state == "done"
-    assert "How strong are the neurons?" in Path(run.uri, "report.html").read_text(encoding="utf-8")
+    page = Path(run.uri, "report.html").read_text(encoding="utf-8")
+    assert "How strong are the neurons?" in page
+    assert not set("\x00\x08\x1b") & set(page)
+    for figure in Path(run.uri, "figures").glob("*.svg"):
+        ET.parse(figure)
 
 
 def test_several_prompts_have_one_report(tmp_path: Path, small_llama: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from skilljobs.errors import InputError
 from skilljobs.store.record import ExampleCounts, Fingerprint, ModelFacts, Numerics, QuarantinedRow, RunRecord
-from skilljobs.store.run import RunFiles, list_runs
+from skilljobs.store.run import RunFiles
+from skilljobs.store.run_list import list_runs
 
 
 def record(**changed: Any) -> RunRecord:
@@ -80,7 +81,9 @@ def test_a_newer_skilljobs_with_one_stage_more_has_something_left_to_do(run: Run
     ("text", "reason"),
     [
         ("{", "has a broken run.json"),
-        ("[1]", "has format version None"),
+        ("[1]", "has a broken run.json: it is not a JSON object"),
+        ("", "has a broken run.json"),
+        ("{}", "has format version None"),
         ('{"format": 2}', "has format version 2; this skilljobs reads 3"),
         ('{"format": 3, "run_id": "mine"}', "has a broken run.json: created: field required"),
         ("[" * 100_000, "has a broken run.json"),
@@ -91,7 +94,8 @@ def test_a_record_that_cannot_be_read_is_refused_in_a_sentence(run: RunFiles, te
     with pytest.raises(InputError, match=reason) as caught:
         RunFiles(run.uri).load()
     assert "\n" not in str(caught.value)
-    assert list_runs(str(Path(run.uri).parent)) == []
+    found = list_runs(str(Path(run.uri).parent))
+    assert (found.readable, list(found.broken)) == ([], [run.uri])
 
 
 def test_a_wrong_type_is_named(run: RunFiles) -> None:
@@ -99,4 +103,14 @@ def test_a_wrong_type_is_named(run: RunFiles) -> None:
     stored["shards"] = ["four"]
     (Path(run.uri) / "run.json").write_text(json.dumps(stored))
     with pytest.raises(InputError, match=r"broken run.json: shards\.0"):
+        RunFiles(run.uri).load()
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"task": 5}, {"task": "arithmetic", "metric": 5}, {"data": "a", "prompts": "two"}]
+)
+def test_a_spec_that_is_none_is_named(run: RunFiles, spec: dict[str, Any]) -> None:
+    stored = json.loads((Path(run.uri) / "run.json").read_text())
+    (Path(run.uri) / "run.json").write_text(json.dumps(stored | {"spec": spec}))
+    with pytest.raises(InputError, match=r"broken run.json: spec: "):
         RunFiles(run.uri).load()

@@ -58,9 +58,21 @@ GOOD = {"text": "a:", "choices": [" b", " c"], "answer": 1}
         (GOOD | {"level": float("inf")}, "`level` is inf"),
         (GOOD | {"text": None}, "`text` is null"),
         (GOOD | {"choices": [" b", None]}, "one of its `choices` is null"),
-        (GOOD | {"answer": float("inf")}, "cannot convert float infinity"),
+        (GOOD | {"answer": float("inf")}, "`answer` is inf, which is not an index"),
+        (GOOD | {"answer": "x"}, "`answer` is 'x', which is not an index"),
+        (GOOD | {"choices": [" b", " c", " b"]}, "two of its `choices` are the same: ' b'"),
+        (GOOD | {"choices": "[" * 100_000}, "`choices` is not JSON that can be read: it is nested too deeply"),
+        (GOOD | {"choices": f"[{'9' * 5000}]"}, "`choices` has a number of more than 4,300 digits"),
+        (GOOD | {"level": 1e308}, "`level` is 1e+308, which is too large to be squared"),
+        (GOOD | {"level": {"a": -1e101}}, "`level` is -1e+101, which is too large to be squared"),
+        ({"text": "a:", "target": " b", "answer": 2**31}, "it has an `answer`, 2147483648, but no `choices`"),
+        (GOOD | {"level": 10**4000}, "00000000000, which is beyond 64 bits"),
         (GOOD | {"level": 2**70}, "beyond 64 bits"),
         (GOOD | {"text": "\ud800"}, "surrogates not allowed"),
+        (GOOD | {"level\ud800": 1}, "surrogates not allowed"),
+        (GOOD | {"kind": "\ud800"}, "surrogates not allowed"),
+        (GOOD | {"level": {"\ud800": 1}}, "surrogates not allowed"),
+        (GOOD | {"example_id": "\ud800", "unit": "u"}, "surrogates not allowed"),
     ],
 )
 def test_a_bad_row_is_named_by_number_and_reason(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
@@ -68,6 +80,7 @@ def test_a_bad_row_is_named_by_number_and_reason(tmp_path: Path, row: dict[str, 
     with pytest.raises(InputError) as refused:
         read(path)
     assert "row 3 is bad" in str(refused.value)
+    assert len(str(refused.value)) < 600
     assert reason in str(refused.value)
     kept, bad = read_examples(Table(TableOptions(data=path)), 0.5)
     assert (len(kept), bad[0].number) == (2, 3)
