@@ -43,7 +43,8 @@ def neuron(run: str, neuron_name: str, debug: bool) -> None:
 def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     """Return the card of a neuron that was not traced with its tokens, which are computed from the model.
 
-    If the model is not available, print a note and return the card unchanged.
+    A run that somebody else made may name any model: it is not downloaded, and it is loaded only if its files are those
+    that the run used. If it is not at hand, print a note and return the card unchanged.
     """
     from dataclasses import replace
 
@@ -51,7 +52,7 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
 
     record = run.prompts()[0].record
     try:
-        source = find_model(record.spec["model"])
+        source = find_model(str(record.spec["model"]), download=False)
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")
     except InputError as error:

@@ -123,17 +123,17 @@ class ModelSource:
         return number
 
 
-def find_model(name: str) -> ModelSource:
+def find_model(name: str, download: bool = True) -> ModelSource:
     """Return the model called `name`: `tiny`, a local directory, or an id on the Hugging Face hub.
 
-    A model on the hub is downloaded if necessary.
+    A model on the hub is downloaded if necessary; without `download`, it is taken from the local cache alone.
 
     Raises:
         InputError: There is no such model, or it is not a causal language model in transformers format.
     """
     path, revision = TINY_DIRECTORY if name == TINY else Path(os.path.expanduser(name)), None
     if not os.path.isdir(path):
-        path = _fetch(name)
+        path = _fetch(name, download=download)
         revision = path.name
     config_file = path / "config.json"
     if not config_file.is_file():
@@ -171,7 +171,7 @@ def find_again(source: ModelSource) -> ModelSource:
     return replace(source, path=_fetch(source.name, source.revision))
 
 
-def _fetch(name: str, revision: str | None = None) -> Path:
+def _fetch(name: str, revision: str | None = None, download: bool = True) -> Path:
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local or not name.strip():
         raise InputError(f"there is no model directory {name!r}")
@@ -184,7 +184,8 @@ def _fetch(name: str, revision: str | None = None) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_PATTERNS)))
+        patterns = list(_PATTERNS)
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=not download))
     except GatedRepoError as error:
         raise InputError(
             f"the model {name} is gated: accept its licence on the Hugging Face hub and log in (`hf auth login`)"
@@ -192,5 +193,7 @@ def _fetch(name: str, revision: str | None = None) -> Path:
     except (RepositoryNotFoundError, HFValidationError):
         reason = "nor a model on the Hugging Face hub"
     except (LocalEntryNotFoundError, OSError):
-        reason = "nor in the local cache of the Hugging Face hub, and the hub could not be reached"
+        reason = "nor in the local cache of the Hugging Face hub" + (
+            ", and the hub could not be reached" if download else ""
+        )
     raise InputError(f"there is no model {name!r}: it is neither '{TINY}', nor a directory, {reason}")

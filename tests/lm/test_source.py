@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from skilljobs.errors import InputError
 from skilljobs.lm.source import ModelSource, find_model
@@ -111,3 +112,18 @@ def test_a_missing_or_damaged_tokenizer_is_named(
     with pytest.raises(InputError, match=reason) as refused:
         check_tokenizer_files(source)
     assert "\n" not in str(refused.value)
+
+
+def test_what_only_reads_a_run_downloads_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def snapshot_download(name: str, local_files_only: bool, **_: object) -> str:
+        asked.append(local_files_only)
+        raise LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(InputError, match="nor in the local cache of the Hugging Face hub$"):
+        find_model("somebody/something", download=False)
+    with pytest.raises(InputError, match="and the hub could not be reached"):
+        find_model("somebody/something")
+    assert asked == [True, False]
