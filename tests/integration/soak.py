@@ -32,7 +32,8 @@ TARGETS = {
     "raylet": ("raylet",),
     "GCS": ("gcs_server",),
 }
-"""What is killed, and what is in the names of its processes. The driver and the whole group are killed as well."""
+"""What is killed, and what is in the names of its processes."""
+DRIVERS = ("driver", "driver and all its processes")
 KILLS_A_RUN = 5
 PATIENCE = 240.0
 
@@ -72,9 +73,10 @@ class Soak:
         """Submit, kill something at a random moment, and wait for the driver. Returns whether anything was killed."""
         process = self.start(run_id)
         time.sleep(self.rng.uniform(1.0, longest))
-        target = self.rng.choice([*TARGETS, "driver", "driver and all its processes"])
+        there = {target: found for target in (*TARGETS, *DRIVERS) if (found := self._victims(process, target))}
+        target = self.rng.choice(sorted(there)) if there else ""
+        victims = there.get(target, [])
         before = read_progress(Folder(f"{self.out}/{run_id}"))
-        victims = self._victims(process, target)
         if process.poll() is not None or not victims:
             process.communicate(timeout=PATIENCE)
             return False
@@ -91,10 +93,8 @@ class Soak:
     def _victims(self, driver: psutil.Popen, target: str) -> list[psutil.Process]:
         try:
             children = driver.children(recursive=True)
-            if target == "driver":
-                return [driver]
-            if target.startswith("driver and"):
-                return [*children, driver]
+            if target in DRIVERS:
+                return [driver] if target == "driver" else [*children, driver]
             words = TARGETS[target]
             fitting = [child for child in children if any(word in " ".join(child.cmdline()) for word in words)]
         except psutil.Error:

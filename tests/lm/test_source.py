@@ -122,7 +122,7 @@ def test_what_only_reads_a_run_downloads_no_model(monkeypatch: pytest.MonkeyPatc
         raise LocalEntryNotFoundError("not here")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    with pytest.raises(InputError, match="nor in the local cache of the Hugging Face hub$"):
+    with pytest.raises(InputError, match=r"nor in the local cache of the Hugging Face hub$"):
         find_model("somebody/something", download=False)
     with pytest.raises(InputError, match="and the hub could not be reached"):
         find_model("somebody/something")
