@@ -105,7 +105,7 @@ def is_table_damage(error: BaseException) -> bool:
     return kind.__module__.startswith("polars.") or kind.__name__ == "PanicException"
 
 
-def _failed(error: Exception, code: int, debug: bool, text: str | None = None) -> int:
+def _failed(error: BaseException, code: int, debug: bool, text: str | None = None) -> int:
     if debug:
         import traceback
 
