@@ -28,6 +28,10 @@ from skilljobs.store.schema import CORRELATIONS, METRICS
 from skilljobs.store.shards import UNREADABLE
 from skilljobs.uris import child_uri, is_uri
 
+ADVICE = "if it is damaged, the command that made the run makes it again with --verify, where that is possible"
+LONGEST_REASON = 300
+"""Characters of a library's error that are repeated."""
+
 
 class RunReader:
     """A run's tables, as Polars frames. The columns are described in the README."""
@@ -185,17 +189,13 @@ def _read(uri: str, name: str, schema: pa.Schema) -> pl.DataFrame:
     except FileNotFoundError:
         raise InputError(f"the run at {uri} lacks {name}: the command that made it makes it again") from None
     except (*UNREADABLE, pl.exceptions.PolarsError) as error:
-        raise _damage(uri, name) from error
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        raise InputError(f"the run at {uri} has a file {name} that cannot be read: {reason}; {ADVICE}") from error
     if not table.schema.equals(schema):
-        raise _damage(uri, name)
+        raise InputError(
+            f"the run at {uri} has a file {name} of other columns than {', '.join(schema.names)}; {ADVICE}"
+        )
     return frame
-
-
-def _damage(uri: str, name: str) -> InputError:
-    return InputError(
-        f"the run at {uri} has a damaged file {name}: the command that made the run makes it again with --verify,"
-        " where that is possible"
-    )
 
 
 def _source(uri: str, name: str) -> str:
