@@ -88,12 +88,24 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
         return _failed(error, 1, debug)
     except BrokenPipeError:
         return 1
-    except Exception as error:
+    except BaseException as error:
+        if is_table_damage(error):
+            return _failed(
+                error, 1, debug, "a table of the run cannot be read: `skilljobs verify RUN` names what is damaged"
+            )
+        if not isinstance(error, Exception):
+            raise
         return _failed(error, 1, debug, f"{type(error).__name__}: {error} (--debug shows the traceback)")
     return 0
 
 
-def _failed(error: Exception, code: int, debug: bool, text: str | None = None) -> int:
+def is_table_damage(error: BaseException) -> bool:
+    """Whether Polars could not read a table: it raises its own errors, and panics, which are no `Exception`."""
+    kind = type(error)
+    return kind.__module__.startswith("polars.") or kind.__name__ == "PanicException"
+
+
+def _failed(error: BaseException, code: int, debug: bool, text: str | None = None) -> int:
     if debug:
         import traceback
 

@@ -6,6 +6,8 @@ from functools import cached_property
 from urllib.parse import parse_qsl
 
 import polars as pl
+import pyarrow as pa
+from pyarrow import parquet as pq
 
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
@@ -22,7 +24,13 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
+from skilljobs.store.schema import CORRELATIONS, METRICS
+from skilljobs.store.shards import UNREADABLE
 from skilljobs.uris import child_uri, is_uri
+
+ADVICE = "if it is damaged, the command that made the run makes it again with --verify, where that is possible"
+LONGEST_REASON = 300
+"""Characters of a library's error that are repeated."""
 
 
 class RunReader:
@@ -97,7 +105,7 @@ class RunReader:
 
     def strongest(self) -> pl.LazyFrame:
         """Return the rows with the 1,000 largest |r| of each metric and population."""
-        return self._scan_cached(TOP_NAME)
+        return self._read_cached(TOP_NAME, CORRELATIONS)
 
     def best(self) -> pl.LazyFrame:
         """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""
@@ -113,7 +121,7 @@ class RunReader:
 
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""
-        return self._scan_cached(METRICS_NAME)
+        return self._read_cached(METRICS_NAME, METRICS)
 
     def prompts(self) -> "list[RunReader]":
         """Return the runs of the soft prompts that have been started.
@@ -145,10 +153,10 @@ class RunReader:
         """Return the number of committed shards over all soft prompts."""
         return sum(RunFiles(uri).committed_count() for uri in self._prompt_uris())
 
-    def _scan_cached(self, name: str) -> pl.LazyFrame:
+    def _read_cached(self, name: str, schema: pa.Schema) -> pl.LazyFrame:
         """Read a table that is used often and cache it, because each read from object storage takes many requests."""
         if name not in self._tables:
-            self._tables[name] = _scan(self.uri, [name]).collect()
+            self._tables[name] = _read(self.uri, name, schema)
         return self._tables[name].lazy()
 
     def _over_prompts(self, scan: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
@@ -166,6 +174,28 @@ class RunReader:
 def _scan(uri: str, names: Sequence[str]) -> pl.LazyFrame:
     """Read files of a run as one table. The name of a run may have any characters, so nothing is taken as a pattern."""
     return pl.scan_parquet([_source(uri, name) for name in names], glob=False, storage_options=_storage_options(uri))
+
+
+def _read(uri: str, name: str, schema: pa.Schema) -> pl.DataFrame:
+    """Read one file of a run, by pyarrow: on some damage, Polars ends the process.
+
+    Raises:
+        InputError: the file is missing, damaged, or does not have the columns of `schema`.
+    """
+    try:
+        with Folder(uri).open(name) as file:
+            table = pq.read_table(file)
+        frame = pl.DataFrame(pl.from_arrow(table))
+    except FileNotFoundError:
+        raise InputError(f"the run at {uri} lacks {name}: the command that made it makes it again") from None
+    except (*UNREADABLE, pl.exceptions.PolarsError) as error:
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        raise InputError(f"the run at {uri} has a file {name} that cannot be read: {reason}; {ADVICE}") from error
+    if not table.schema.equals(schema):
+        raise InputError(
+            f"the run at {uri} has a file {name} of other columns than {', '.join(schema.names)}; {ADVICE}"
+        )
+    return frame
 
 
 def _source(uri: str, name: str) -> str:

@@ -108,11 +108,12 @@ def mixed_kinds(examples: Iterable[Example]) -> dict[str, str]:
 
     A column with numbers in most rows and a text in one has one bad row.
     """
-    values: dict[str, dict[str, list[tuple[str, MetricValue]]]] = defaultdict(lambda: defaultdict(list))
+    values: dict[str, dict[str, list[tuple[str, object]]]] = defaultdict(lambda: defaultdict(list))
     for example in examples:
         for column, entry in example.metrics.items():
-            if entry is not None and not isinstance(entry, Mapping):
-                values[column][_kind(entry)].append((example.example_id, entry))
+            if entry is not None:
+                kind = "named values" if isinstance(entry, Mapping) else _kind(entry)
+                values[column][kind].append((example.example_id, entry))
     reasons: dict[str, str] = {}
     for column, kinds in values.items():
         usual = max(kinds, key=lambda kind: len(kinds[kind]))
@@ -125,11 +126,11 @@ def mixed_kinds(examples: Iterable[Example]) -> dict[str, str]:
     return reasons
 
 
-def check_columns(examples: Iterable[Example]) -> None:
-    """Reject columns that mix kinds of values, because a stored column has one type.
+def check_columns(examples: Sequence[Example]) -> None:
+    """Reject columns that mix kinds of values, because a stored column has one type, or that would have one name.
 
     Raises:
-        InputError: a column mixes kinds of values; the message names the column and the kinds.
+        InputError: a column mixes kinds of values, or two have one name; the message names them.
     """
     kinds: dict[str, set[str]] = defaultdict(set)
     for example in examples:
@@ -141,6 +142,13 @@ def check_columns(examples: Iterable[Example]) -> None:
                     raise InputError(
                         f"the column {column!r} holds the text {value!r} among its named values; they must be numbers"
                     )
+    stored: dict[str, ExternalColumn] = {}
+    for source in external_columns(examples):
+        first = stored.setdefault(source.name, source)
+        if first is not source:
+            raise InputError(
+                f"the columns {first.column!r} and {source.column!r} both make a column {source.name!r}: rename one"
+            )
     for column, names in kinds.items():
         if len(names) > 1:
             raise InputError(

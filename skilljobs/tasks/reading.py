@@ -78,7 +78,7 @@ class RowReader:
         """Set examples aside that turned out to be bad. `reasons`: by `example_id`."""
         if reasons:
             self.examples = [example for example in self.examples if example.example_id not in reasons]
-            self.bad += [BadRow(*self._places[example_id], reason) for example_id, reason in reasons.items()]
+            self.bad += [BadRow(*self._places[example_id], _cut(reason)) for example_id, reason in reasons.items()]
 
     def refuse_too_many_bad(self, max_fraction: float) -> None:
         """Refuse a source that has too many bad rows.

@@ -59,6 +59,13 @@ CASES = [
     ("submit --task arithmetic --out=", "--out '' names no folder"),
     ("submit --task arithmetic --out s3://", "--out 's3://' names no folder"),
     ("submit --task arithmetic --depth 3", "--depth"),
+    ("submit --task arithmetic --data .", "is a directory, not a file"),
+    ("submit --task arithmetic --out s3://KEY:hunter2@bucket/runs", "--out holds a secret"),
+    ("submit --data s3://KEY:hunter2@bucket/rows.jsonl --model tiny", "--data holds a secret"),
+    ("submit --task arithmetic --soft-prompt s3://b/p?secret_key=hunter2", "--soft-prompt holds a secret"),
+    ("submit --task arithmetic --soft-prompt rows.jsonl", "it is not a whole safetensors file"),
+    ("status s3://KEY:hunter2@bucket/runs/mine", "holds a secret"),
+    ("runs --out s3://KEY:hunter2@bucket/runs", "holds a secret"),
     ("top nowhere --metric confidence", "nowhere"),
     ("status nowhere", "nowhere"),
     ("frobnicate", "frobnicate"),
@@ -74,6 +81,7 @@ def test_bad_input_is_named_and_nothing_is_started(tmp_path: Path, line: str, me
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+    assert "hunter2" not in err
     assert out == "False False\n"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
     if not err.startswith("Usage"):

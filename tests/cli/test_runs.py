@@ -54,3 +54,14 @@ def test_a_place_that_cannot_be_read_is_named(tmp_path: Path, capsys: Any) -> No
     ):
         code, lines, errors = run_command(*arguments, capsys=capsys)
         assert (code, lines, len(errors)) == (2, [], 1), arguments
+
+
+def test_a_table_that_polars_cannot_read_is_said_in_a_sentence(tmp_path: Path, capsys: Any) -> None:
+    import polars as pl
+
+    from skilljobs.cli.main import _exit_code
+
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing else")
+    assert _exit_code(lambda: pl.scan_parquet(tmp_path / "t.parquet").collect(), debug=False) == 1
+    said = capsys.readouterr().err
+    assert said == "skilljobs: a table of the run cannot be read: `skilljobs verify RUN` names what is damaged\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 CASES = int(os.environ.get("FUZZ_CASES", "0"))
 """Cases of each property; 0 for a few that are the same every time."""
-FEW = 60
+FEW = 30
 
 fuzzed: Callable[[Any], Any] = settings(
     max_examples=CASES or FEW,

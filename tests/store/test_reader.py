@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -9,7 +10,7 @@ from skilljobs.errors import InputError
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
-from skilljobs.store.reader import RunReader
+from skilljobs.store.reader import RunReader, _scan
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import RunFiles
 from skilljobs.store.run_list import list_runs
@@ -52,7 +53,20 @@ def test_the_query_of_a_uri_alone_leads_to_a_bucket(tmp_path: Path, monkeypatch:
         assert reused_prompt_bytes(prompt) == b"bytes"
 
 
-def test_a_query_that_polars_would_not_understand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = RunReader("gs://bucket/run?endpoint_override=127.0.0.1:9&retry_limit_seconds=1")
+def test_a_query_that_polars_would_not_understand_is_refused() -> None:
     with pytest.raises(InputError, match="the options of a URI are understood for s3:// alone"):
-        reader.metrics()
+        _scan("gs://bucket/run?endpoint_override=127.0.0.1:9&retry_limit_seconds=1", ["a.parquet"])
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut off", "of other columns"])
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
+    reader = keep_a_run(str(tmp_path))
+    file = tmp_path / METRICS_NAME
+    if damage == "missing":
+        file.unlink()
+    elif damage == "cut off":
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        pl.DataFrame({"metric": ["confidence"]}).write_parquet(file)
+    with pytest.raises(InputError, match=r"(lacks|has a file) metrics\.parquet"):
+        reader.layout()

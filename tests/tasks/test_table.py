@@ -152,3 +152,15 @@ def test_with_rows_to_train_on_all_others_are_tested(tmp_path: Path) -> None:
     leaking = write_jsonl(tmp_path / "l.jsonl", [row | {"unit": "row-0", "example_id": "new"} for row in rows[:1]])
     with pytest.raises(InputError, match=r"l\.jsonl: row 1 is bad: its unit 'row-0' is in (train|validation) here"):
         read(data, train_data=leaking)
+
+
+def test_a_number_among_named_values_is_a_bad_row(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "t.jsonl", [GOOD | {"level": value} for value in ({"a": 1}, {"a": 2}, 3)])
+    with pytest.raises(InputError, match="row 3 is bad: `level` is 3, and most rows have named values there"):
+        read(path)
+
+
+def test_two_columns_that_would_be_stored_under_one_name_are_refused(tmp_path: Path) -> None:
+    rows = [GOOD | {"level": {"a": n}, "level=a": None} for n in range(3)]
+    with pytest.raises(InputError, match="the columns 'level' and 'level=a' both make a column 'level=a': rename one"):
+        check_columns(read(write_jsonl(tmp_path / "t.jsonl", rows)))

@@ -144,7 +144,7 @@ def test_a_foreign_question_is_a_bad_row(tmp_path: Path, change: dict[str, objec
 
 def test_a_sentence_that_is_no_text_is_a_bad_row(tmp_path: Path) -> None:
     names = HANS.rstrip().split("\t")
-    good: dict[str, object] = dict.fromkeys(names, "a") | {"gold_label": "entailment"}
+    good: dict[str, object] = {**dict.fromkeys(names, "a"), "gold_label": "entailment"}
     rows = [good | {"sentence1": value} for value in ("b", 5)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     bad = read_rows(Hans(HansOptions(data=tmp_path / "pairs.jsonl"))).bad
