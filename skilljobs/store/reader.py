@@ -8,6 +8,7 @@ import polars as pl
 
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.store.attempts import sums_names
 from skilljobs.store.files import Folder
 from skilljobs.store.record import RunRecord
 from skilljobs.store.references import METRICS_NAME
@@ -87,7 +88,7 @@ class RunReader:
 
     def sums(self) -> pl.LazyFrame:
         """Return the sums of every shard."""
-        return self._over_prompts(lambda uri: _scan_folder(uri, "shards", "sums-"))
+        return self._over_prompts(_scan_sums)
 
     def tuning(self) -> pl.LazyFrame:
         """Return the tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
@@ -164,6 +165,14 @@ class RunReader:
 def _scan(uri: str, names: Sequence[str]) -> pl.LazyFrame:
     """Read files of a run as one table. The name of a run may have any characters, so nothing is taken as a pattern."""
     return pl.scan_parquet([f"{uri}/{name}" for name in names], glob=False)
+
+
+def _scan_sums(uri: str) -> pl.LazyFrame:
+    """Read the sums of each shard once, whichever attempt at it counts."""
+    names = list(sums_names(Folder(uri)).values())
+    if not names:
+        raise InputError(f"the run at {uri} has no shards/sums-*.parquet yet")
+    return _scan(uri, names)
 
 
 def _scan_folder(uri: str, folder: str, prefix: str) -> pl.LazyFrame:
