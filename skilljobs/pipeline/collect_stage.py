@@ -1,7 +1,10 @@
 """The stage that scores the shards: they are given to the pool until all are committed, or enough of them are."""
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import JobFailed
@@ -13,6 +16,7 @@ from skilljobs.plan.metric_choice import external_values
 from skilljobs.reduce.stopping import StoppingRule
 from skilljobs.stats.layout import NULL_SKEWED
 from skilljobs.stats.null import skewness
+from skilljobs.store.attempts import delete_leftovers, shard_files, shard_of
 from skilljobs.store.reader import RunReader
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
 from skilljobs.store.run import PROMPT_NAME, CollectedFacts, RunFiles
@@ -20,11 +24,8 @@ from skilljobs.store.shards import (
     Receipt,
     committed_receipt,
     examples_name,
-    moments_name,
     read_scores,
-    scores_name,
     sha256,
-    sums_name,
 )
 
 
@@ -55,7 +56,7 @@ class Collect(Stage):
                 "reference_digest": sha256(run.folder.read(REFERENCE_NAME)),
             }
         )
-        planned, retried_before = len(plan.shards), pool.retried
+        planned, retried_before, twice_before = len(plan.shards), pool.retried, pool.given_twice
         receipts = _committed(plan, run)
         if receipts:
             job.reporter.note(f"collect: {len(receipts)} of {planned} shards are committed already")
@@ -67,9 +68,12 @@ class Collect(Stage):
             stopped = f" of {planned}: the tenth neuron of every metric is known within {plan.spec.until_ci:g}"
         job.plan = needed_plan(plan, run)
         _delete_unneeded(run, len(job.plan.shards))
+        delete_leftovers(run.folder, receipts.values())
         run.record_collected(_facts(job.plan, run, [receipts[shard] for shard in range(len(job.plan.shards))]))
-        retried = pool.retried - retried_before
-        return f"{len(job.plan.test)} examples in {len(job.plan.shards)} shards{stopped}, {retried} retried"
+        retried, twice = pool.retried - retried_before, pool.given_twice - twice_before
+        given_twice = f", {twice} given out twice" if twice else ""
+        shards = f"{len(job.plan.shards)} shards{stopped}"
+        return f"{len(job.plan.test)} examples in {shards}, {retried} retried{given_twice}"
 
 
 def needed_plan(plan: JobPlan, run: RunFiles) -> JobPlan:
@@ -93,22 +97,48 @@ def _score_missing(job: Job, receipts: dict[int, Receipt]) -> int | None:
             return enough
     missing = [shard for shard in range(len(plan.shards)) if shard not in receipts]
     begun, examples_before, retried = time.monotonic(), _examples(receipts), pool.retried
-    for receipt in pool.map(missing, lambda actor, shard: actor.score.remote(job.work, shard, fingerprint)):
+    attempts = Counter[int]()
+
+    def score(actor: Any, shard: int) -> Any:
+        attempts[shard] += 1
+        return actor.score.remote(job.work, shard, fingerprint, attempts[shard] - 1)
+
+    def show() -> None:
+        rate = (_examples(receipts) - examples_before) / (time.monotonic() - begun)
+        overdue = f", {pool.overdue}" if pool.overdue else ""
+        job.reporter.advance(
+            _examples(receipts), f"{len(receipts)} of {len(plan.shards)} shards, {rate:.1f} examples/s{overdue}"
+        )
+
+    enough = None
+    for receipt in pool.map(missing, score, on_overdue=show):
         if not _is_of_its_examples(receipt, run):
             raise JobFailed(f"the examples of shard {receipt.shard} changed while it was scored")
         receipts[receipt.shard] = receipt
         count("shards_done", 1, run_id)
         count("shards_retried", pool.retried - retried, run_id)
         retried = pool.retried
-        rate = (_examples(receipts) - examples_before) / (time.monotonic() - begun)
-        job.reporter.advance(
-            _examples(receipts), f"{len(receipts)} of {len(plan.shards)} shards, {rate:.1f} examples/s"
-        )
+        show()
         enough = rule.committed(receipt.shard) if rule else None
         if enough is not None:
             pool.finish_in_hand()
-            return enough
-    return None
+            break
+    _read_again(receipts, [shard for shard, tried in attempts.items() if tried > 1], run)
+    return enough
+
+
+def _read_again(receipts: dict[int, Receipt], shards: Iterable[int], run: RunFiles) -> None:
+    """Take the receipts of shards that were tried again from their files: two attempts may have ended at once.
+
+    Raises:
+        JobFailed: one of them is not committed after all.
+    """
+    for shard in shards:
+        receipt = committed_receipt(run.folder, shard, run.record.fingerprint.digest)
+        if receipt is None and shard in receipts:
+            raise JobFailed(f"shard {shard} was damaged while it was scored")
+        if receipt is not None:
+            receipts[shard] = receipt
 
 
 def _examples(receipts: dict[int, Receipt]) -> int:
@@ -153,10 +183,9 @@ def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFa
 
 def _delete_unneeded(run: RunFiles, needed_shards: int) -> None:
     """Delete the files of shards that are not needed, so that the run's tables agree with each other."""
-    deleted: list[str] = []
-    for shard in range(needed_shards, len(run.record.shards)):
-        for name in (scores_name(shard), sums_name(shard), moments_name(shard), examples_name(shard)):
-            run.folder.delete(name)
-            deleted.append(name)
+    deleted = [name for name in shard_files(run.folder) if shard_of(name) >= needed_shards]
+    deleted += [examples_name(shard) for shard in range(needed_shards, len(run.record.shards))]
+    for name in deleted:
+        run.folder.delete(name)
     if deleted:
         run.forget_files(deleted)
