@@ -23,6 +23,7 @@ from skilljobs.cluster.pulse import ScorerHungError
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
 from skilljobs.cluster.scorer_group import LOOK_SECONDS, ScorerGroup
 from skilljobs.cluster.single_call import run_on_one
+from skilljobs.cluster.waiting import wait
 from skilljobs.errors import InputError
 
 QUEUE_DEPTH = 2
@@ -83,7 +84,7 @@ class ScorerPool:
             if self._give_again(ledger, call):
                 on_overdue()
             pending = {reference: member for member in self.group.members for reference in member.awaited}
-            ready, _ = ray.wait(list(pending), num_returns=1, timeout=LOOK_SECONDS)
+            ready = wait(list(pending), LOOK_SECONDS)
             if not ready:
                 continue
             member = pending[ready[0]]
@@ -119,8 +120,9 @@ class ScorerPool:
         in_hand = {given.reference: member for member in self.group.members for given in member.queue}
         if in_hand:
             patience = self._deadline.seconds if seconds is None else seconds
-            _, late = ray.wait(list(in_hand), num_returns=len(in_hand), timeout=patience)
-            for member in {in_hand[reference].name: in_hand[reference] for reference in late}.values():
+            ready = wait(list(in_hand), patience, len(in_hand))
+            late = {member.name: member for reference, member in in_hand.items() if reference not in ready}
+            for member in late.values():
                 self.group.replace(member, ScorerHungError("is at a shard that is no longer needed"), blameless=True)
         self.overdue.clear()
         for member in self.group.members:

@@ -17,6 +17,7 @@ from skilljobs.cluster.ledger import MOST_ATTEMPTS
 from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import Pulse, ScorerHungError
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
+from skilljobs.cluster.waiting import wait
 from skilljobs.errors import JobFailed
 from skilljobs.plan.work import LoadedModel, UnfitMachine
 
@@ -98,7 +99,7 @@ class ScorerGroup:
             for member in self.members:
                 if member.loaded:
                     return member
-            ready, _ = ray.wait([member.loading for member in self.members], num_returns=1, timeout=LOOK_SECONDS)
+            ready = wait([member.loading for member in self.members], LOOK_SECONDS)
             if ready:
                 self.take_loaded(next(member for member in self.members if member.loading == ready[0]))
                 continue

@@ -15,6 +15,7 @@ from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import ScorerHungError
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
 from skilljobs.cluster.scorer_group import LOOK_SECONDS, ScorerGroup
+from skilljobs.cluster.waiting import wait
 from skilljobs.errors import JobFailed
 
 
@@ -68,7 +69,7 @@ def _items(member: Member, results: ObjectRefGenerator | list[ray.ObjectRef], de
 
 def _wait(member: Member, awaited: ray.ObjectRef | ObjectRefGenerator, deadline: Deadline) -> None:
     begun = time.monotonic()
-    while not ray.wait([awaited], timeout=LOOK_SECONDS)[0]:
+    while not wait([awaited], LOOK_SECONDS):
         seconds = time.monotonic() - begun
         if seconds > deadline.seconds and member.pulse.is_lost():
             raise ScorerHungError(f"has not answered for {seconds:.0f} s")
