@@ -29,6 +29,7 @@ def submit(
     run_id: str | None = None,
     replicas: int | None = None,
     gpus_per_replica: int | None = None,
+    shard_timeout: float | None = None,
     address: str | None = None,
     no_wait: bool = False,
     report: bool = True,
@@ -43,6 +44,8 @@ def submit(
         out: folder or URI that runs are kept in. On a cluster all machines must see it under that name.
         run_id: name of the run; by default the task, the model and a hash of the options.
         replicas, gpus_per_replica: how many scorers, and the GPUs of each. How many there are changes no number.
+        shard_timeout: seconds after which a shard is given to another scorer too, and the first result counts; by
+            default ten times the slowest shard so far, and at least 60. It changes no number.
         address: a Ray cluster; by default RAY_ADDRESS, or this machine. `http://HEAD:8265` starts the job there;
             `HEAD:6379` or `auto` is for a process on one of the cluster's machines, which then drives the job itself.
         no_wait: with an HTTP address: return as soon as the job is accepted.
@@ -68,6 +71,8 @@ def submit(
     if not out.strip() or re.fullmatch(r"[\w+.-]+:/*", out):
         raise InputError(f"--out {out!r} names no folder: give the folder or URI that runs are kept in")
     checked_place(out, "--out")
+    if shard_timeout is not None and not shard_timeout > 0:
+        raise InputError(f"--shard-timeout is {shard_timeout}; it must be above 0")
     address = cluster_address(address)
     if is_dashboard(address):
         from skilljobs.cluster.remote_job import run_on_cluster
@@ -76,6 +81,7 @@ def submit(
         flags = {
             "--replicas": replicas,
             "--gpus-per-replica": gpus_per_replica,
+            "--shard-timeout": shard_timeout,
             "--no-report": not report,
             "--verify": verify,
             "--debug": debug,
@@ -85,7 +91,7 @@ def submit(
         raise InputError("--no-wait is for a job on a cluster: --address http://HEAD:8265")
     from skilljobs.pipeline.run_job import run_job
 
-    placement = Placement(address, replicas, gpus_per_replica, debug)
+    placement = Placement(address, replicas, gpus_per_replica, debug, shard_timeout)
     return Run(run_job(spec, child_uri(out, run_id), run_id, placement, report, verify, reporter).uri)
 
 

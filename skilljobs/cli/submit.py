@@ -19,6 +19,12 @@ from skilljobs.cli.saying import say
     help="GPUs of a scorer.  [default: 1 if there are GPUs]",
 )
 @click.option(
+    "--shard-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds until a shard is given to another scorer too.  [default: ten times the slowest so far, at least 60]",
+)
+@click.option(
     "--address",
     metavar="URL",
     help="The dashboard of a cluster, http://HEAD:8265.  [default: RAY_ADDRESS, or this machine]",
@@ -35,6 +41,7 @@ def submit(
     run_id: str | None,
     replicas: int | None,
     gpus_per_replica: int | None,
+    shard_timeout: float | None,
     address: str | None,
     no_wait: bool,
     report: bool,
@@ -62,6 +69,7 @@ def submit(
             run_id=run_id,
             replicas=replicas,
             gpus_per_replica=gpus_per_replica,
+            shard_timeout=shard_timeout,
             address=address,
             no_wait=no_wait,
             report=report,

@@ -18,12 +18,16 @@ from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 
 
-@ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)
+@ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2, concurrency_groups={"pulse": 1})
 class ScorerActor:
-    """See `skilljobs.worker.scorer.Scorer`. Two calls run at once, and one of them computes."""
+    """See `skilljobs.worker.scorer.Scorer`. Two calls run at once, and one computes; `ping` runs beside them."""
 
     def __init__(self, setup: ModelSetup) -> None:
         self._setup = setup
+
+    @ray.method(concurrency_group="pulse")
+    def ping(self) -> None:
+        """Answer, which an actor that hangs does not."""
 
     def load(self) -> LoadedModel | UnfitMachine:
         from skilljobs.worker.scorer import Scorer
@@ -37,8 +41,8 @@ class ScorerActor:
     def make_references(self, work: RunWork) -> None:
         self._scorer.for_run(work).make_references()
 
-    def score(self, work: RunWork, shard: int, fingerprint: str) -> Receipt:
-        receipt = self._scorer.for_run(work).score(shard, fingerprint)
+    def score(self, work: RunWork, shard: int, fingerprint: str, attempt: int) -> Receipt:
+        receipt = self._scorer.for_run(work).score(shard, fingerprint, attempt)
         count("examples", receipt.examples, work.run_id)
         count("tokens", receipt.tokens, work.run_id)
         count("bytes_written", receipt.bytes_written, work.run_id)

@@ -6,40 +6,28 @@ machine that goes takes its actors along, which is nobody's fault: the actors th
 and that is an autoscaler's signal.
 """
 
-from collections import deque
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayTaskError
 
 from skilljobs.cluster.ledger import MOST_ATTEMPTS
-from skilljobs.cluster.ray_errors import one_line, own_error
+from skilljobs.cluster.member import Member
+from skilljobs.cluster.pulse import Pulse, ScorerHungError
+from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
+from skilljobs.cluster.waiting import wait
 from skilljobs.errors import JobFailed
 from skilljobs.plan.work import LoadedModel, UnfitMachine
 
 MOST_DEATHS_PER_ACTOR = 4
 PATIENCE_SECONDS = 60.0
 """How long to wait for a first scorer between two notes."""
-
-
-@dataclass
-class Member:
-    """One actor and the items it was given, in that order."""
-
-    name: str
-    actor: ActorHandle
-    loading: ray.ObjectRef
-    loaded: bool = False
-    node: str | None = None
-    """The machine it is on, once it is loaded."""
-    queue: deque[tuple[int, ray.ObjectRef]] = field(default_factory=deque)
-
-    @property
-    def awaited(self) -> list[ray.ObjectRef]:
-        """The results to wait for: an actor may finish its items in any order."""
-        return [reference for _, reference in self.queue] if self.loaded else [self.loading]
+LOOK_SECONDS = 2.0
+"""Time between two looks for actors that hang."""
+LOADING_SECONDS = 1800.0
+"""How long an actor may load before it must answer."""
 
 
 class ScorerGroup:
@@ -83,7 +71,8 @@ class ScorerGroup:
         name = f"scorer-{self._started}"
         self._started += 1
         actor = self._start(name)
-        member = Member(name, actor, actor.load.remote())
+        member = Member(name, actor, actor.load.remote(), Pulse(actor))
+        member.pulse.ask()
         self.members.append(member)
         return member
 
@@ -105,22 +94,34 @@ class ScorerGroup:
             JobFailed: actors keep dying while they load, or all are refused.
             InputError: the actor itself refused its input.
         """
+        noted = time.monotonic()
         while True:
             for member in self.members:
                 if member.loaded:
                     return member
-            ready, _ = ray.wait([member.loading for member in self.members], num_returns=1, timeout=PATIENCE_SECONDS)
+            ready = wait([member.loading for member in self.members], LOOK_SECONDS)
             if ready:
                 self.take_loaded(next(member for member in self.members if member.loading == ready[0]))
-            else:
+                continue
+            self.replace_hung_loaders()
+            if time.monotonic() - noted > PATIENCE_SECONDS:
+                noted = time.monotonic()
                 self._note("no scorer is ready yet: the model is still loading, or no machine has room for a scorer")
+
+    def replace_hung_loaders(self) -> None:
+        """Replace the actors that have been loading for very long and do not answer; errors as `first_loaded`."""
+        for member in [member for member in self.members if not member.loaded]:
+            is_lost, began = member.pulse.is_lost(), member.pulse.began
+            if is_lost and began is not None and time.monotonic() - began > LOADING_SECONDS:
+                seconds = time.monotonic() - began
+                self.replace(member, ScorerHungError(f"has not answered for {seconds:.0f} s of loading"), False)
 
     def take_loaded(self, member: Member) -> None:
         """Admit, refuse or replace an actor whose loading has ended; errors as `first_loaded`."""
         try:
             answer = ray.get(member.loading)
-        except RayActorError as error:
-            self.replace(member, error, machine_went=False)
+        except DEATHS as error:
+            self.replace(member, error, blameless=False)
             return
         except RayTaskError as error:
             raise own_error(error) from error
@@ -131,7 +132,7 @@ class ScorerGroup:
             return
         self._agreed |= {name: value for name, value in answer.must_agree.items() if name not in self._agreed}
         self.model = answer
-        member.loaded = True
+        member.admit()
 
     def _disagreement(self, model: LoadedModel) -> str | None:
         """How an actor differs from what was agreed, in words; None if it does not."""
@@ -149,24 +150,25 @@ class ScorerGroup:
         if not self.members:
             raise JobFailed(f"no scorer is left: {reason}")
 
-    def went_with_machine(self, member: Member, error: RayActorError) -> bool:
+    def went_with_machine(self, member: Member, error: Exception) -> bool:
         """Whether an actor was lost because its machine went or cannot be reached."""
         return member.loaded and (isinstance(error, ActorUnavailableError) or not is_alive(member.node))
 
-    def replace(self, member: Member, error: RayActorError, machine_went: bool) -> None:
-        """Start another actor in place of a dead or unreachable one.
+    def replace(self, member: Member, error: Exception, blameless: bool) -> None:
+        """Start another actor in place of a dead, unreachable or hung one; a `blameless` loss is not counted.
 
         Raises:
             JobFailed: too many have died.
         """
-        if isinstance(error, ActorUnavailableError):
+        if isinstance(error, ActorUnavailableError | ScorerHungError):
             ray.kill(member.actor)
-        self._deaths += not machine_went
+        self._deaths += not blameless
         if self._deaths > self._most_deaths or (self.model is None and self._deaths == MOST_ATTEMPTS):
             raise JobFailed(f"{self._deaths} scorers died, the last one: {one_line(error)}")
         self.members.remove(member)
         replacement = self.add()
-        what = "went with its machine" if machine_went else f"died ({one_line(error)})"
+        hung = str(error) if isinstance(error, ScorerHungError) else None
+        what = hung or ("went with its machine" if blameless else f"died ({one_line(error)})")
         self._note(f"{member.name} {what}; {replacement.name} takes its place")
 
 

@@ -1,33 +1,32 @@
 """The stage that scores the shards: they are given to the pool until all are committed, or enough of them are."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import JobFailed
-from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.safetensors_header import tensors_digest
 from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.set_aside import named, refuse_too_many, set_aside_examples
 from skilljobs.pipeline.stage import Stage
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.metric_choice import external_values
 from skilljobs.reduce.stopping import StoppingRule
 from skilljobs.stats.layout import NULL_SKEWED
 from skilljobs.stats.null import skewness
+from skilljobs.store.attempts import delete_leftovers, shard_files, shard_of
 from skilljobs.store.reader import RunReader
-from skilljobs.store.record import SetAsideExample
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
 from skilljobs.store.run import PROMPT_NAME, CollectedFacts, RunFiles
 from skilljobs.store.shards import (
     Receipt,
     committed_receipt,
     examples_name,
-    moments_name,
     read_scores,
-    scores_name,
     sha256,
-    sums_name,
 )
 
 
@@ -58,9 +57,9 @@ class Collect(Stage):
                 "reference_digest": sha256(run.folder.read(REFERENCE_NAME)),
             }
         )
-        planned, retried_before = len(plan.shards), pool.retried
+        planned, retried_before, twice_before = len(plan.shards), pool.retried, pool.given_twice
         receipts = _committed(plan, run)
-        _refuse_too_many_set_aside(plan, receipts.values())
+        refuse_too_many(plan, receipts.values())
         if receipts:
             job.reporter.note(f"collect: {len(receipts)} of {planned} shards are committed already")
         count("rows_quarantined", len(plan.bad_rows), run.record.run_id)
@@ -71,10 +70,13 @@ class Collect(Stage):
             stopped = f" of {planned}: r with every metric is known within {plan.spec.until_ci:g}"
         job.plan = needed_plan(plan, run)
         _delete_unneeded(run, len(job.plan.shards))
+        delete_leftovers(run.folder, receipts.values())
         run.record_collected(_facts(job.plan, run, [receipts[shard] for shard in range(len(job.plan.shards))]))
-        retried, set_aside = pool.retried - retried_before, run.record.set_aside
-        summary = f"{len(job.plan.test)} examples in {len(job.plan.shards)} shards{stopped}, {retried} retried"
-        return f"{summary}, {_named(set_aside)}" if set_aside else summary
+        retried, twice = pool.retried - retried_before, pool.given_twice - twice_before
+        given_twice = f", {twice} given out twice" if twice else ""
+        shards, set_aside = f"{len(job.plan.shards)} shards{stopped}", run.record.set_aside
+        left_out = f", {named(set_aside)}" if set_aside else ""
+        return f"{len(job.plan.test)} examples in {shards}, {retried} retried{given_twice}{left_out}"
 
 
 def needed_plan(plan: JobPlan, run: RunFiles) -> JobPlan:
@@ -98,54 +100,49 @@ def _score_missing(job: Job, receipts: dict[int, Receipt]) -> int | None:
             return enough
     missing = [shard for shard in range(len(plan.shards)) if shard not in receipts]
     begun, examples_before, retried = time.monotonic(), _examples(receipts), pool.retried
-    for receipt in pool.map(missing, lambda actor, shard: actor.score.remote(job.work, shard, fingerprint)):
+    attempts = Counter[int]()
+
+    def score(actor: Any, shard: int) -> Any:
+        attempts[shard] += 1
+        return actor.score.remote(job.work, shard, fingerprint, attempts[shard] - 1)
+
+    def show() -> None:
+        rate = (_examples(receipts) - examples_before) / (time.monotonic() - begun)
+        overdue = f", {pool.overdue}" if pool.overdue else ""
+        job.reporter.advance(
+            _examples(receipts), f"{len(receipts)} of {len(plan.shards)} shards, {rate:.1f} examples/s{overdue}"
+        )
+
+    enough = None
+    for receipt in pool.map(missing, score, on_overdue=show):
         if not _is_of_its_examples(receipt, run):
             raise JobFailed(f"the examples of shard {receipt.shard} changed while it was scored")
         receipts[receipt.shard] = receipt
-        _refuse_too_many_set_aside(plan, receipts.values())
+        refuse_too_many(plan, receipts.values())
         count("shards_done", 1, run_id)
         count("shards_retried", pool.retried - retried, run_id)
         retried = pool.retried
-        rate = (_examples(receipts) - examples_before) / (time.monotonic() - begun)
-        job.reporter.advance(
-            _examples(receipts), f"{len(receipts)} of {len(plan.shards)} shards, {rate:.1f} examples/s"
-        )
+        show()
         enough = rule.committed(receipt.shard) if rule else None
         if enough is not None:
             pool.finish_in_hand()
-            return enough
-    return None
+            break
+    _read_again(receipts, [shard for shard, tried in attempts.items() if tried > 1], run)
+    return enough
 
 
-def _set_aside(receipts: Iterable[Receipt]) -> tuple[SetAsideExample, ...]:
-    return tuple(
-        SetAsideExample(example_id=example_id, shard=receipt.shard, layer=layer)
-        for receipt in receipts
-        for example_id, layer in receipt.set_aside.items()
-    )
-
-
-def _named(set_aside: Sequence[SetAsideExample]) -> str:
-    """How many examples are set aside, and the first of them."""
-    first = set_aside[0]
-    what = "its score" if first.layer is None else f"its activations in layer {first.layer}"
-    more = f", and {len(set_aside) - 1} more" if len(set_aside) > 1 else ""
-    return f"{len(set_aside)} set aside as not finite ({first.example_id}: {what}, shard {first.shard}{more})"
-
-
-def _refuse_too_many_set_aside(plan: JobPlan, receipts: Iterable[Receipt]) -> None:
-    """Stop a job that would leave out more examples than `--max-bad-rows` allows.
+def _read_again(receipts: dict[int, Receipt], shards: Iterable[int], run: RunFiles) -> None:
+    """Take the receipts of shards that were tried again from their files: two attempts may have ended at once.
 
     Raises:
-        JobFailed: names the first of them.
+        JobFailed: one of them is not committed after all.
     """
-    set_aside, most = _set_aside(receipts), plan.spec.max_bad_rows
-    if len(set_aside) > most * len(plan.test):
-        raise JobFailed(
-            f"of {len(plan.test)} examples, {_named(set_aside)}; at most a fraction of {most:.3g} may be"
-            " (--max-bad-rows)",
-            NOT_FINITE_ADVICE,
-        )
+    for shard in shards:
+        receipt = committed_receipt(run.folder, shard, run.record.fingerprint.digest)
+        if receipt is None and shard in receipts:
+            raise JobFailed(f"shard {shard} was damaged while it was scored")
+        if receipt is not None:
+            receipts[shard] = receipt
 
 
 def _examples(receipts: dict[int, Receipt]) -> int:
@@ -174,7 +171,7 @@ def _stopping_rule(plan: JobPlan, run: RunFiles) -> StoppingRule | None:
 def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFacts:
     choices = sum(receipt.choices for receipt in receipts)
     derived = [metric.name for metric in plan.layout.metrics if metric.kind == "model"]
-    set_aside = _set_aside(receipts)
+    set_aside = set_aside_examples(receipts)
     left_out = {example.example_id for example in set_aside}
     summed = [example for example in plan.test if example.example_id not in left_out]
     values = external_values(plan.external, summed) | read_scores(run.folder, len(plan.shards), derived)
@@ -194,10 +191,9 @@ def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFa
 
 def _delete_unneeded(run: RunFiles, needed_shards: int) -> None:
     """Delete the files of shards that are not needed, so that the run's tables agree with each other."""
-    deleted: list[str] = []
-    for shard in range(needed_shards, len(run.record.shards)):
-        for name in (scores_name(shard), sums_name(shard), moments_name(shard), examples_name(shard)):
-            run.folder.delete(name)
-            deleted.append(name)
+    deleted = [name for name in shard_files(run.folder) if shard_of(name) >= needed_shards]
+    deleted += [examples_name(shard) for shard in range(needed_shards, len(run.record.shards))]
+    for name in deleted:
+        run.folder.delete(name)
     if deleted:
         run.forget_files(deleted)

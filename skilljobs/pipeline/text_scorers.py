@@ -28,4 +28,5 @@ class TextScorers:
         replicas = lay_out(self._cluster, Replicas.one_with(numerics), self._placement.replicas, len(items))
         setup = ModelSetup.of(source, numerics, self._cluster.grows)
         with scorers_of_job(setup, replicas, note) as group:
-            yield from ScorerPool(group, note).map(items, lambda actor, item: call(actor, item, numerics.batch_tokens))
+            pool = ScorerPool(group, note, shard_timeout=self._placement.shard_timeout)
+            yield from pool.map(items, lambda actor, item: call(actor, item, numerics.batch_tokens))

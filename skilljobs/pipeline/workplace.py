@@ -149,7 +149,8 @@ class Workplace:
             must_agree["device"] = device
         group = self._stack.enter_context(scorers_of_job(setup, replicas, self._reporter.note, must_agree))
         grows = cluster.grows and self._placement.replicas is None
-        return ScorerPool(group, self._reporter.note, (lambda: replicas.room_in(look_at_cluster())) if grows else None)
+        room = (lambda: replicas.room_in(look_at_cluster())) if grows else None
+        return ScorerPool(group, self._reporter.note, room, self._placement.shard_timeout)
 
     def _landmarks(self, run: RunFiles) -> Landmarks:
         return Landmarks.of(run.uri, run.record.created, self._source)

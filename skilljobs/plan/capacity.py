@@ -29,6 +29,8 @@ class Placement:
     gpus_per_replica: int | None = None
     """None means one if there are GPUs."""
     debug: bool = False
+    shard_timeout: float | None = None
+    """Seconds after which a shard is given to another scorer too; None for many times what shards take."""
 
 
 @dataclass(frozen=True)

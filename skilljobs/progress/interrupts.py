@@ -8,6 +8,13 @@ from types import FrameType
 
 from skilljobs.errors import Terminated
 
+_terminated = False
+
+
+def was_terminated() -> bool:
+    """Whether SIGTERM came since `sigterm_raised` was entered."""
+    return _terminated
+
 
 def raise_on_sigterm() -> None:
     """Turn SIGTERM into `Terminated`. To be called again after Ray has started, since Ray installs its own handler."""
@@ -21,7 +28,8 @@ def sigterm_raised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
+    global _terminated
+    before, _terminated = signal.getsignal(signal.SIGTERM), False
     raise_on_sigterm()
     try:
         yield
@@ -30,4 +38,6 @@ def sigterm_raised() -> Iterator[None]:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    global _terminated
+    _terminated = True
     raise Terminated

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from skilljobs.reduce.shard_sums import read_layer, read_moments
+from skilljobs.reduce.shard_sums import read_shard
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerSums, LayerTotals, Moments
 from skilljobs.store.files import Folder
@@ -18,13 +18,14 @@ class RunningTotals:
         self._moments: Moments | None = None
 
     def add(self, shard: int) -> None:
-        """Add a committed shard."""
-        moments = read_moments(self._folder, [shard])
-        assert moments is not None
+        """Add a committed shard.
+
+        Raises:
+            FileNotFoundError: it is not committed.
+        """
+        moments, layers = read_shard(self._folder, shard, self._layers, self._layout)
         self._moments = moments if self._moments is None else self._moments + moments
-        for layer in range(self._layers):
-            sums = read_layer(self._folder, [shard], layer, self._layout)
-            assert sums is not None
+        for layer, sums in enumerate(layers):
             if layer == len(self._sums):
                 self._sums.append(sums)
             else:

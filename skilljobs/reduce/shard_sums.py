@@ -1,16 +1,16 @@
 """Reading and adding the sums of a run's shards, always with the same additions in the same order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pyarrow import parquet as pq
 
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerSums, LayerTotals, Moments, tree_sum
+from skilljobs.store.attempts import moments_names, sums_and_moments, sums_names
 from skilljobs.store.files import Folder
 from skilljobs.store.references import read_layer_reference
 from skilljobs.store.schema import sums_schema
-from skilljobs.store.shards import moments_name, sums_name
 
 Halves = tuple[tuple[int, ...], tuple[int, ...]]
 """The shards of half 0 and of half 1, ascending."""
@@ -18,11 +18,12 @@ Halves = tuple[tuple[int, ...], tuple[int, ...]]
 
 def read_moments(folder: Folder, shards: Sequence[int]) -> Moments | None:
     """The moments of `shards`, added up; None if there are no shards."""
-    return tree_sum(_shard_moments(folder, shard) for shard in shards)
+    names = moments_names(folder)
+    return tree_sum(_moments(folder, names[shard]) for shard in shards)
 
 
-def _shard_moments(folder: Folder, shard: int) -> Moments:
-    with folder.open(moments_name(shard)) as file:
+def _moments(folder: Folder, name: str) -> Moments:
+    with folder.open(name) as file:
         table = pq.read_table(file)
     keys = zip(*(table[name].to_pylist() for name in ("population", "metric_a", "metric_b")), strict=True)
     values = [table[name].to_numpy() for name in ("sum_a", "sum_b", "sum_ab", "sum_aa", "sum_bb")]
@@ -31,12 +32,23 @@ def _shard_moments(folder: Folder, shard: int) -> Moments:
 
 def read_layer(folder: Folder, shards: Sequence[int], layer: int, layout: Layout) -> LayerSums | None:
     """The sums of one layer over `shards`, added up; None if there are no shards."""
-    return tree_sum(_shard_layer(folder, shard, layer, layout) for shard in shards)
+    names = sums_names(folder)
+    return tree_sum(_layer(folder, names[shard], layer, layout) for shard in shards)
 
 
-def _shard_layer(folder: Folder, shard: int, layer: int, layout: Layout) -> LayerSums:
+def read_shard(folder: Folder, shard: int, layers: int, layout: Layout) -> tuple[Moments, Iterator[LayerSums]]:
+    """The moments of one committed shard, and its sums, a layer at a time.
+
+    Raises:
+        FileNotFoundError: the shard is not committed.
+    """
+    sums, moments = sums_and_moments(folder, shard)
+    return _moments(folder, moments), (_layer(folder, sums, layer, layout) for layer in range(layers))
+
+
+def _layer(folder: Folder, file_name: str, layer: int, layout: Layout) -> LayerSums:
     names = [name for name in sums_schema(layout).names if name.startswith("sum_")]
-    with folder.open(sums_name(shard)) as file:
+    with folder.open(file_name) as file:
         table = pq.ParquetFile(file).read_row_group(layer, columns=names)
     populations = len(layout.populations)
     values = np.stack([table[name].to_numpy().reshape(populations, -1) for name in names])

@@ -11,6 +11,7 @@ from pyarrow import parquet as pq
 
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.store.attempts import sums_names
 from skilljobs.store.files import Folder
 from skilljobs.store.record import RunRecord
 from skilljobs.store.references import METRICS_NAME
@@ -97,7 +98,7 @@ class RunReader:
 
     def sums(self) -> pl.LazyFrame:
         """Return the sums of every shard."""
-        return self._over_prompts(lambda uri: _scan_folder(uri, "shards", "sums-"))
+        return self._over_prompts(_scan_sums)
 
     def tuning(self) -> pl.LazyFrame:
         """Return the tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
@@ -222,6 +223,14 @@ def _storage_options(uri: str) -> dict[str, str] | None:
         stated["aws_endpoint_url"] = endpoint if is_uri(endpoint) else f"{scheme}://{endpoint}"
         stated["aws_allow_http"] = str(stated["aws_endpoint_url"].startswith("http://")).lower()
     return stated or None
+
+
+def _scan_sums(uri: str) -> pl.LazyFrame:
+    """Read the sums of each shard once, whichever attempt at it counts."""
+    names = list(sums_names(Folder(uri)).values())
+    if not names:
+        raise InputError(f"the run at {uri} has no shards/sums-*.parquet yet")
+    return _scan(uri, names)
 
 
 def _scan_folder(uri: str, folder: str, prefix: str) -> pl.LazyFrame:

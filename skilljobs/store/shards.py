@@ -58,14 +58,18 @@ UNREADABLE = (OSError, pa.ArrowException, ValueError, TypeError, OverflowError)
 """What reading a damaged or foreign Parquet file, and writing its rows as JSON, raises."""
 
 
-def sums_name(shard: int) -> str:
-    """Return the name of the sums file of a shard."""
-    return f"shards/sums-{shard:05d}.parquet"
+def sums_name(shard: int, attempt: int = 0) -> str:
+    """Return the name of the sums file of a shard, as an attempt at it writes it."""
+    return f"shards/sums-{shard:05d}{_suffix(attempt)}.parquet"
 
 
-def moments_name(shard: int) -> str:
-    """Return the name of the moments file of a shard."""
-    return f"shards/moments-{shard:05d}.parquet"
+def moments_name(shard: int, attempt: int = 0) -> str:
+    """Return the name of the moments file of a shard, as an attempt at it writes it."""
+    return f"shards/moments-{shard:05d}{_suffix(attempt)}.parquet"
+
+
+def _suffix(attempt: int) -> str:
+    return f".a{attempt}" if attempt else ""
 
 
 def scores_name(shard: int) -> str:

@@ -28,6 +28,7 @@ from skilljobs.store.references import (
 from skilljobs.store.run import PROMPT_NAME
 from skilljobs.store.shards import (
     Receipt,
+    committed_receipt,
     examples_name,
     moments_file,
     moments_name,
@@ -61,9 +62,10 @@ class ShardScorer:
         self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics))
         self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self._keeps_tokens))
 
-    def score(self, shard: int, fingerprint: str) -> Receipt:
+    def score(self, shard: int, fingerprint: str, attempt: int = 0) -> Receipt:
         """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
 
+        An attempt has files of its own, and returns the receipt of another one that was committed before it.
         May be called for two shards at once: one is read, prepared and written while the model runs the other.
         """
         examples, part = self._read(shard)
@@ -72,10 +74,12 @@ class ShardScorer:
         collected, fetch, seconds = self._computer.submit(self._collect, prepared).result()
         scores = list(collected.scores.values())
         sums, reading = fetch(), self.work.reading
+        if committed := self._committed(shard, fingerprint, part):
+            return committed
         positions = self._references[0][0].shape[0]
         files = {
-            sums_name(shard): sums_file(sums, reading.layout, positions, self._keeps_tokens),
-            moments_name(shard): moments_file(sums, reading.layout),
+            sums_name(shard, attempt): sums_file(sums, reading.layout, positions, self._keeps_tokens),
+            moments_name(shard, attempt): moments_file(sums, reading.layout),
         }
         for name, data in files.items():
             self.folder.write(name, data)
@@ -95,6 +99,8 @@ class ShardScorer:
             set_aside={examples[place].example_id: layer for place, layer in collected.set_aside.items()},
         )
         ids = [examples[place].example_id for place in collected.scores]
+        if committed := self._committed(shard, fingerprint, part):
+            return committed
         self.folder.write(scores_name(shard), scores_file(ids, scores, reading.choice_probabilities, receipt))
         return receipt
 
@@ -123,6 +129,11 @@ class ShardScorer:
     def _read(self, shard: int) -> tuple[list[Example], bytes]:
         part = self.folder.read(examples_name(shard))
         return examples_from(part), part
+
+    def _committed(self, shard: int, fingerprint: str, part: bytes) -> Receipt | None:
+        """The receipt of another attempt at the same examples, if one is committed."""
+        receipt = committed_receipt(self.folder, shard, fingerprint)
+        return receipt if receipt and receipt.files.get(examples_name(shard)) == sha256(part) else None
 
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
         return tokenize(self.lm.tokenizer, examples, self.work.answer_end)

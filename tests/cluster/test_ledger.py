@@ -32,3 +32,25 @@ def test_a_suspect_stays_one_when_its_machine_goes() -> None:
     ledger.suspects.clear()
     ledger.machine_went([3, 4], "preempted")
     assert (list(ledger.suspects), list(ledger.waiting)) == ([3], [4])
+
+
+def test_an_item_counts_once_whatever_becomes_of_it_afterwards() -> None:
+    ledger = Ledger([5, 6])
+    ledger.waiting.clear()
+    assert (ledger.finished(5), ledger.finished(5), ledger.left) == (True, False, 1)
+    for _ in range(MOST_ATTEMPTS):
+        ledger.failed(5, "late")
+        ledger.machine_went([5], "late")
+    ledger.actor_died([5, 6], "late")
+    assert (list(ledger.suspects), list(ledger.waiting), ledger.left) == ([6], [], 1)
+    assert (ledger.finished(6), list(ledger.suspects), ledger.left) == (True, [], 0)
+
+
+def test_an_item_that_another_actor_has_is_charged_but_not_put_in_line() -> None:
+    ledger = Ledger([5])
+    ledger.waiting.clear()
+    ledger.actor_died([5], "hung", elsewhere={5})
+    ledger.machine_went([5], "preempted", elsewhere={5})
+    assert (list(ledger.suspects), list(ledger.waiting), ledger.suspected) == ([], [], {5})
+    ledger.failed(5, "odd")
+    assert list(ledger.suspects) == [5]

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.machines import wait_for
@@ -14,8 +16,8 @@ SUBMIT = ["submit", "--task", "arithmetic", "--soft-prompt", "random", "--null",
           "--shard-size", "50", "--no-report"]  # fmt: skip
 
 
-def start(out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from skilljobs.cli.main import main; main()", *SUBMIT, "--out", str(out)]
+def start(out: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from skilljobs.cli.main import main; main()", *SUBMIT, *more, "--out", str(out)]
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -62,3 +64,24 @@ def test_a_signal_while_ray_starts(tmp_path: Path, number: signal.Signals, code:
     assert job.returncode == code, err
     assert "Traceback" not in err
     assert '"state": "stopped"' in (tmp_path / "mine" / "progress.json").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_job_whose_scorer_hangs_stops_at_once(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """The scorer is stopped, and the job waits for its answer for half an hour."""
+    job = start(tmp_path, "--replicas", "1", "--shard-timeout", "1800")
+    wait_for(lambda: list(tmp_path.glob("mine/shards/scores-*.parquet")) or job.poll() is not None)
+    scorer = next(
+        process
+        for process in psutil.Process(job.pid).children(recursive=True)
+        if "ray::ScorerActor" in " ".join(process.cmdline())
+    )
+    scorer.send_signal(signal.SIGSTOP)
+    time.sleep(3)  # into the wait: nothing tells when it begins
+    job.send_signal(number)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == code, err
+    assert "Traceback" not in err
+    wait_for(lambda: not scorer.is_running(), seconds=30)
