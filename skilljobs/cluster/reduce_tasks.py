@@ -1,6 +1,6 @@
 """Reducers as Ray tasks: one for each layer, then one that ranks them."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import cycle, islice
 
@@ -9,9 +9,14 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from skilljobs.cluster.ray_errors import one_line
+from skilljobs.cluster.session import refuse_dead_ray
+from skilljobs.cluster.waiting import wait
 from skilljobs.errors import JobFailed
 from skilljobs.progress.reporter import Reporter
 from skilljobs.reduce.layers import ReduceJob, rank
+
+LOOK_SECONDS = 5.0
+"""Time between two looks whether Ray is still there."""
 
 
 def reduce_all(
@@ -37,15 +42,23 @@ def reduce_all(
     running, done = [start(layer) for layer in islice(layers, max(1, sum(cpus.values())))], 0
     try:
         while running:
-            ready, running = ray.wait(running)
+            ready = _first(running)
+            running.remove(ready)
             ray.get(ready)
             done += 1
             running += [start(layer) for layer in islice(layers, 1)]
             reporter.advance(done, "layers")
         last = NodeAffinitySchedulingStrategy(next(places), soft=True)
-        ray.get(_call.options(name="rank", scheduling_strategy=last).remote(partial(rank, job)))
+        ray.get(_first([_call.options(name="rank", scheduling_strategy=last).remote(partial(rank, job))]))
     except RayError as error:
         raise JobFailed(f"a reducer failed: {one_line(error)}") from error
+
+
+def _first(running: Sequence[ray.ObjectRef]) -> ray.ObjectRef:
+    """The first that is done."""
+    while not (ready := wait(running, LOOK_SECONDS)):
+        refuse_dead_ray()
+    return ready[0]
 
 
 @ray.remote(num_cpus=0)

@@ -17,6 +17,7 @@ from skilljobs.cluster.ledger import MOST_ATTEMPTS
 from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import Pulse, ScorerHungError
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
+from skilljobs.cluster.session import refuse_dead_ray
 from skilljobs.cluster.waiting import wait
 from skilljobs.errors import JobFailed
 from skilljobs.plan.work import LoadedModel, UnfitMachine
@@ -110,6 +111,8 @@ class ScorerGroup:
 
     def replace_hung_loaders(self) -> None:
         """Replace the actors that have been loading for very long and do not answer; errors as `first_loaded`."""
+        if any(not member.loaded for member in self.members):
+            refuse_dead_ray()
         for member in [member for member in self.members if not member.loaded]:
             is_lost, began = member.pulse.is_lost(), member.pulse.began
             if is_lost and began is not None and time.monotonic() - began > LOADING_SECONDS:

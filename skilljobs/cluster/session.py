@@ -12,7 +12,7 @@ from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 from skilljobs.cluster.authentication import TOKEN_ADVICE, use_token_at_hand
-from skilljobs.errors import InputError, Terminated
+from skilljobs.errors import InputError, JobFailed, Terminated
 from skilljobs.machine import available_cpus
 from skilljobs.plan.capacity import Cluster, Machine, this_machine
 from skilljobs.progress.interrupts import raise_on_sigterm
@@ -55,6 +55,16 @@ def ray_session(address: str | None = None, debug: bool = False) -> Iterator[Clu
             stack.callback(_end)
             raise_on_sigterm()
         yield look_at_cluster(f"http://{dashboard}" if dashboard else None)
+
+
+def refuse_dead_ray() -> None:
+    """Do not wait for what cannot come: a Ray that was started here is gone for good once its raylet is.
+
+    Raises:
+        JobFailed: it is.
+    """
+    if _grows is False and not any(node["Alive"] for node in ray.nodes()):
+        raise JobFailed("the Ray that was started on this machine has died")
 
 
 def _end() -> None:
