@@ -55,6 +55,7 @@ CASES = [
     ("submit --task hans --model tiny --data rows.jsonl", "it is not a file of NLI pairs"),
     ("submit --task hans --model tiny --train-data nowhere.tsv", "nowhere.tsv"),
     ("submit --task arithmetic --run-id ../x", "--run-id '../x': the name of a run is the name of one folder"),
+    ("submit --task arithmetic --shard-timeout 0", "'--shard-timeout': 0.0 is not in the range x>0"),
     ("submit --task arithmetic --run-id .", "--run-id '.'"),
     ("submit --task arithmetic --out=", "--out '' names no folder"),
     ("submit --task arithmetic --out s3://", "--out 's3://' names no folder"),

@@ -89,6 +89,7 @@ def test_a_death_charges_only_the_shard_in_hand(pool: ScorerPool, tmp_path: Path
     assert sum(attempts(tmp_path, shard) for shard in SHARDS) == 13
     assert len(notes) == 1
     assert "takes its place" in notes[0]
+    assert "If its machine ran out of memory, use fewer scorers" in notes[0], "a killed process says no more to Ray"
 
 
 def test_a_shard_that_always_kills_is_named_and_the_rest_is_done(pool: ScorerPool, tmp_path: Path) -> None:
