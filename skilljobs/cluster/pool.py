@@ -103,6 +103,7 @@ class ScorerPool:
                 if isinstance(own_error(error), InputError):
                     raise own_error(error) from error
                 self.retried += 1
+                self.overdue.pop(given.item, None)
                 ledger.failed(given.item, one_line(error), self._in_hand())
             else:
                 seconds = member.take_back(given)
@@ -134,6 +135,8 @@ class ScorerPool:
     def _lose(self, ledger: Ledger, member: Member, error: Exception) -> None:
         """Replace a lost actor and account for the items that it had in hand."""
         in_hand = [given.item for given in member.queue]
+        for item in in_hand:
+            self.overdue.pop(item, None)
         machine_went = self.group.went_with_machine(member, error)
         self.group.replace(member, error, machine_went)
         self.retried += 1
