@@ -115,8 +115,9 @@ def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines
         assert follower.returncode == 130
         assert len([job for job in ClusterJobs(machines.dashboard).all() if not job.ended]) == 1
         wait_for(lambda: ": tune" in run_command(["status", uri]).stdout)
-        waiting = list_actors(address=machines.dashboard, filters=[("state", "=", "PENDING_CREATION")])
-        assert [actor.name for actor in waiting] == ["scorer-1"], "what calls an autoscaler"
+        # what calls an autoscaler; Ray's list of states may be a moment old
+        pending = [("state", "=", "PENDING_CREATION")]
+        wait_for(lambda: [a.name for a in list_actors(address=machines.dashboard, filters=pending)] == ["scorer-1"])
         stopped = run_command(stop)
         assert (stopped.returncode, "stopped" in stopped.stdout) == (0, True), stopped.stderr
         assert "committed shards are kept" in run_command(["logs", uri]).stdout.splitlines()[-1]
