@@ -97,6 +97,11 @@ def test_an_address_where_nothing_is(tmp_path: Path) -> None:
     assert (done.returncode, "such as http://HEAD:8265" in done.stderr) == (2, True)
 
 
+def names_of_pending(machines: Machines) -> list[str | None]:
+    pending = list_actors(address=machines.dashboard, filters=[("state", "=", "PENDING_CREATION")])
+    return [actor.name for actor in pending]
+
+
 @pytest.mark.usefixtures("machine")
 def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines: Machines, tmp_path: Path) -> None:
     uri = str(tmp_path / "mine")
@@ -115,9 +120,7 @@ def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines
         assert follower.returncode == 130
         assert len([job for job in ClusterJobs(machines.dashboard).all() if not job.ended]) == 1
         wait_for(lambda: ": tune" in run_command(["status", uri]).stdout)
-        # what calls an autoscaler; Ray's list of states may be a moment old
-        pending = [("state", "=", "PENDING_CREATION")]
-        wait_for(lambda: [a.name for a in list_actors(address=machines.dashboard, filters=pending)] == ["scorer-1"])
+        wait_for(lambda: names_of_pending(machines) == ["scorer-1"])  # which is what calls an autoscaler
         stopped = run_command(stop)
         assert (stopped.returncode, "stopped" in stopped.stdout) == (0, True), stopped.stderr
         assert "committed shards are kept" in run_command(["logs", uri]).stdout.splitlines()[-1]
