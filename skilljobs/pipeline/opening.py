@@ -44,7 +44,8 @@ def open_run_files(uri: str) -> RunFiles:
     try:
         return RunFiles(uri)
     except InputError as error:
-        raise InputError(f"--out: {error}") from error
+        reason = error.__cause__ or error
+        raise InputError(f"--out: {uri} is not a folder that runs can be kept in: {reason}") from error
 
 
 def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -> RunFiles:
