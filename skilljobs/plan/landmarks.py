@@ -32,7 +32,7 @@ class Landmarks:
         """What this machine does not see, in a sentence; None if it sees everything."""
         try:
             created, reason = json.loads(Folder(self.uri).read(RECORD))["created"], ""
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, InputError) as error:
             created, reason = None, f" ({str(error).strip().partition(chr(10))[0]})"
         if created != self.created:
             what = "sees another run in" if created else "does not see"

@@ -84,7 +84,7 @@ class RunLease:
         if self._thread.ident is not None:
             self._thread.join()
         if self._number is not None and self._taken_over_by is None:
-            with suppress(OSError, pa.ArrowException):  # it expires
+            with suppress(OSError, pa.ArrowException, InputError):  # it expires
                 self._folder.write(_name(self._number), replace(self._holder, released=True).to_bytes())
         if self._taken_over_by is not None:
             by = self._taken_over_by
@@ -170,7 +170,7 @@ class RunLease:
                     return
                 self._holder = replace(self._holder, renewed=self._holder.renewed + 1)
                 self._folder.write(_name(self._number or 0), self._holder.to_bytes())
-            except (OSError, pa.ArrowException):  # storage that is away for a moment; the shards' own writes decide
+            except (OSError, pa.ArrowException, InputError):  # storage that is away; the shards' own writes decide
                 continue
 
 

@@ -43,7 +43,7 @@ def create(folder: Folder, name: str, data: bytes) -> bool:
 
 def _put_if_absent(uri: str, name: str, data: bytes) -> bool:
     import obstore
-    from obstore.exceptions import AlreadyExistsError
+    from obstore.exceptions import AlreadyExistsError, BaseError
     from obstore.store import from_url
 
     parts = urlsplit(uri)
@@ -58,4 +58,6 @@ def _put_if_absent(uri: str, name: str, data: bytes) -> bool:
         obstore.put(store, name, data, mode="create")
     except AlreadyExistsError:
         return False
+    except BaseError as error:
+        raise OSError(str(error).partition("\n")[0]) from error
     return True
