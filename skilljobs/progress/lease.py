@@ -141,9 +141,9 @@ class RunLease:
         deadline = time.monotonic() + EXPIRES_SECONDS
         while time.monotonic() < deadline:
             time.sleep(WATCH_SECONDS)
-            if (number, holder) != self._current():
-                now = self._current()[1]
-                if now is not None and now.released:
+            current_number, current = self._current()
+            if (current_number, current) != (number, holder):
+                if current is not None and current.released:
                     return
                 raise working
 
