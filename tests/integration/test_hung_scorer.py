@@ -1,7 +1,6 @@
 """A job one of whose scorers really hangs: its process is stopped while it computes."""
 
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +17,16 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 class Details(Notes):
-    """Keeps what is shown of progress, and what stages say at their end, too."""
+    """Keeps what is shown of progress, and what stages say at their end, too; calls `after_three` at three shards."""
+
+    def __init__(self, after_three: Callable[[], None]) -> None:
+        super().__init__()
+        self._after_three = after_three
 
     def advance(self, done: int, detail: str) -> None:
         self.notes.append(detail)
+        if detail.startswith("3 of "):
+            self._after_three()
 
     def end(self, detail: str, seconds: float) -> None:
         self.notes.append(detail)
@@ -53,17 +58,14 @@ def test_a_scorer_that_hangs_costs_no_bit(
     ray_here: Callable[[], None], tmp_path: Path, submit: Submit, quiet: Path, replicas: int
 ) -> None:
     ray_here()
-    hung = list[int]()
+    hung, earlier = list[int](), processes_of_scorers()
 
     def stop_one() -> None:
-        wait_for(lambda: len(list(tmp_path.glob("mine/shards/scores-*.parquet"))) >= 3)
-        hung.append(min(processes_of_scorers()))
+        hung.append(min(processes_of_scorers() - earlier))
         psutil.Process(hung[0]).send_signal(signal.SIGSTOP)
 
-    stopping, disturbed = threading.Thread(target=stop_one), Details()
-    stopping.start()
+    disturbed = Details(after_three=stop_one)
     run = submit(tmp_path, replicas, disturbed)
-    stopping.join()
     text = "\n".join(disturbed.notes)
     assert f"scorer-{replicas} takes its place" in text
     if replicas == 1:
@@ -71,7 +73,7 @@ def test_a_scorer_that_hangs_costs_no_bit(
     else:
         assert "overdue, given to scorer-" in text
         assert "given out twice" in text
-    assert not psutil.pid_exists(hung[0])
+    wait_for(lambda: not psutil.pid_exists(hung[0]))
     assert quiet.is_dir()
     for layer in quiet.iterdir():
         assert Path(run.uri, "correlations", layer.name).read_bytes() == layer.read_bytes()
