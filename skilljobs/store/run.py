@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.files import Folder
 from skilljobs.store.record import (
     Accuracy,
@@ -158,10 +159,10 @@ class RunFiles:
             self._change(fingerprint=Fingerprint.of({**known, **fields}))
 
     def describe_model(
-        self, parameters: int, neurons_per_layer: tuple[int, ...], versions: Mapping[str, str | None]
+        self, parameters: int, neurons: tuple[LayerNeurons, ...], versions: Mapping[str, str | None]
     ) -> None:
         """Record the size of the loaded model and the versions of the packages that ran it."""
-        model = ModelFacts(name=self.record.model.name, parameters=parameters, neurons_per_layer=neurons_per_layer)
+        model = ModelFacts(name=self.record.model.name, parameters=parameters, neurons=neurons)
         self._change(model=model, versions={**self.record.versions, **versions})
 
     def record_accuracy(self, accuracy: Accuracy) -> None:
