@@ -18,6 +18,7 @@ from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup
+from skilljobs.printable import counted
 from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.store.record import FileDigest, Numerics
 from skilljobs.store.run import RunFiles
@@ -161,7 +162,7 @@ class Workplace:
         assert replicas is not None
         return (
             f"{plan.source.name}, {model.parameters:,} parameters,"
-            f" {sum(layer.count for layer in model.neurons):,} neurons in {len(model.neurons)} layers,"
+            f" {sum(layer.count for layer in model.neurons):,} neurons in {counted(len(model.neurons), 'layer')},"
             f" {numerics.dtype} on {replicas.count} x {model.device_model},"
             f" batches of {numerics.batch_tokens:,} tokens"
         )
