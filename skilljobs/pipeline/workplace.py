@@ -14,6 +14,7 @@ from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
 from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
+from skilljobs.plan.checks import check_sums_size, shard_sums_size
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.plan.versions import decisive_versions
@@ -123,6 +124,9 @@ class Workplace:
                 timing.summary = self._load_summary(plan)
             finish(run, "load", timing.seconds)
         model = self._loaded_model
+        if plan.sums_size == 0:  # the model's files did not tell
+            read = sum(layer.count for layer in model.neurons)
+            check_sums_size(shard_sums_size(plan.layout, read, plan.spec, plan.prompt_length), plan.spec)
         numerics = self._numerics = numerics.model_copy(update={"attention": model.attention})
         run.fix_numerics(numerics)
         versions = {name: model.versions[name] for name in ("torch", "transformers")}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.lm.checkpoint import check_weight_files
+from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.lm.tokenizer_files import check_tokenizer_files
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
@@ -135,7 +136,8 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    check_sums_size(layout, source, spec, prompt_length)
+    sums_size = shard_sums_size(layout, neurons_read(source, spec.selection), spec, prompt_length)
+    check_sums_size(sums_size, spec)
     plan = JobPlan(
         spec=spec,
         task=task,
@@ -148,7 +150,7 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
         layout=layout,
         null_values=null_values,
         prompt_length=prompt_length,
-        sums_size=shard_sums_size(layout, source, spec, prompt_length),
+        sums_size=sums_size,
         bad_rows=reader.bad,
         columns=report_columns(task, list(reader.columns), test, external),
     )
