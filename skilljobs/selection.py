@@ -2,8 +2,19 @@
 
 import re
 from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
 
 from skilljobs.errors import InputError
+from skilljobs.hashing import digest_of_files
+
+NEURONS = "neurons"
+UNITS = (NEURONS, "heads", "residual", "experts")
+_NOUNS = {NEURONS: "neuron", "heads": "head", "residual": "coordinate", "experts": "expert", "sae": "feature"}
+SAE = "sae:"
+"""What the directory of a sparse autoencoder follows in `--units`."""
+_AUTOENCODER_FILES = ("*.safetensors", "*.npz", "*.json")
+UNITS_ENTRY_POINTS = "skilljobs.units"
 
 Range = tuple[int, int]
 """The first and the last of some layers or experts."""
@@ -18,15 +29,40 @@ class Selection:
     layers: Range | None = None
     experts: Range | None = None
     """Neurons outside of experts are read in any case."""
+    units: str = NEURONS
+    """What is read in place of neurons."""
 
     @classmethod
-    def of(cls, ffn: str | None, layers: str | None, experts: str | None) -> "Selection":
-        """The selection that the options `--ffn`, `--layers` and `--experts` make.
+    def of(cls, ffn: str | None, layers: str | None, experts: str | None, units: str = NEURONS) -> "Selection":
+        """The selection that the options `--ffn`, `--layers`, `--experts` and `--units` make.
 
         Raises:
-            InputError: one of the last two is no range.
+            InputError: there are no such units, or layers or experts are no range.
         """
-        return cls(ffn, _range("--layers", layers), _range("--experts", experts))
+        known = [*UNITS, *(point.name for point in entry_points(group=UNITS_ENTRY_POINTS))]
+        if units not in known and not units.startswith(SAE):
+            raise InputError(f"there are no units {units!r}: they are {', '.join(known)} and {SAE}DIR")
+        if experts is not None and units != NEURONS:
+            raise InputError(f"--experts narrows the neurons of experts, and --units {units} reads none")
+        return cls(ffn, _range("--layers", layers), _range("--experts", experts), units)
+
+
+def noun_of(units: str) -> str:
+    """What one of these units is called."""
+    return _NOUNS.get(units.partition(":")[0], "unit")
+
+
+def autoencoder_digest(units: str) -> str:
+    """The digest of the files of the autoencoder that `sae:DIR` names.
+
+    Raises:
+        InputError: there is no such directory, or there are no files in it.
+    """
+    directory = Path(units.removeprefix(SAE)).expanduser()
+    files = {path for pattern in _AUTOENCODER_FILES for path in directory.glob(pattern)}
+    if not files:
+        raise InputError(f"there is no autoencoder in {str(directory)!r}: no {', '.join(_AUTOENCODER_FILES)}")
+    return digest_of_files(files)
 
 
 def is_in(chosen: Range | None, number: int) -> bool:

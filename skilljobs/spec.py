@@ -9,7 +9,7 @@ from typing import Any, Literal
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.options import Option, absolute_path, declared_options, option
-from skilljobs.selection import Selection
+from skilljobs.selection import NEURONS, SAE, Selection
 
 RANDOM_PROMPT, NO_PROMPT = "random", "none"
 TINY = "tiny"
@@ -86,6 +86,12 @@ class JobSpec:
         metavar="PATTERN",
         default_text="by the architecture",
     )
+    units: str = option(
+        NEURONS,
+        "What is read: neurons, heads (norms), residual (the stream behind each layer), experts (router"
+        " probabilities), or features of a sparse autoencoder.",
+        metavar="neurons|heads|residual|experts|sae:DIR",
+    )
     layers: str | None = option(None, "Read these layers only.", metavar="A-B", default_text="all")
     experts: str | None = option(
         None, "Of the experts of each layer, read these only.", metavar="A-B", default_text="all"
@@ -152,7 +158,7 @@ class JobSpec:
     @property
     def selection(self) -> Selection:
         """The neurons that are read."""
-        return Selection.of(self.ffn, self.layers, self.experts)
+        return Selection.of(self.ffn, self.layers, self.experts, self.units)
 
     @property
     def initial_prompt_seed(self) -> int:
@@ -175,6 +181,7 @@ class JobSpec:
                 return value
             return absolute_path(value)
 
+        units = SAE + absolute_path(self.units.removeprefix(SAE)) if self.units.startswith(SAE) else self.units
         general = {
             declared.name: absolute(declared, getattr(self, declared.name)) for declared in declared_options(type(self))
         }
@@ -182,7 +189,7 @@ class JobSpec:
         for declared in own_options:
             if declared.name in own:
                 own[declared.name] = absolute(declared, own[declared.name])
-        return replace(self, **general, own=own)
+        return replace(self, **{**general, "units": units}, own=own)
 
     def as_json(self) -> dict[str, Any]:
         """Every option by name, those of the task among them, as JSON values."""

@@ -6,6 +6,7 @@ import click
 
 from skilljobs.cli.saying import say
 from skilljobs.errors import InputError
+from skilljobs.selection import NEURONS
 from skilljobs.stats.neurons import NeuronName
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
 
     record = run.prompts()[0].record
     try:
+        if record.job_spec.units != NEURONS:
+            raise InputError(f"they are computed for neurons, and this run read {record.job_spec.units}")
         source = find_model(str(record.spec["model"]), download=False)
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")

@@ -44,14 +44,14 @@ def find_neurons(model: PreTrainedModel, pattern: str | None = None) -> list[Lay
     )
 
 
-def chosen_sites(layers: Sequence[LayerSites], selection: Selection) -> list[LayerSites]:
-    """Return the layers of which something is read, with the neurons that are chosen.
+def chosen_sites(layers: Sequence[LayerSites], selection: Selection, count: int) -> list[LayerSites]:
+    """Return the layers of which something is read, with the neurons that are chosen. The model has `count` layers.
 
     Raises:
         InputError: a layer or an expert is chosen that the model does not have, or nothing is left to read.
     """
     experts = max((expert for layer in layers for expert in layer.neurons.experts), default=-1) + 1
-    check_range("--layers", selection.layers, len(layers))
+    check_range("--layers", selection.layers, count)
     check_range("--experts", selection.experts, experts)
     chosen = []
     for layer in layers:

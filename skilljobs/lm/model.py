@@ -11,6 +11,7 @@ from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.sites import LayerSites
 from skilljobs.lm.tree import TokenTree, TreeBatch
+from skilljobs.lm.units import find_units
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons, NeuronName
 
@@ -42,8 +43,8 @@ class FrozenLM:
         self.embedding: nn.Module = model.get_input_embeddings()
         layers = find_neurons(model, selection.ffn)
         self.layers: list[nn.Module] = [layer.module for layer in layers]
-        self.sites: list[LayerSites] = chosen_sites(layers, selection)
-        """Where neurons are read, layer by layer."""
+        self.sites: list[LayerSites] = chosen_sites(find_units(model, layers, selection.units), selection, len(layers))
+        """Where neurons, or other units, are read, layer by layer."""
         config = model.config.get_text_config()
         self.config = config
         self.width: int = config.hidden_size

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from skilljobs.lm.checkpoint import EXPERT, stored_shapes
 from skilljobs.lm.source import ModelSource
-from skilljobs.selection import Selection, is_in
+from skilljobs.selection import NEURONS, Selection, is_in
 
 _EXPERT_DOWN = re.compile(
     r"\.(\d+)\.(?:.*?(?<!shared_)experts|block_sparse_moe)\.(?:(\d+)\.)?(?:down_proj|w2|output_linear)(?:\.weight)?$"
@@ -16,17 +16,21 @@ _DENSE_DOWN = re.compile(r"\.(\d+)\.(?:mlp|feed_forward|shared_mlp)\..*?(?:down_
 
 
 def neurons_read(source: ModelSource, selection: Selection) -> int | None:
-    """The number of neurons that a job reads; None if the model's files do not say."""
-    if source.width is None:
+    """The number of neurons, or of other units, that a job reads; None if the model's files do not say."""
+    if source.width is None or source.layers is None:
+        return None
+    chosen = sum(is_in(selection.layers, layer) for layer in range(source.layers))
+    if selection.units == "residual":
+        return chosen * source.width
+    if selection.units == "heads":
+        return chosen * source.heads if source.heads else None
+    if selection.units != NEURONS:
         return None
     shapes = stored_shapes(source) if any(EXPERT in name for name in source.config) else {}
     if any(_EXPERT_DOWN.search(name) for name in shapes):
         counts = list(_counts(shapes, source.width, selection))
         return sum(counts) or None
-    if source.neurons is None or source.layers is None or selection.layers is None:
-        return source.neurons
-    chosen = sum(is_in(selection.layers, layer) for layer in range(source.layers))
-    return source.neurons * chosen // source.layers
+    return None if source.neurons is None else source.neurons * chosen // source.layers
 
 
 def _counts(shapes: dict[str, tuple[int, ...]], width: int, selection: Selection) -> Iterator[int]:

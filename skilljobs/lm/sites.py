@@ -32,6 +32,10 @@ class Window:
         Raises:
             InputError: `values` has another shape.
         """
+        return self.reduced(self.at_positions(values))
+
+    def at_positions(self, values: torch.Tensor) -> torch.Tensor:
+        """The values at the window's positions, batch x positions x neurons; as `kept` otherwise."""
         if values.ndim == 2 and len(values) % self.batch_size == 0:
             values = values.unflatten(0, (self.batch_size, -1))
         if values.ndim != 3 or len(values) != self.batch_size:
@@ -39,7 +43,7 @@ class Window:
                 f"the FFN's input is not batch x positions x neurons, but has the shape {tuple(values.shape)}:"
                 " this architecture is not supported"
             )
-        return self.reduced(values[:, self.positions])
+        return values[:, self.positions]
 
     def reduced(self, values: torch.Tensor) -> torch.Tensor:
         """Of the values at all positions of the window, those that are kept. They become float64 before the mean."""
@@ -61,8 +65,11 @@ class Site(Protocol):
     def read(self, window: Window, keep: Keep) -> RemovableHandle:
         """Give `keep` the activations in `window` (float64, batch x tokens x neurons) at each pass, until removed."""
 
-    def output_direction(self, neuron: int) -> torch.Tensor:
-        """What a positive activation of this one of the site's neurons adds to the stream, a vector of d_model."""
+    def output_direction(self, neuron: int) -> torch.Tensor | None:
+        """What a positive activation of this one of the site's neurons adds to the stream, a vector of d_model.
+
+        None if its activation does not tell.
+        """
 
 
 class ProjectionInput:

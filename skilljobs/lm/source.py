@@ -88,6 +88,11 @@ class ModelSource:
         return self._number("hidden_size", "n_embd")
 
     @property
+    def heads(self) -> int | None:
+        """The number of attention heads of a layer, or None if the configuration does not say."""
+        return self._number("num_attention_heads", "n_head")
+
+    @property
     def neurons(self) -> int | None:
         """The number of FFN neurons in all layers, or None if the configuration does not say."""
         widths = self.config.get("intermediate_size")
@@ -101,7 +106,7 @@ class ModelSource:
     def cached_width(self) -> int | None:
         """The width of a token's keys in one layer, which is also that of its values; None if the configuration does
         not say."""
-        heads = self._number("num_attention_heads", "n_head")
+        heads = self.heads
         head_width = self._number("head_dim") or (self.width / heads if self.width and heads else None)
         shared = self._number("num_key_value_heads") or heads
         return int(shared * head_width) if shared and head_width else self.width

@@ -12,8 +12,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from skilljobs.lm.experts import ExpertNeurons
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.results import TokenEffect
+from skilljobs.lm.sites import ProjectionInput
 from skilljobs.stats.neurons import NeuronName
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
@@ -23,19 +25,22 @@ NEURONS_AT_ONCE = 32
 
 @torch.inference_mode()
 def token_effects(lm: FrozenLM, neurons: Sequence[NeuronName], k: int) -> list[TokenEffect]:
-    """Return, for each of `neurons`, the `k` tokens that it promotes most, then the `k` that it suppresses most."""
+    """Return, for each of `neurons`, the `k` tokens that it promotes most, then the `k` that it suppresses most.
+
+    Units whose activation has no direction of its own (heads, routers) are left out.
+    """
     norm = _final_norm(lm)
     vocabulary = min(len(lm.head.weight), len(lm.tokenizer))
     head = replace(lm.head, softcap=None, bias=None)
     effects: list[TokenEffect] = []
-    for start in range(0, len(neurons), NEURONS_AT_ONCE):
-        chunk = neurons[start : start + NEURONS_AT_ONCE]
-        columns = [_output_direction(lm, neuron) for neuron in chunk]
-        directions = torch.stack([column.to(lm.head.weight.device) for column in columns])
+    directed = [(neuron, direction) for neuron in neurons if (direction := _output_direction(lm, neuron)) is not None]
+    for start in range(0, len(directed), NEURONS_AT_ONCE):
+        chunk = directed[start : start + NEURONS_AT_ONCE]
+        directions = torch.stack([direction.to(lm.head.weight) for _, direction in chunk])
         normed = norm(directions) - norm(torch.zeros_like(directions))
         logits = head.logits(head.states(normed))[:, :vocabulary]
         logits -= logits.mean(1, keepdim=True)
-        for neuron, row in zip(chunk, logits, strict=True):
+        for (neuron, _), row in zip(chunk, logits, strict=True):
             for extremes in (row.topk(min(k, vocabulary)), row.topk(min(k, vocabulary), largest=False)):
                 for logit, token in zip(extremes.values.tolist(), extremes.indices.tolist(), strict=True):
                     effects.append(
@@ -46,15 +51,15 @@ def token_effects(lm: FrozenLM, neurons: Sequence[NeuronName], k: int) -> list[T
     return effects
 
 
-def _output_direction(lm: FrozenLM, neuron: NeuronName) -> torch.Tensor:
-    """Return the direction in which a positive activation moves the residual stream, a vector of d_model."""
+def _output_direction(lm: FrozenLM, neuron: NeuronName) -> torch.Tensor | None:
+    """Return the direction in which a positive activation moves the residual stream, a vector of d_model, if known."""
     number, place = lm.place(neuron)
     layer = lm.sites[number]
-    column = layer.sites[0 if neuron.expert is None else -1].output_direction(
-        place if neuron.expert is None else place - layer.neurons.dense
-    )
+    site = layer.sites[0 if neuron.expert is None else -1]
+    column = site.output_direction(place if neuron.expert is None else place - layer.neurons.dense)
     norm = getattr(layer.module, POST_FFN_NORM, None)
-    return norm(column) if isinstance(norm, nn.Module) else column
+    is_in_ffn = isinstance(site, ProjectionInput | ExpertNeurons)
+    return norm(column) if column is not None and is_in_ffn and isinstance(norm, nn.Module) else column
 
 
 def _final_norm(lm: FrozenLM) -> nn.Module:

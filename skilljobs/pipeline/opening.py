@@ -13,6 +13,7 @@ from skilljobs.lm.safetensors_header import tensors_digest
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.plan.versions import installed_version
+from skilljobs.selection import SAE, autoencoder_digest
 from skilljobs.spec import WITHOUT_EFFECT_ON_NUMBERS, JobSpec
 from skilljobs.store.record import (
     FORMAT_VERSION,
@@ -100,6 +101,8 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
     """
     left_out = WITHOUT_EFFECT_ON_NUMBERS | COVERED_BY.keys()
     fields = {name: value for name, value in plan.spec.as_json().items() if name not in left_out}
+    if plan.spec.units.startswith(SAE):
+        fields["units"] = f"autoencoder {autoencoder_digest(plan.spec.units)}"
     prompt = reused_prompt_bytes(plan.spec)
     if prompt is not None:
         fields["soft_prompt"] = f"tensor {_digest_of_prompt(prompt)}"

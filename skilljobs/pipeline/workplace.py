@@ -21,6 +21,7 @@ from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup
 from skilljobs.printable import counted
 from skilljobs.progress.reporter import Reporter, timed
+from skilljobs.selection import noun_of
 from skilljobs.store.record import FileDigest, Numerics
 from skilljobs.store.run import RunFiles
 
@@ -166,7 +167,7 @@ class Workplace:
         assert replicas is not None
         return (
             f"{plan.source.name}, {model.parameters:,} parameters,"
-            f" {sum(layer.count for layer in model.neurons):,} neurons in {counted(len(model.neurons), 'layer')},"
+            f" {counted(sum(layer.count for layer in model.neurons), noun_of(plan.spec.units))} in {counted(len(model.neurons), 'layer')},"
             f" {numerics.dtype} on {replicas.count} x {model.device_model},"
             f" batches of {numerics.batch_tokens:,} tokens"
         )

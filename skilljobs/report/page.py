@@ -18,6 +18,7 @@ from skilljobs.plan.data_options import command_of
 from skilljobs.printable import well_formed
 from skilljobs.report.figures import SavedFigure, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch
+from skilljobs.selection import noun_of
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.reader import RunReader
@@ -74,6 +75,7 @@ def _content(run: RunReader) -> dict[str, Any]:
         "test_examples": sum(record.shards),
         "neurons": sum(layer.count for layer in record.neurons),
         "layers": len(record.neurons),
+        "unit": noun_of(record.job_spec.units),
         "null_level": None if threshold is None else threshold.level,
         "positions": _prompt_length(prompts[0]),
         "tuned": record.job_spec.soft_prompt is None,

@@ -40,8 +40,11 @@ def reference_bytes(
     return parquet_bytes(tables(), REFERENCE)
 
 
-def metrics_bytes(layout: Layout, references: Sequence[float]) -> pa.Buffer:
-    """Return the metrics file, which has a row for each metric of `layout` with its reference."""
+def metrics_bytes(layout: Layout, references: Sequence[float], units: str) -> pa.Buffer:
+    """Return the metrics file, which has a row for each metric of `layout` with its reference.
+
+    `units` is what the metrics are correlated with.
+    """
     rows = [
         {
             "metric": metric.name,
@@ -50,6 +53,7 @@ def metrics_bytes(layout: Layout, references: Sequence[float]) -> pa.Buffer:
             "column": metric.column,
             "level": metric.level,
             "reference": reference,
+            "units": units,
         }
         for metric, reference in zip(layout.metrics, references, strict=True)
     ]

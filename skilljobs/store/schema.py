@@ -25,6 +25,7 @@ METRICS = pa.schema(
         ("column", pa.string()),
         ("level", pa.string()),
         ("reference", pa.float64()),
+        ("units", pa.string()),
     ]
 )
 MOMENTS = pa.schema(

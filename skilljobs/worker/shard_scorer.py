@@ -59,7 +59,7 @@ class ShardScorer:
         examples, _ = self._read(0)
         shard = self.collector.prepare(examples, self._tokenize(examples))
         neurons, metrics = self._computer.submit(self.collector.references, shard).result()
-        self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics))
+        self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics, self.work.spec.units))
         self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.lm.neurons, self._keeps_tokens))
 
     def score(self, shard: int, fingerprint: str, attempt: int = 0) -> Receipt:

@@ -23,7 +23,7 @@ def test_neurons_of_a_large_mixture(monkeypatch: pytest.MonkeyPatch, fused: bool
             shapes |= {f"{prefix}.experts.{expert}.down_proj.weight": (2048, 768) for expert in range(128)}
             shapes |= {f"{prefix}.experts.{expert}.up_proj.weight": (768, 2048) for expert in range(128)}
     monkeypatch.setattr("skilljobs.lm.neuron_count.stored_shapes", lambda source: shapes)
-    source = ModelSource("qwen", TINY_SOURCE.path, {"hidden_size": 2048, "num_experts": 128})
+    source = ModelSource("qwen", TINY_SOURCE.path, {"hidden_size": 2048, "num_hidden_layers": 48, "num_experts": 128})
     assert neurons_read(source, Selection()) == 48 * 128 * 768
     assert neurons_read(source, Selection.of(None, "10-20", "0-15")) == 11 * 16 * 768
 
