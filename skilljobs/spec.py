@@ -40,6 +40,12 @@ class JobSpec:
         default_text="by the task",
         is_path=True,
     )
+    revision: str | None = option(
+        None, "Branch, tag or commit of a model on the hub.", metavar="NAME", default_text="the main branch"
+    )
+    trust_remote_code: bool = option(
+        False, "Run the Python code in the model's directory, which may do anything on your machines."
+    )
     metric: tuple[str, ...] = option(
         (), "What to correlate; repeat for more.", metavar="NAME", default_text="all of the task's and the usual ones"
     )

@@ -51,8 +51,12 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     from skilljobs.lm.source import find_model
 
     record = run.prompts()[0].record
+    spec = record.job_spec
     try:
-        source = find_model(str(record.spec["model"]), download=False)
+        if spec.trust_remote_code:
+            raise InputError("the run used code of its model, and reading a run runs no code")
+        commit = None if spec.revision is None else record.model.commit
+        source = find_model(str(spec.model), download=False, revision=commit)
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")
     except InputError as error:

@@ -1,4 +1,7 @@
-"""Loading a frozen causal language model and its tokenizer. No code of a model's repository is ever run."""
+"""Loading a frozen causal language model and its tokenizer.
+
+Code of a model's repository is only run if its source says so, which `--trust-remote-code` alone makes it do.
+"""
 
 import re
 from typing import Any
@@ -26,7 +29,7 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            source.path, local_files_only=True, trust_remote_code=False
+            source.path, local_files_only=True, trust_remote_code=source.trust_remote_code
         )
     except Exception as error:  # tokenizers raises bare exceptions
         raise InputError(f"the model {source.name} has no tokenizer that can be read: {_first_line(error)}") from error
@@ -55,7 +58,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
             attn_implementation=attention,
             local_files_only=True,
             use_safetensors=True,
-            trust_remote_code=False,
+            trust_remote_code=source.trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are named below
             **placement,
@@ -63,7 +66,10 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     except _REFUSALS as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"the model {source.name} cannot be loaded: {_first_line(error)}") from error
+        reason = _first_line(error)
+        if "trust_remote_code" in str(error):
+            reason = "it needs Python code of its own, which only --trust-remote-code runs"
+        raise InputError(f"the model {source.name} cannot be loaded: {reason}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     _check_weights(source, info)

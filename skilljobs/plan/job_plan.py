@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.lm.checkpoint import check_weight_files
-from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.lm.source import ModelSource
 from skilljobs.lm.tokenizer_files import check_tokenizer_files
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
+from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.metric_choice import choose_metrics, external_values
 from skilljobs.plan.reused_prompt import planned_prompt_length
@@ -105,7 +106,7 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
         InputError: something that it names does not exist, or does not fit the rest.
     """
     spec, _ = resolve_spec(spec)
-    source = find_model(spec.model or "")
+    source = chosen_model(spec)
     check_weight_files(source)
     check_tokenizer_files(source)
     prompt_length = planned_prompt_length(spec, source)

@@ -14,7 +14,6 @@ from skilljobs.store.record import (
     Accuracy,
     FileDigest,
     Fingerprint,
-    ModelFacts,
     Numerics,
     RunRecord,
     SetAsideExample,
@@ -161,7 +160,8 @@ class RunFiles:
         self, parameters: int, neurons_per_layer: tuple[int, ...], versions: Mapping[str, str | None]
     ) -> None:
         """Record the size of the loaded model and the versions of the packages that ran it."""
-        model = ModelFacts(name=self.record.model.name, parameters=parameters, neurons_per_layer=neurons_per_layer)
+        size = {"parameters": parameters, "neurons_per_layer": neurons_per_layer}
+        model = self.record.model.model_copy(update=size)
         self._change(model=model, versions={**self.record.versions, **versions})
 
     def record_accuracy(self, accuracy: Accuracy) -> None:

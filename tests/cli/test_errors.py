@@ -41,6 +41,7 @@ CASES = [
     ("submit --task arithmetic --template {prompt}Q:{input}", "standard deviation over examples is exactly 0"),
     ("submit --task arithmetic --template {question}", "'question'"),
     ("submit --task arithmetic --soft-prompt nowhere", "nowhere"),
+    ("submit --task arithmetic --revision main", "--revision main is for models on the Hugging Face hub"),
     ("submit --task arithmetic --limit 0", "--limit is 0"),
     ("submit --task arithmetic --prompt-length 0", "--prompt-length"),
     ("submit --task arithmetic --prompts 0", "--prompts is 0"),
