@@ -65,6 +65,13 @@ class JobSpec:
         None, "The text, with {columns} to fill in; the soft prompt follows it.", metavar="TEXT"
     )
     hide_choices: bool = option(False, "Leave the choices out of the text.")
+    chat: bool = option(False, "Put each text into the model's chat template, as what the user says.")
+    system: str | None = option(
+        None, "With --chat: what the system says.", metavar="TEXT", default_text="what the template does without"
+    )
+    few_shot: int = option(
+        0, "Put K worked examples of the train split in front of every text.", metavar="K", minimum=0
+    )
     max_bad_rows: float = option(
         0.01, "Refuse data with more bad rows than this; fewer are left out and listed.", metavar="FRACTION"
     )
@@ -118,6 +125,8 @@ class JobSpec:
             object.__setattr__(self, declared.name, declared.checked(getattr(self, declared.name)))
         if self.task is None and self.data is None:
             raise InputError("say which task: --task NAME, or --data FILE for a table of your own")
+        if self.system is not None and not self.chat:
+            raise InputError("--system is a turn of a chat: it needs --chat")
         if self.prompts > 1 and self.soft_prompt not in (None, RANDOM_PROMPT):
             raise InputError(
                 f"--prompts {self.prompts} makes prompts from seeds, and --soft-prompt {self.soft_prompt} gives one"

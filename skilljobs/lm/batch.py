@@ -50,19 +50,25 @@ def longest_sequence(batch: Sequence[TokenizedExample], prompt_length: int) -> i
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], end: str | None
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    end: str | None,
+    texts_are_complete: bool = False,
 ) -> list[TokenizedExample]:
     """Tokenize the texts and continuations of `examples`.
 
-    Texts get the tokenizer's opening tokens. Continuations do not, and are tokenized as in the middle of a text; they
-    are followed by the tokens of `end`, or by the tokenizer's EOS token if `end` is not given.
+    Texts get the tokenizer's opening tokens, unless `texts_are_complete`: a chat template writes all of its special
+    tokens itself, and a text without an opening token is then meant to have none. Continuations get none either, and
+    are tokenized as in the middle of a text; they are followed by the tokens of `end`, or by the tokenizer's EOS token
+    if `end` is not given.
 
     Raises:
         InputError: the tokenizer has no EOS token and no `end` is given, or cannot tokenize a continuation by itself.
     """
     if not examples:
         return []
-    texts = text_ids(tokenizer, [example.text for example in examples])
+    plain = [example.text for example in examples]
+    texts = _ids(tokenizer, plain, False) if texts_are_complete else text_ids(tokenizer, plain)
     continuations = [example.choices or (example.answer_text,) for example in examples]
     if not end and tokenizer.eos_token_id is None:
         raise InputError("the model's tokenizer has no end token: say what ends an answer (--answer-end TEXT)")

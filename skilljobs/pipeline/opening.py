@@ -103,6 +103,8 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
     prompt = reused_prompt_bytes(plan.spec)
     if prompt is not None:
         fields["soft_prompt"] = f"tensor {_digest_of_prompt(prompt)}"
+    if plan.spec.chat:
+        fields["answer_end"] = plan.prompt_format.answer_end
     if plan.source.revision is not None:
         fields["commit"] = plan.source.revision
     return fields | {

@@ -136,7 +136,7 @@ class ShardScorer:
         return receipt if receipt and receipt.files.get(examples_name(shard)) == sha256(part) else None
 
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
-        return tokenize(self.lm.tokenizer, examples, self.work.answer_end)
+        return tokenize(self.lm.tokenizer, examples, self.work.answer_end, self.work.spec.chat)
 
     def _collect(self, prepared: PreparedShard) -> tuple[Collected, Callable[[], ShardSums], float]:
         """The scores and what was set aside, a function that waits for the sums, and seconds."""
