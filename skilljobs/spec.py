@@ -43,6 +43,9 @@ class JobSpec:
     revision: str | None = option(
         None, "Branch, tag or commit of a model on the hub.", metavar="NAME", default_text="the main branch"
     )
+    adapter: str | None = option(
+        None, "A LoRA adapter that is merged into the model.", metavar="DIR", is_path=True, default_text="none"
+    )
     trust_remote_code: bool = option(
         False, "Run the Python code in the model's directory, which may do anything on your machines."
     )

@@ -48,6 +48,7 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     """
     from dataclasses import replace
 
+    from skilljobs.lm.adapter_files import find_adapter
     from skilljobs.lm.source import find_model
 
     record = run.prompts()[0].record
@@ -59,6 +60,11 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
         source = find_model(str(spec.model), download=False, revision=commit)
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")
+        if spec.adapter is not None:
+            adapter = find_adapter(spec.adapter)
+            if adapter.digest != record.fingerprint.fields["adapter_digest"]:
+                raise InputError(f"the adapter {spec.adapter} is not the one that the run used")
+            source = replace(source, adapter=adapter)
     except InputError as error:
         say(f"skilljobs: the tokens of this neuron are not known: {error}", err=True)
         return card

@@ -75,6 +75,10 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     _check_weights(source, info)
     if device != "auto":
         model.to(device)
+    if source.adapter is not None:
+        from skilljobs.lm.adapter import merge_adapter
+
+        model = merge_adapter(model, source.adapter, source.name)
     model.requires_grad_(False)
     loaded: PreTrainedModel = model.eval()
     return loaded

@@ -8,11 +8,10 @@ from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.hashing import digest_of_files, sampled_digest
+from skilljobs.lm.adapter_files import ADAPTER_CONFIG, Adapter
 from skilljobs.lm.hub import fetch
 from skilljobs.spec import TINY
 
-ADAPTER_CONFIG = "adapter_config.json"
-"""A file in whose presence transformers loads another model, the one that it names, and an adapter on top."""
 TINY_DIRECTORY = Path(__file__).parent / "tiny" / "weights"
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt")
 _CODE = "*.py"
@@ -29,10 +28,12 @@ class ModelSource:
     """The commit that was fetched, if the model is from the Hugging Face hub."""
     trust_remote_code: bool = False
     """Whether code in the model's directory may be run."""
+    adapter: Adapter | None = None
+    """What is merged into the weights once they are loaded."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, configuration, tokenizer, and code that may be run."""
+        """SHA-256 of the weights, configuration, tokenizer, and code that may be run; an adapter has its own digest."""
         return digest_of_files(self._files)
 
     @property
@@ -151,7 +152,7 @@ def find_model(
     else:
         path = fetch(name, _fetched(trust_remote_code), revision, download)
         commit = path.name
-    if (path / ADAPTER_CONFIG).is_file():
+    if (path / ADAPTER_CONFIG).is_file():  # transformers would load the model that this names
         raise InputError(f"the model {name} holds an adapter ({ADAPTER_CONFIG}): give its base model to --model")
     config_file = path / "config.json"
     if not config_file.is_file():
@@ -204,5 +205,6 @@ def find_again(source: ModelSource) -> ModelSource:
         InputError: The model is not available on this machine.
     """
     if source.revision is None:
-        return find_model(source.name, trust_remote_code=source.trust_remote_code)
+        found = find_model(source.name, trust_remote_code=source.trust_remote_code)
+        return replace(found, adapter=source.adapter)
     return replace(source, path=fetch(source.name, _fetched(source.trust_remote_code), source.revision))

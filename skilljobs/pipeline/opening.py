@@ -26,7 +26,13 @@ from skilljobs.store.record import (
 from skilljobs.store.run import RunFiles, refuse_changes
 from skilljobs.tasks.registry import find_task
 
-COVERED_BY = {"data": "examples_digest", "train_data": "examples_digest", "model": "model_digest", "revision": "commit"}
+COVERED_BY = {
+    "data": "examples_digest",
+    "train_data": "examples_digest",
+    "model": "model_digest",
+    "revision": "commit",
+    "adapter": "adapter_digest",
+}
 """Options that name files, and the field of the fingerprint that holds what was read from them."""
 
 
@@ -105,6 +111,10 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
         fields["soft_prompt"] = f"tensor {_digest_of_prompt(prompt)}"
     if plan.spec.chat:
         fields["answer_end"] = plan.prompt_format.answer_end
+    adapter = plan.source.adapter
+    fields["adapter_digest"] = None if adapter is None else adapter.digest
+    if adapter is not None:
+        fields["version.peft"] = installed_version("peft")
     if plan.source.revision is not None:
         fields["commit"] = plan.source.revision
     return fields | {
@@ -119,7 +129,8 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
 
 def _defaults() -> dict[str, Any]:
     """What a run has done that was begun before there was an option: it used the option's default."""
-    return {name: value for name, value in JobSpec(data="").as_json().items() if name not in {*COVERED_BY, "task"}}
+    options = JobSpec(data="").as_json() | {"adapter_digest": None}
+    return {name: value for name, value in options.items() if name not in {*COVERED_BY, "task"}}
 
 
 def _digest_of_prompt(prompt: bytes) -> str:

@@ -1,5 +1,8 @@
 """The model of a job, as its spec brings it."""
 
+from dataclasses import replace
+
+from skilljobs.lm.adapter_files import find_adapter
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.spec import JobSpec
 
@@ -10,4 +13,5 @@ def chosen_model(spec: JobSpec) -> ModelSource:
     Raises:
         InputError: there is no such model, or an option about it does not fit it.
     """
-    return find_model(spec.model or "", revision=spec.revision, trust_remote_code=spec.trust_remote_code)
+    source = find_model(spec.model or "", revision=spec.revision, trust_remote_code=spec.trust_remote_code)
+    return source if spec.adapter is None else replace(source, adapter=find_adapter(spec.adapter))

@@ -3,8 +3,7 @@
 import pyarrow as pa
 
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import FLOATING_TYPES
-from skilljobs.lm.safetensors_header import checked_tensors, is_finite, read_header
+from skilljobs.lm.safetensors_header import FLOATING_TYPES, checked_tensors, is_finite, read_header
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.store.files import Folder
