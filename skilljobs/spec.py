@@ -9,6 +9,7 @@ from typing import Any, Literal
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.options import Option, absolute_path, declared_options, option
+from skilljobs.selection import Selection
 
 RANDOM_PROMPT, NO_PROMPT = "random", "none"
 TINY = "tiny"
@@ -95,6 +96,16 @@ class JobSpec:
         "mean", "Activations at the prompt positions: averaged, each kept, or the last one."
     )
     null: int = option(16, "Null metrics.", metavar="K", minimum=0)
+    ffn: str | None = option(
+        None,
+        "Where the neurons are, for an architecture that is not known: a down projection, with * for the layer.",
+        metavar="PATTERN",
+        default_text="by the architecture",
+    )
+    layers: str | None = option(None, "Read these layers only.", metavar="A-B", default_text="all")
+    experts: str | None = option(
+        None, "Of the experts of each layer, read these only.", metavar="A-B", default_text="all"
+    )
     dtype: Literal["float32", "bfloat16", "float16"] | None = option(
         None, "Type of weights and activations.", default_text="float32 on CPUs, the model's own on GPUs"
     )
@@ -140,6 +151,7 @@ class JobSpec:
             raise InputError(f"--until-ci is {self.until_ci}; the width of an interval of r is between 0 and 2")
         if self.until_ci is not None and self.prompts > 1:
             raise InputError("--until-ci decides for one soft prompt, and --prompts makes several: choose one of them")
+        self.selection  # noqa: B018  refuses what is no range
         if not 0 <= self.max_bad_rows <= 1:
             raise InputError(f"--max-bad-rows is {self.max_bad_rows}; it is a fraction between 0 and 1")
 
@@ -154,6 +166,11 @@ class JobSpec:
     def from_json(cls, stored: Mapping[str, Any]) -> "JobSpec":
         """The spec in a run's record."""
         return cls.from_values({name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()})
+
+    @property
+    def selection(self) -> Selection:
+        """The neurons that are read."""
+        return Selection.of(self.ffn, self.layers, self.experts)
 
     @property
     def initial_prompt_seed(self) -> int:

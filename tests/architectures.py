@@ -21,6 +21,7 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
     "num_key_value_heads": 1, "hidden_size_per_layer_input": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
     "rotary_dim": 8, "num_kv_shared_layers": 0, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "is_decoder": True,
 }  # fmt: skip
 
 

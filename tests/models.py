@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from skilljobs.lm.ffn import find_neurons
+from skilljobs.lm.sites import ProjectionInput
 from skilljobs.lm.source import TINY_DIRECTORY
 
 PLANTED_LAYER, PLANTED_NEURON = 0, 5
@@ -87,3 +90,9 @@ def save_planted(path: Path) -> Path:
         layer.mlp.down_proj.weight.normal_(std=0.1)
         model.lm_head.weight.normal_()
     return save(model, path)
+
+
+def projections(model: PreTrainedModel) -> list[nn.Module]:
+    """The down projection of each layer of a dense model."""
+    sites = [layer.sites[0] for layer in find_neurons(model)]
+    return [site.projection for site in sites if isinstance(site, ProjectionInput)]

@@ -11,8 +11,7 @@ from scipy.stats import hypergeom
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.store.reader import RunReader
-
-KEYS = ["layer", "token", "neuron"]
+from skilljobs.store.schema import NEURON_KEY
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Comparison:
     p: float
     r_correlation: float | None
     shared: pl.DataFrame
-    """The neurons in both top k, strongest first, with columns layer, token, neuron, r_first, r_second."""
+    """The neurons in both top k, strongest first, with columns layer, token, expert, neuron, r_first, r_second."""
 
     def figures(self) -> dict[str, Any]:
         """Return every field except the table of shared neurons."""
@@ -51,14 +50,14 @@ def compare(
         check_reduced(run)
         check_pair(run, metric, population)
     left, right = _r(first, first_metric, population), _r(second, second_metric, population)
-    if not left.select(KEYS).equals(right.select(KEYS)):
+    if not left.select(NEURON_KEY).equals(right.select(NEURON_KEY)):
         raise InputError(
             f"{first.uri} and {second.uri} cannot be compared: their neurons or tokens differ"
             f" ({first.record.model.name}, {second.record.model.name})"
         )
     both = left.with_columns(r_first=left["r"], r_second=right["r"]).drop("r")
     tops = [_top(both, column, k) for column in ("r_first", "r_second")]
-    shared = tops[0].join(tops[1].select(KEYS), on=KEYS, how="semi", nulls_equal=True)
+    shared = tops[0].join(tops[1].select(NEURON_KEY), on=NEURON_KEY, how="semi", nulls_equal=True)
     sizes = [len(top) for top in tops]
     defined = both.drop_nulls(["r_first", "r_second"])
     varying = len(defined) > 1 and all(defined[column].std() for column in ("r_first", "r_second"))
@@ -95,7 +94,7 @@ def agreement(run: RunReader, metric: str, population: str, k: int) -> pl.DataFr
 
 def _r(run: RunReader, metric: str, population: str) -> pl.DataFrame:
     rows = run.correlations().filter(pl.col("metric") == metric, pl.col("population") == population)
-    return rows.select(*KEYS, "r").sort(KEYS).collect()
+    return rows.select(*NEURON_KEY, "r").sort(NEURON_KEY).collect()
 
 
 def _top(both: pl.DataFrame, column: str, k: int) -> pl.DataFrame:

@@ -33,9 +33,10 @@ class Group:
 
 
 def neuron_text(row: dict[str, Any]) -> str:
-    """Return a neuron's name: `layer 3 neuron 17`, followed by its token if the row has one."""
+    """Return a neuron's name: `layer 3 neuron 17`, with its expert and its token if the row has them."""
     token = "" if row.get("token") is None else f" token {row['token']}"
-    return f"layer {row['layer']} neuron {row['neuron']}{token}"
+    expert = "" if row["expert"] is None else f" expert {row['expert']}"
+    return f"layer {row['layer']}{expert} neuron {row['neuron']}{token}"
 
 
 def level_names(column: pl.Series) -> list[str | None]:
@@ -79,7 +80,7 @@ class Traces:
 
     def activations(self, neuron: dict[str, Any]) -> Array | None:
         """Return a neuron's activation for each of `examples`, in order, or None if the neuron was not traced."""
-        same = (pl.col("layer") == neuron["layer"]) & (pl.col("neuron") == neuron["neuron"])
+        same = pl.all_horizontal(pl.col(name).eq_missing(neuron[name]) for name in ("layer", "expert", "neuron"))
         if neuron.get("token") is not None:
             same &= pl.col("token") == neuron["token"]
         rows = self._activations.filter(same)

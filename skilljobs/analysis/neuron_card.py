@@ -1,15 +1,16 @@
 """Everything that a run knows about one neuron."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import polars as pl
 
-from skilljobs.analysis.distributions import Group, Traces
+from skilljobs.analysis.distributions import Group, Traces, neuron_text
 from skilljobs.analysis.ranking import check_reduced
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, NULL
+from skilljobs.stats.neurons import LayerNeurons, NeuronName
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME, VOCABULARY_NAME
 
@@ -35,8 +36,7 @@ class NeuronCard:
     token `token`, which is None otherwise.
     """
 
-    layer: int
-    neuron: int
+    name: NeuronName
     token: int | None
     correlations: pl.DataFrame
     """One row of `correlations` for each metric over the population `all`, strongest first."""
@@ -48,30 +48,30 @@ class NeuronCard:
     """Tokens whose logits the neuron raises most, with its effect on the logit; `suppressed` has those it lowers."""
     suppressed: list[tuple[str, float]]
 
+    @property
+    def title(self) -> str:
+        """The neuron's name in words."""
+        return neuron_text({**asdict(self.name), "token": self.token})
+
 
 class Cards:
     """The cards of some of a run's neurons.
 
-    `neurons` holds the (layer, neuron) of every card that will be asked for, so that their data are read once.
+    `neurons` are those of every card that will be asked for, so that their data are read once.
 
     Raises:
         InputError: the model has no such neuron, or the run has no correlations yet.
     """
 
-    def __init__(self, run: RunReader, neurons: Collection[tuple[int, int]]) -> None:
+    def __init__(self, run: RunReader, neurons: Collection[NeuronName]) -> None:
         check_reduced(run)
-        widths = run.record.neurons_per_layer
-        for layer, neuron in neurons:
-            if not 0 <= layer < len(widths) or not 0 <= neuron < widths[layer]:
-                raise InputError(
-                    f"there is no neuron {layer}/{neuron}: the model has {len(widths)} layers of {max(widths)} neurons,"
-                    " both counted from 0"
-                )
-        schema = {"layer": pl.Int16, "neuron": pl.Int32}
-        wanted = pl.LazyFrame(list(neurons), schema=schema, orient="row")
+        for name in neurons:
+            _check_is_read(run.record.neurons, name)
+        schema = {"layer": pl.Int16, "expert": pl.Int16, "neuron": pl.Int32}
+        wanted = pl.LazyFrame([astuple(name) for name in neurons], schema=schema, orient="row")
         correlations = run.correlations().filter(pl.col("population") == ALL, ~pl.col("metric").str.starts_with(NULL))
         self._correlations = (
-            correlations.join(wanted, on=["layer", "neuron"], how="semi")
+            correlations.join(wanted, on=list(schema), how="semi", nulls_equal=True)
             .sort(pl.col("r").abs(), descending=True, nulls_last=True, maintain_order=True)
             .collect()
         )
@@ -80,19 +80,19 @@ class Cards:
         self._traces = Traces(run) if first_prompt.folder.exists(ACTIVATIONS_NAME) else None
         self._vocabulary = first_prompt.vocabulary().collect() if first_prompt.folder.exists(VOCABULARY_NAME) else None
 
-    def card(self, layer: int, neuron: int, token: int | None = None) -> NeuronCard:
+    def card(self, name: NeuronName, token: int | None = None) -> NeuronCard:
         """Return the card of one of `neurons`.
 
         With `--tokens each` it is the card of that prompt token, or of the neuron's strongest token if `token` is None.
         """
-        correlations = self._correlations.filter(layer=layer, neuron=neuron)
+        correlations = self._correlations.filter(_is(name))
         if correlations["token"].null_count() < len(correlations):
             token = correlations["token"][0] if token is None else token
             correlations = correlations.filter(pl.col("token") == token)
-        key = {"layer": layer, "neuron": neuron, "token": token}
+        key = {**asdict(name), "token": token}
         groups, highest, lowest = self._traced(key, correlations["metric"][0])
-        promoted, suppressed = self._tokens(layer, neuron)
-        return NeuronCard(layer, neuron, token, correlations, groups, highest, lowest, promoted, suppressed)
+        promoted, suppressed = self._tokens(name)
+        return NeuronCard(name, token, correlations, groups, highest, lowest, promoted, suppressed)
 
     def _traced(
         self, neuron: dict[str, Any], metric: str
@@ -115,8 +115,29 @@ class Cards:
         lowest = [text_activation(int(index)) for index in order[:TEXTS]]
         return groups, highest, lowest
 
-    def _tokens(self, layer: int, neuron: int) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    def _tokens(self, name: NeuronName) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
         if self._vocabulary is None:
             return [], []
-        rows = self._vocabulary.filter(layer=layer, neuron=neuron).select("token", "logit").rows()
+        rows = self._vocabulary.filter(_is(name)).select("token", "logit").rows()
         return rows[: len(rows) // 2], rows[len(rows) // 2 :]
+
+
+def _is(name: NeuronName) -> pl.Expr:
+    return pl.all_horizontal(pl.col(column).eq_missing(value) for column, value in asdict(name).items())
+
+
+def _check_is_read(layers: Sequence[LayerNeurons], name: NeuronName) -> None:
+    """Refuse a neuron that the model does not have, or that the run did not read."""
+    same_layer = [layer for layer in layers if layer.layer == name.layer]
+    try:
+        for layer in same_layer:
+            layer.place(name.neuron, name.expert)
+    except LookupError:
+        kind = "" if name.expert is None else f" in expert {name.expert}"
+        raise InputError(
+            f"there is no neuron {name}: layer {name.layer} has {same_layer[0]}, and no neuron {name.neuron}{kind};"
+            " all are counted from 0"
+        ) from None
+    if not same_layer:
+        first, last = layers[0].layer, layers[-1].layer
+        raise InputError(f"there is no neuron {name}: the run read layers {first} to {last}, counted from 0")

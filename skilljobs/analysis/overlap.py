@@ -12,6 +12,7 @@ from skilljobs.reduce.partial_correlations import several_partial_correlations
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
+from skilljobs.store.schema import NEURON_KEY
 
 
 def level_metrics(run: RunReader, name: str) -> list[str]:
@@ -48,8 +49,7 @@ def overlap(run: RunReader, metrics: Sequence[str], population: str = ALL, k: in
         check_pair(run, metric, population)
     strongest = run.strongest().filter(pl.col("population") == population, pl.col("metric").is_in(metrics)).collect()
     tops = [
-        set(strongest.filter(pl.col("metric") == metric).head(k).select("layer", "token", "neuron").iter_rows())
-        for metric in metrics
+        set(strongest.filter(pl.col("metric") == metric).head(k).select(NEURON_KEY).iter_rows()) for metric in metrics
     ]
     counts = np.array([[len(first & second) for second in tops] for first in tops])
     return pl.DataFrame({"metric": list(metrics)} | {name: counts[:, column] for column, name in enumerate(metrics)})
@@ -78,14 +78,13 @@ def correlations_given_others(
 ) -> pl.DataFrame:
     """Return the `k` neurons of largest |r| of each metric, with the partial r given the other metrics.
 
-    Columns: metric, layer, token, neuron, n, r, r_given_others, p_given_others. The last two are null if the metrics
-    have values for different examples, or if they are the levels of one category.
+    Columns: metric, layer, token, expert, neuron, n, r, r_given_others, p_given_others. The last two are null if the
+    metrics have values for different examples, or if they are the levels of one category.
 
     Raises:
         InputError: the run has no correlations yet.
     """
     check_reduced(run)
-    key = ["layer", "token", "neuron"]
     given = {metric: [name for name in metrics if name != metric] for metric in metrics}
     partials: dict[str, pl.DataFrame] = {}
     if not are_levels_of_one_category(run, metrics):
@@ -94,10 +93,10 @@ def correlations_given_others(
     frames = []
     for metric in metrics:
         selected = (pl.col("population") == population) & (pl.col("metric") == metric)
-        top = run.strongest().filter(selected).head(k).select("metric", *key, "n", "r").collect()
+        top = run.strongest().filter(selected).head(k).select("metric", *NEURON_KEY, "n", "r").collect()
         if metric in partials:
-            partial = partials[metric].select(*key, r_given_others="r", p_given_others="p")
-            top = top.join(partial, on=key, how="left", nulls_equal=True, maintain_order="left")
+            partial = partials[metric].select(*NEURON_KEY, r_given_others="r", p_given_others="p")
+            top = top.join(partial, on=NEURON_KEY, how="left", nulls_equal=True, maintain_order="left")
         else:
             missing = pl.lit(None, pl.Float64)
             top = top.with_columns(r_given_others=missing, p_given_others=missing)

@@ -11,6 +11,7 @@ from skilljobs.stats.layout import ALL, NULL, NULL_SKEWED
 from skilljobs.stats.null import SKEWED, family_wise_threshold, is_skewed
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
+from skilljobs.store.schema import NEURON_KEY
 
 
 def top(
@@ -33,7 +34,7 @@ def top(
         if k <= TOP_ROWS and not per_layer:
             return run.strongest().filter(selected).head(k).collect()
         rows = run.correlations().filter(selected)
-    order = [pl.col("r").abs(), pl.col("layer"), pl.col("token"), pl.col("neuron")]
+    order = [pl.col("r").abs(), *map(pl.col, NEURON_KEY)]
     ordered = rows.filter(pl.col("r").is_not_null()).sort(order, descending=[True, False, False, False]).collect()
     if not per_layer:
         return ordered.head(k)

@@ -64,7 +64,7 @@ class Watcher:
 
     def _add(self, shards: Sequence[int]) -> None:
         if self._totals is None:
-            layers = len(self.run.record.neurons_per_layer)
+            layers = len(self.run.record.neurons)
             self._totals = RunningTotals(self.run.folder, self.run.layout(), layers)
         for shard in shards:
             try:
@@ -86,10 +86,10 @@ class Watcher:
         frames = []
         for metric in self.metrics or known:
             tables = []
-            for layer, totals in enumerate(layers):
+            for neurons, totals in zip(self.run.record.neurons, layers, strict=True):
                 centred = totals.centred(metric, ALL)
                 columns = correlation_columns(centred, [None, None])
-                table = correlation_table(columns, layer, tokens, metric, ALL, centred.n)
+                table = correlation_table(columns, neurons, tokens, metric, ALL, centred.n)
                 tables.append(pl.DataFrame(table.take(strongest_first(columns["r"], self.k))))
             frames.append(pl.concat(tables).sort(pl.col("r").abs(), descending=True, maintain_order=True).head(self.k))
         return pl.concat(frames)

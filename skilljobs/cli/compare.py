@@ -70,8 +70,10 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
         f"top {comparison.k}: {comparison.overlap} in both, {comparison.expected_overlap:.2g} expected by chance"
         f" (hypergeometric p = {comparison.p:.1e})"
     )
+    from skilljobs.analysis.distributions import neuron_text
+
     for row in comparison.shared.head(10).iter_rows(named=True):
-        click.echo(f"  layer {row['layer']} neuron {row['neuron']}  r {row['r_first']:+.3f} and {row['r_second']:+.3f}")
+        click.echo(f"  {neuron_text(row)}  r {row['r_first']:+.3f} and {row['r_second']:+.3f}")
 
 
 def _compare_metrics(run: "RunReader", metrics: Sequence[str], population: str, k: int, form: str) -> None:

@@ -6,6 +6,7 @@ import click
 
 from skilljobs.cli.saying import say
 from skilljobs.errors import InputError
+from skilljobs.stats.neurons import NeuronName
 
 if TYPE_CHECKING:
     from skilljobs.analysis.neuron_card import NeuronCard
@@ -16,7 +17,7 @@ TOKENS_SHOWN = 10
 
 @click.command()
 @click.argument("run")
-@click.argument("neuron_name", metavar="LAYER/NEURON")
+@click.argument("neuron_name", metavar="LAYER[/EXPERT]/NEURON")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def neuron(run: str, neuron_name: str, debug: bool) -> None:
     """Show the card of one neuron, which is everything that a run knows about it.
@@ -27,17 +28,24 @@ def neuron(run: str, neuron_name: str, debug: bool) -> None:
 
     \b
     skilljobs neuron runs/RUN 12/407
+    skilljobs neuron runs/RUN 12/63/407      neuron 407 of expert 63
     """
-    layer, _, number = neuron_name.partition("/")
-    if not (layer.isdigit() and number.isdigit()):
-        raise InputError(f"{neuron_name!r} is not a neuron: write LAYER/NEURON, both counted from 0")
+    name = _neuron_of(neuron_name)
     from skilljobs.analysis.neuron_card import Cards
     from skilljobs.api import open_run
     from skilljobs.cli.printed_card import print_card
 
     opened = open_run(run)
-    card = Cards(opened, [(int(layer), int(number))]).card(int(layer), int(number))
+    card = Cards(opened, [name]).card(name)
     print_card(card if card.promoted else _with_tokens(opened, card))
+
+
+def _neuron_of(text: str) -> NeuronName:
+    numbers = text.split("/")
+    if len(numbers) not in (2, 3) or not all(number.isdecimal() and len(number) < 10 for number in numbers):
+        raise InputError(f"{text!r} is not a neuron: write LAYER/NEURON or LAYER/EXPERT/NEURON, all counted from 0")
+    layer, *expert, neuron = map(int, numbers)
+    return NeuronName(layer, expert[0] if expert else None, neuron)
 
 
 def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
@@ -72,8 +80,7 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     from skilljobs.lm.model import FrozenLM
     from skilljobs.lm.vocabulary import token_effects
 
-    lm = FrozenLM(
-        load_model(source, record.numerics.dtype if record.numerics else "float32", "cpu"), load_tokenizer(source)
-    )
-    effects = [(effect.token, effect.logit) for effect in token_effects(lm, [(card.layer, card.neuron)], TOKENS_SHOWN)]
+    model = load_model(source, record.numerics.dtype if record.numerics else "float32", "cpu")
+    lm = FrozenLM(model, load_tokenizer(source), record.job_spec.selection)
+    effects = [(effect.token, effect.logit) for effect in token_effects(lm, [card.name], TOKENS_SHOWN)]
     return replace(card, promoted=effects[:TOKENS_SHOWN], suppressed=effects[TOKENS_SHOWN:])

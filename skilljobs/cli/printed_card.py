@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skilljobs.analysis.distributions import Group, density, neuron_text
+from skilljobs.analysis.distributions import Group, density
 from skilljobs.analysis.neuron_card import NeuronCard, TextActivation
 from skilljobs.cli.tables import metric_rows, table_console
 from skilljobs.printable import printable
@@ -17,7 +17,7 @@ TOKENS_SHOWN = 10
 
 def print_card(card: NeuronCard) -> None:
     console = table_console()
-    console.print(metric_rows(card.correlations, f"{neuron_text(vars(card))}: r with each metric, over all examples"))
+    console.print(metric_rows(card.correlations, f"{card.title}: r with each metric, over all examples"))
     if not card.groups:
         console.print("this neuron's activations were not traced: only those of the top 10 neurons of each metric are")
     for name, groups in card.groups.items():

@@ -1,5 +1,6 @@
 """Tables for a terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -11,7 +12,7 @@ from rich.text import Text
 from skilljobs.analysis.ranking import NullThreshold
 from skilljobs.printable import printable
 
-COLUMNS = ("layer", "neuron", "token", "r", "95 %", "p", "q", "half 0", "half 1", "mean", "std", "n")
+COLUMNS = ("layer", "expert", "neuron", "token", "r", "95 %", "p", "q", "half 0", "half 1", "mean", "std", "n")
 OPTIONAL_COLUMNS = ("std", "mean", "p", "n", "q")
 """Columns that are left out, in this order, if the terminal is narrow, because digits must not be cut."""
 WIDTH_WITHOUT_TERMINAL = 120
@@ -28,8 +29,7 @@ def neuron_table(rows: pl.DataFrame, title: str, console: Console) -> Table:
 
     Columns are left out until the table fits the width of `console`.
     """
-    aggregated = rows["token"].null_count() == len(rows)
-    columns = [name for name in COLUMNS if not (aggregated and name == "token")]
+    columns = _used(COLUMNS, rows)
     table = _table(rows, title, columns)
     for name in OPTIONAL_COLUMNS:
         if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
@@ -54,8 +54,7 @@ def metric_rows(rows: pl.DataFrame, title: str) -> Table:
 def snapshot_table(top: pl.DataFrame, title: str) -> Table:
     """Return a table of the strongest neurons of each metric while a run is being collected."""
     table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
-    names = ("layer", "neuron", "token", "r", "95 %", "n")
-    columns = [name for name in names if name != "token" or top["token"].count()]
+    columns = _used(("layer", "expert", "neuron", "token", "r", "95 %", "n"), top)
     table.add_column("metric", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -79,13 +78,13 @@ def overlap_table(shared: pl.DataFrame, title: str) -> Table:
 def given_others_table(correlations: pl.DataFrame, title: str) -> Table:
     """Return a table of the top neurons of each metric, with the partial r given the other metrics."""
     table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("metric", "layer", "neuron", "r", "given the others", "p"):
+    neuron = _used(("layer", "expert", "neuron"), correlations)
+    for name in ("metric", *neuron, "r", "given the others", "p"):
         table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
     for row in correlations.iter_rows(named=True):
-        neuron = (str(row["layer"]), str(row["neuron"]))
         table.add_row(
             Text(printable(row["metric"])),
-            *neuron,
+            *("-" if row[name] is None else str(row[name]) for name in neuron),
             _r(row["r"]),
             _r(row["r_given_others"]),
             _small(row["p_given_others"]),
@@ -121,6 +120,11 @@ def null_text(threshold: NullThreshold) -> str:
     return text
 
 
+def _used(columns: Sequence[str], rows: pl.DataFrame) -> list[str]:
+    """The columns to show: `expert` and `token` are null throughout where a model or a run has none."""
+    return [name for name in columns if name not in ("expert", "token") or rows[name].count()]
+
+
 def _table(rows: pl.DataFrame, title: str, columns: list[str]) -> Table:
     table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     for name in columns:
@@ -134,6 +138,7 @@ def _table(rows: pl.DataFrame, title: str, columns: list[str]) -> Table:
 def _cells(row: dict[str, Any]) -> dict[str, str]:
     return {
         "layer": str(row["layer"]),
+        "expert": "-" if row["expert"] is None else str(row["expert"]),
         "neuron": str(row["neuron"]),
         "token": "-" if row["token"] is None else str(row["token"]),
         "r": _r(row["r"]),

@@ -13,6 +13,7 @@ from skilljobs.cluster.telemetry import count
 from skilljobs.lm.results import TuningPoint
 from skilljobs.plan.capacity import Replicas
 from skilljobs.plan.work import LeftOut, LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
+from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.shards import Receipt
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
@@ -60,7 +61,7 @@ class ScorerActor:
     ) -> tuple[int, list[float]]:
         return part, self._scorer.judge(questions, answer_end, batch_tokens)
 
-    def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    def vocabulary(self, neurons: Sequence[NeuronName]) -> list[dict[str, Any]]:
         return self._scorer.vocabulary(neurons)
 
 

@@ -1,117 +1,157 @@
-"""Locating the neurons of each architecture: they are the inputs of the FFN's down projection."""
+"""Finding the neurons of a model: the inputs of its down projections, those of experts included."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from skilljobs.errors import InputError
+from skilljobs.lm.architectures import DOWN_PROJECTIONS, SHARED_DOWN_PROJECTIONS
 from skilljobs.lm.checkpoint import EXPERT
+from skilljobs.lm.experts import LLAMA4, ExpertNeurons, is_router, read_through_registry, uses_registry
+from skilljobs.lm.sites import LayerSites, ProjectionInput, Site
+from skilljobs.selection import Selection, check_range, is_in
+from skilljobs.stats.neurons import LayerNeurons
 
-TokenMode = Literal["mean", "each", "last"]
-
-DOWN_PROJECTIONS = (
-    "mlp.down_proj",  # Llama, Gemma, Qwen, Mistral, Phi-3, OLMo, Cohere, Granite, SmolLM
-    "mlp.c_proj",  # GPT-2, GPT-BigCode, StarCoder2
-    "mlp.dense_4h_to_h",  # GPT-NeoX, Pythia, BLOOM, Falcon
-    "mlp.fc_out",  # GPT-J
-    "mlp.fc2",  # Phi
-    "fc2",  # OPT, XGLM, BioGPT
-    "ffn.down_proj",  # MPT
-    "feed_forward.w2",  # LFM2
-    "mlp.Wo",  # ModernBERT as a decoder
-    "ffn.2",  # CTRL
-)
+_DOWN_NAMES = frozenset(path.rsplit(".", 1)[-1] for path in (*DOWN_PROJECTIONS, *SHARED_DOWN_PROJECTIONS)) - {"dense"}
+_ATTENTION = re.compile(r"(attn|attention)", re.IGNORECASE)
 
 
-def layers_with_projections(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-    """Return every layer together with its down projection, in order.
+def find_neurons(model: PreTrainedModel, pattern: str | None = None) -> list[LayerSites]:
+    """Return where the neurons of every layer are read, in order.
+
+    `pattern` names the down projections, with `*` for the number of the layer, in place of the names that are known.
 
     Raises:
-        InputError: The architecture is not known, or a layer is a mixture of experts.
+        InputError: the architecture is not known, a layer has more neurons than would be read, or `pattern` does not
+            match one down projection in each layer.
     """
-    config = model.config.get_text_config()  # type: ignore[union-attr, operator]
-    count = config.num_hidden_layers
+    name, count = type(model).__name__, model.config.get_text_config().num_hidden_layers
+    if pattern is not None:
+        return _matching(model, pattern, count)
     for stack in model.modules():
         if isinstance(stack, nn.ModuleList) and len(stack) == count:
-            for name in DOWN_PROJECTIONS:
-                modules = [_submodule(layer, name) for layer in stack]
-                pairs = [(layer, module) for layer, module in zip(stack, modules, strict=True) if module is not None]
-                if len(pairs) == count:
-                    _refuse_experts(model, stack)
-                    return pairs
-            _refuse_experts(model, stack)
+            layers = [_layer_sites(name, number, layer) for number, layer in enumerate(stack)]
+            if all(layer.sites for layer in layers):
+                if any(isinstance(site, ExpertNeurons) for layer in layers for site in layer.sites):
+                    read_through_registry(model)
+                return layers
     raise InputError(
-        f"{type(model).__name__}: no FFN down projection found in its layers under any of {', '.join(DOWN_PROJECTIONS)}"
+        f"{name}: no FFN down projection found in its layers under any of {', '.join(DOWN_PROJECTIONS)};"
+        " --ffn 'model.layers.*.NAME' says where they are"
     )
 
 
-def _refuse_experts(model: nn.Module, layers: nn.ModuleList) -> None:
-    """Refuse layers with experts, whose neurons would be missing from the results, beside those of a dense FFN too."""
-    for number, layer in enumerate(layers):
-        for name, _ in layer.named_modules():
-            if EXPERT in name.lower():
-                raise InputError(
-                    f"{type(model).__name__} is a mixture of experts (layer {number} has {name}):"
-                    " the neurons of experts are not read yet"
-                )
-
-
-def down_projections(model: nn.Module) -> list[nn.Module]:
-    """Return the down projection of every layer, in order.
+def chosen_sites(layers: Sequence[LayerSites], selection: Selection) -> list[LayerSites]:
+    """Return the layers of which something is read, with the neurons that are chosen.
 
     Raises:
-        InputError: The architecture is not known, or a layer is a mixture of experts.
+        InputError: a layer or an expert is chosen that the model does not have, or nothing is left to read.
     """
-    return [projection for _, projection in layers_with_projections(model)]
+    experts = max((expert for layer in layers for expert in layer.neurons.experts), default=-1) + 1
+    check_range("--layers", selection.layers, len(layers))
+    check_range("--experts", selection.experts, experts)
+    chosen = []
+    for layer in layers:
+        if not is_in(selection.layers, layer.neurons.layer):
+            continue
+        sites, neurons = layer.sites, layer.neurons
+        if selection.experts is not None:
+            kept = tuple(expert for expert in neurons.experts if is_in(selection.experts, expert))
+            sites = tuple(
+                replace(site, chosen=kept) if isinstance(site, ExpertNeurons) else site
+                for site in sites
+                if kept or not isinstance(site, ExpertNeurons)
+            )
+            neurons = replace(neurons, experts=kept)
+        if sites:
+            chosen.append(LayerSites(layer.module, neurons, sites))
+    if not chosen:
+        raise InputError("--layers and --experts leave no neuron to read")
+    return chosen
 
 
-def _submodule(layer: nn.Module, name: str) -> nn.Module | None:
-    try:
-        return layer.get_submodule(name)
-    except AttributeError:
-        return None
+def _layer_sites(model_name: str, number: int, layer: nn.Module) -> LayerSites:
+    """The sites of one layer; none if it has no name that is known."""
+    modules = dict(layer.named_modules())
+    dense = [path for path in (*DOWN_PROJECTIONS, *SHARED_DOWN_PROJECTIONS) if path in modules]
+    experts = [path for path, module in modules.items() if uses_registry(module) or type(module).__name__ == LLAMA4]
+    unknown = [path for path in modules if EXPERT in path.lower() and not _is_known(path, modules, dense, experts)]
+    if unknown:
+        raise InputError(
+            f"{model_name} is a mixture of experts of a kind that is not read: layer {number} has {unknown[0]}"
+        )
+    others = [path for path in modules if _is_other_ffn(path, dense, experts)]
+    if dense and (len(dense) > 1 or others):
+        raise InputError(
+            f"{model_name} has several FFNs in layer {number} ({', '.join([*dense, *others])}), which are not read"
+        )
+    if len(experts) > 1:
+        raise InputError(f"{model_name} has several groups of experts in layer {number} ({', '.join(experts)})")
+    projections = [ProjectionInput(modules[path]) for path in dense]
+    groups = [ExpertNeurons(modules[path], tuple(range(len(modules[path].down_proj)))) for path in experts]  # type: ignore[arg-type]
+    neurons = LayerNeurons(
+        number,
+        sum(projection.width for projection in projections),
+        tuple(expert for group in groups for expert in group.chosen),
+        sum(group.width for group in groups),
+    )
+    sites: tuple[Site, ...] = (*projections, *groups)
+    return LayerSites(layer, neurons, sites)
 
 
-def neuron_count(projection: nn.Module) -> int:
-    """Return the number of neurons of a layer, which is the input width of its down projection."""
-    in_features = getattr(projection, "in_features", None)
-    return int(in_features if in_features is not None else projection.weight.shape[0])  # type: ignore[union-attr, index]
+def _is_known(path: str, modules: dict[str, nn.Module], dense: list[str], experts: list[str]) -> bool:
+    """Whether a module with experts in its name is read, is a part of what is read, or only weighs it."""
+    inside = any(path == group or path.startswith(f"{group}.") for group in experts)
+    shared = any(found.startswith(f"{path}.") or path.startswith(found.rsplit(".", 1)[0]) for found in dense)
+    return inside or shared or is_router(path) or isinstance(modules[path], nn.Identity)
 
 
-@contextmanager
-def capture_activations(
-    projections: list[nn.Module], positions: slice, tokens: TokenMode
-) -> Iterator[list[torch.Tensor]]:
-    """Capture every neuron's activation at `positions` in the first forward pass inside the block.
+def _is_other_ffn(path: str, dense: list[str], experts: list[str]) -> bool:
+    """Whether a module is named like a down projection, and is none that is read or a part of attention or a norm."""
+    parent, _, name = path.rpartition(".")
+    if name not in _DOWN_NAMES or path in dense or _ATTENTION.search(parent) or "norm" in parent:
+        return False
+    return not any(path.startswith(f"{group}.") for group in experts)
 
-    That pass fills the list that the context manager returns with one float64 tensor per layer: batch x tokens x
-    neurons, with one token unless `tokens` is `each`. Values are converted to float64 before they are averaged.
 
-    Raises:
-        InputError: The input of an FFN's down projection is not batch x positions x neurons.
-    """
-    captured: list[torch.Tensor] = []
+def _matching(model: PreTrainedModel, pattern: str, count: int) -> list[LayerSites]:
+    """The down projections that `pattern` names."""
+    if pattern.count("*") != 1:
+        raise InputError(f"--ffn {pattern!r} needs one *, which stands for the number of the layer")
+    found = dict(_numbered(model, pattern))
+    if not found:
+        raise InputError(f"--ffn {pattern!r} matches no module of {type(model).__name__}: {_example(model)}")
+    missing = sorted(set(range(count)) - found.keys())
+    if missing or len(found) > count:
+        raise InputError(
+            f"--ffn {pattern!r} matches {len(found)} modules of {type(model).__name__}, which has {count} layers"
+            + (f": none in layer {missing[0]}" if missing else "")
+        )
+    layers = []
+    for number, module in sorted(found.items()):
+        weight = getattr(module, "weight", None)
+        if weight is None or getattr(weight, "ndim", 0) != 2:
+            raise InputError(f"--ffn {pattern!r} matches a {type(module).__name__}, which is no down projection")
+        site = ProjectionInput(module)
+        layer = model.get_submodule(pattern[: pattern.index("*")] + str(number))
+        layers.append(LayerSites(layer, LayerNeurons(number, site.width), (site,)))
+    return layers
 
-    def capture_input(_: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if arguments[0].ndim != 3:
-            raise InputError("the FFN's input is not batch x positions x neurons: this architecture is not supported")
-        if len(captured) == len(projections):
-            return
-        activations = arguments[0][:, positions]
-        match tokens:
-            case "mean":
-                captured.append(activations.mean(1, keepdim=True, dtype=torch.float64))
-            case "last":
-                captured.append(activations[:, -1:].double())
-            case "each":
-                captured.append(activations.double())
 
-    handles = [projection.register_forward_pre_hook(capture_input) for projection in projections]
-    try:
-        yield captured
-    finally:
-        for handle in handles:
-            handle.remove()
+def _numbered(model: PreTrainedModel, pattern: str) -> Iterator[tuple[int, nn.Module]]:
+    before, after = pattern.split("*")
+    expression = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    for path, module in model.named_modules():
+        match = expression.fullmatch(path)
+        if match:
+            yield int(match[1]), module
+
+
+def _example(model: PreTrainedModel) -> str:
+    """A module that may be meant."""
+    linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    shown = [re.sub(r"\.\d+\.", ".*.", path, count=1) for path in linear if re.search(r"\.\d+\.", path)]
+    return "its layers have " + ", ".join(list(dict.fromkeys(shown))[:6]) if shown else "it has no numbered layers"

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.ffn import TokenMode, capture_activations
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.prefix import Prefix
+from skilljobs.lm.sites import TokenMode, Window, capture_activations
 from skilljobs.lm.transfer import HostCopy
 
 
@@ -78,7 +78,8 @@ def score_batch(
     cache = prefix.expanded_cache(len(batch)) if prefix else None
     prompt_end = ids.shape[1] + len(prompt)
     positions = slice(prompt_end - max(1, len(prompt)), prompt_end)
-    with capture_activations(lm.projections if tokens else [], positions, tokens or "mean") as activations:
+    window = Window(len(ids), positions, tokens or "mean")
+    with capture_activations(lm.sites if tokens else [], window) as activations:
         scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache)
     gathered = [layer.to(lm.device, non_blocking=True) for layer in activations]
     return ScoredBatch(

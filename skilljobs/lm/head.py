@@ -5,11 +5,13 @@ The vocabulary is processed in blocks that fit in the cache, with a running log-
 loop.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.functional import linear
+from transformers import PreTrainedModel
 
 from skilljobs.errors import InputError
 from skilljobs.lm.transfer import to_device
@@ -17,30 +19,43 @@ from skilljobs.lm.transfer import to_device
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
 """Number of logits held at a time (hidden states x vocabulary tokens), by device type: 4 MiB fit in a CPU's cache."""
 SMALLEST_BLOCK = 512
+_TRANSFORMS = ("lm_head", "generator_predictions")
+"""Names of modules that a model has beside the last linear layer of its head."""
 
 
 @dataclass(frozen=True)
 class LMHead:
-    """An LM head. Its logits are `softcap(scale * (hidden @ weight.T + bias))`; `weight` is vocabulary x d_model."""
+    """An LM head. Its logits are `softcap(scale * (states @ weight.T + bias))`; `weight` is vocabulary x d_model."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
     scale: float
     softcap: float | None
 
+    transform: nn.Module | None = None
+    """What hidden states pass through first."""
+
     @classmethod
-    def of(cls, module: nn.Module | None, scale: float, softcap: float | None) -> "LMHead":
-        """Return the LM head that `module` implements.
+    def of(cls, model: PreTrainedModel, scale: float, softcap: float | None) -> "LMHead":
+        """Return the LM head of `model`.
 
         Raises:
-            InputError: `module` is not a linear layer.
+            InputError: its last part is not a linear layer.
         """
+        module = model.get_output_embeddings()
         if not isinstance(module, nn.Linear):
             raise InputError(f"the LM head is {type(module).__name__}, not a linear layer: this model is not supported")
-        return cls(module.weight, module.bias, scale, softcap)
+        return cls(module.weight, module.bias, scale, softcap, _transform_before(model, module))
+
+    def states(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return what the linear layer reads, for hidden states of d_model."""
+        return hidden if self.transform is None else self.transform(hidden)
 
     def logits(self, hidden: torch.Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
-        """Return the float32 logits of the tokens from `start` to `stop` as the model's own forward computes them."""
+        """Return the float32 logits of the tokens from `start` to `stop` as the model's own forward computes them.
+
+        `hidden` are `states`.
+        """
         bias = None if self.bias is None else self.bias[start:stop]
         logits = linear(hidden, self.weight[start:stop], bias).float()
         if self.scale != 1.0:
@@ -61,6 +76,7 @@ class LMHead:
         if int(targets.max()) >= len(self.weight):
             raise InputError(f"token {int(targets.max())} is beyond the LM head's vocabulary of {len(self.weight)}")
         device = hidden.device
+        hidden = self.states(hidden)
         scores: torch.Tensor = _LogProbabilities.apply(hidden.to(self.weight.device), rows, targets, self)
         return scores.to(device)
 
@@ -122,3 +138,15 @@ class _LogProbabilities(torch.autograd.Function):
         hidden_gradient = torch.zeros_like(mean_weight)
         hidden_gradient.index_add_(0, rows, gradient[:, None] * (target_weight - mean_weight[rows]))
         return hidden_gradient, None, None, None
+
+
+def _transform_before(model: PreTrainedModel, last: nn.Linear) -> nn.Module | None:
+    """What stands between the body and the last linear layer of a head; None if nothing does."""
+    path = next(path for path, module in model.named_modules() if module is last)
+    parent, _, name = path.rpartition(".")
+    if not parent:
+        beside = [module for name, module in model.named_children() if name in _TRANSFORMS and module is not last]
+        return beside[0] if beside else None
+    head: nn.Module = copy.copy(model.get_submodule(parent))
+    head._modules = {**head._modules, name: nn.Identity()}
+    return head

@@ -5,11 +5,14 @@ from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
-from skilljobs.lm.ffn import capture_activations, layers_with_projections, neuron_count
+from skilljobs.lm.ffn import chosen_sites, find_neurons
 from skilljobs.lm.head import LMHead
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
+from skilljobs.lm.sites import LayerSites
 from skilljobs.lm.tree import TokenTree, TreeBatch
+from skilljobs.selection import Selection
+from skilljobs.stats.neurons import LayerNeurons, NeuronName
 
 HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.05}
 
@@ -28,24 +31,46 @@ WINDOW_NAMES = ("sliding_window", "window_size", "local_attention", "attention_w
 class FrozenLM:
     """A transformers model that is run in parts, so that only the logits that are needed are computed."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, selection: Selection | None = None
+    ) -> None:
+        """`selection` says which neurons are read; None: all."""
+        selection = selection or Selection()
         self.model = model
         self.tokenizer = tokenizer
-        self.body: nn.Module = model.base_model
+        self.body: nn.Module = model.base_model if model.base_model is not model else getattr(model, "model", model)
         self.embedding: nn.Module = model.get_input_embeddings()
-        self.layers, self.projections = map(list, zip(*layers_with_projections(model), strict=True))
-        self.neurons_per_layer = [neuron_count(projection) for projection in self.projections]
+        layers = find_neurons(model, selection.ffn)
+        self.layers: list[nn.Module] = [layer.module for layer in layers]
+        self.sites: list[LayerSites] = chosen_sites(layers, selection)
+        """Where neurons are read, layer by layer."""
         config = model.config.get_text_config()
         self.config = config
         self.width: int = config.hidden_size
         scale: float = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
-        self.head = LMHead.of(model.get_output_embeddings(), scale, getattr(config, "final_logit_softcapping", None))
+        self.head = LMHead.of(model, scale, getattr(config, "final_logit_softcapping", None))
         self._layer_types: list[str] = sorted(set(getattr(config, "layer_types", None) or []))
         windows = [getattr(config, name, None) for name in WINDOW_NAMES]
         self.window: int | None = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
         """The shortest attention window that the configuration names."""
         self._check_head()
         self._respects_masks = self._test_masks()
+
+    @property
+    def neurons(self) -> tuple[LayerNeurons, ...]:
+        """The neurons that are read, layer by layer."""
+        return tuple(layer.neurons for layer in self.sites)
+
+    def place(self, name: NeuronName) -> tuple[int, int]:
+        """The place of a neuron's layer among those that are read, and its place in arrays over that layer.
+
+        Raises:
+            LookupError: it is not read.
+        """
+        for number, neurons in enumerate(self.neurons):
+            if neurons.layer == name.layer:
+                return number, neurons.place(name.neuron, name.expert)
+        raise LookupError(f"layer {name.layer} is not read")
 
     @property
     def device(self) -> torch.device:
@@ -132,8 +157,7 @@ class FrozenLM:
             if is_out_of_memory(error):
                 raise
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
-        with capture_activations(self.projections, slice(-1, None), "last"):
-            parts = self.head.logits(self.body(ids, use_cache=False).last_hidden_state).to(whole.device)
+        parts = self.head.logits(self.head.states(self.body(ids, use_cache=False).last_hidden_state)).to(whole.device)
         difference = (whole - parts).abs().max().item()
         if not difference <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
             raise InputError(

@@ -24,6 +24,7 @@ class TokenEffect:
     """How a neuron of positive activation moves a token's logit, relative to the other tokens."""
 
     layer: int
+    expert: int | None
     neuron: int
     token: str
     logit: float

@@ -12,10 +12,10 @@ import torch
 
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.ffn import capture_activations
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.model import UNSUPPORTED, FrozenLM
+from skilljobs.lm.sites import Window, capture_activations
 
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
 """Allowed error, relative to 1 + the largest value. A wrong mask or a lost input is off by about 1."""
@@ -81,7 +81,7 @@ def _plain(
     """The activations at the prompt and the score of the continuation, from one unpadded pass over token ids."""
     start = len(text) + len(prompt)
     ids = torch.tensor([[*text, *prompt, *continuation]], device=lm.device)
-    with capture_activations(lm.projections, slice(len(text), start), "mean") as activations:
+    with capture_activations(lm.sites, Window(1, slice(len(text), start), "mean")) as activations:
         logits = lm.model(input_ids=ids, use_cache=False).logits[0, start - 1 : -1].float()
     tokens = torch.tensor(continuation, device=logits.device)
     return activations, torch.log_softmax(logits, -1).gather(1, tokens[:, None]).double().sum()

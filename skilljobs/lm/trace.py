@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.ffn import TokenMode, capture_activations
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded, text_positions
+from skilljobs.lm.sites import TokenMode, Window, capture_activations
 
 
 @torch.inference_mode()
@@ -22,6 +22,7 @@ def read_activations(
     ids, mask = left_padded([example.text for example in batch], 0, lm.device)
     mask = torch.nn.functional.pad(mask, (0, len(prompt)), value=True)
     embeddings = torch.cat([lm.embed(ids), prompt.expand(len(ids), -1, -1)], 1)
-    with capture_activations(lm.projections, slice(-max(1, len(prompt)), None), tokens) as activations:
+    window = Window(len(ids), slice(-max(1, len(prompt)), None), tokens)
+    with capture_activations(lm.sites, window) as activations:
         lm.run_body(embeddings, mask, text_positions(mask), lm.new_cache())
     return activations

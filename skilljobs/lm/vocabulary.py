@@ -14,6 +14,7 @@ from torch import nn
 
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.results import TokenEffect
+from skilljobs.stats.neurons import NeuronName
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 POST_FFN_NORM = "post_feedforward_layernorm"
@@ -21,34 +22,38 @@ NEURONS_AT_ONCE = 32
 
 
 @torch.inference_mode()
-def token_effects(lm: FrozenLM, neurons: Sequence[tuple[int, int]], k: int) -> list[TokenEffect]:
-    """Return, for each (layer, neuron), the `k` tokens that it promotes most, then the `k` that it suppresses most."""
+def token_effects(lm: FrozenLM, neurons: Sequence[NeuronName], k: int) -> list[TokenEffect]:
+    """Return, for each of `neurons`, the `k` tokens that it promotes most, then the `k` that it suppresses most."""
     norm = _final_norm(lm)
     vocabulary = min(len(lm.head.weight), len(lm.tokenizer))
     head = replace(lm.head, softcap=None, bias=None)
     effects: list[TokenEffect] = []
     for start in range(0, len(neurons), NEURONS_AT_ONCE):
         chunk = neurons[start : start + NEURONS_AT_ONCE]
-        columns = [_output_direction(lm, layer, neuron) for layer, neuron in chunk]
+        columns = [_output_direction(lm, neuron) for neuron in chunk]
         directions = torch.stack([column.to(lm.head.weight.device) for column in columns])
         normed = norm(directions) - norm(torch.zeros_like(directions))
-        logits = head.logits(normed)[:, :vocabulary]
+        logits = head.logits(head.states(normed))[:, :vocabulary]
         logits -= logits.mean(1, keepdim=True)
-        for (layer, neuron), row in zip(chunk, logits, strict=True):
+        for neuron, row in zip(chunk, logits, strict=True):
             for extremes in (row.topk(min(k, vocabulary)), row.topk(min(k, vocabulary), largest=False)):
                 for logit, token in zip(extremes.values.tolist(), extremes.indices.tolist(), strict=True):
-                    effects.append(TokenEffect(layer, neuron, str(lm.tokenizer.decode([token])), logit))
+                    effects.append(
+                        TokenEffect(
+                            neuron.layer, neuron.expert, neuron.neuron, str(lm.tokenizer.decode([token])), logit
+                        )
+                    )
     return effects
 
 
-def _output_direction(lm: FrozenLM, layer: int, neuron: int) -> torch.Tensor:
+def _output_direction(lm: FrozenLM, neuron: NeuronName) -> torch.Tensor:
     """Return the direction in which a positive activation moves the residual stream, a vector of d_model."""
-    projection = lm.projections[layer]
-    weight: torch.Tensor = projection.weight  # type: ignore[assignment]
-    column = weight[:, neuron] if isinstance(projection, nn.Linear) else weight[neuron]
-    name = next(name for name, module in lm.model.named_modules() if module is projection)
-    block = lm.model.get_submodule(name.rsplit(".", 2)[0])
-    norm = getattr(block, POST_FFN_NORM, None)
+    number, place = lm.place(neuron)
+    layer = lm.sites[number]
+    column = layer.sites[0 if neuron.expert is None else -1].output_direction(
+        place if neuron.expert is None else place - layer.neurons.dense
+    )
+    norm = getattr(layer.module, POST_FFN_NORM, None)
     return norm(column) if isinstance(norm, nn.Module) else column
 
 

@@ -18,7 +18,7 @@ class PromptMean(Stage):
     writes = (*Reduce.writes, METRICS_NAME)
 
     def steps(self, job: Job) -> int | None:
-        return len(job.run.prompt_runs[0].record.neurons_per_layer)
+        return len(job.run.prompt_runs[0].record.neurons)
 
     def run(self, job: Job) -> str:
         prompts = job.run.prompt_runs

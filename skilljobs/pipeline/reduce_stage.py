@@ -12,8 +12,8 @@ from skilljobs.store.run import BEST_NAME, TOP_NAME
 
 def reduce_job(job: Job) -> ReduceJob:
     """What a reducer must know about a job."""
-    layers = len(job.run.record.neurons_per_layer)
-    return ReduceJob(job.run.uri, job.plan.layout, job.plan.halves, job.plan.kept_tokens, layers)
+    neurons = job.run.record.neurons
+    return ReduceJob(job.run.uri, job.plan.layout, job.plan.halves, job.plan.kept_tokens, neurons)
 
 
 class Reduce(Stage):
@@ -25,7 +25,7 @@ class Reduce(Stage):
     writes = ("correlations/layer-*.parquet", TOP_NAME, BEST_NAME)
 
     def steps(self, job: Job) -> int | None:
-        return len(job.run.record.neurons_per_layer)
+        return len(job.run.record.neurons)
 
     def run(self, job: Job) -> str:
         reduction = reduce_job(job)

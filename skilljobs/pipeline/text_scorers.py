@@ -10,6 +10,7 @@ from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.work import ModelSetup
 from skilljobs.progress.reporter import Reporter
+from skilljobs.selection import Selection
 from skilljobs.spec import JobSpec
 
 
@@ -26,7 +27,7 @@ class TextScorers:
         note = self._reporter.note
         numerics = resolve_on(self._cluster, self._spec, source, self._placement, note)
         replicas = lay_out(self._cluster, Replicas.one_with(numerics), self._placement.replicas, len(items))
-        setup = ModelSetup.of(source, numerics, self._cluster.grows)
+        setup = ModelSetup.of(source, numerics, Selection(), self._cluster.grows)
         with scorers_of_job(setup, replicas, note) as group:
             pool = ScorerPool(group, note, shard_timeout=self._placement.shard_timeout)
             yield from pool.map(items, lambda actor, item: call(actor, item, numerics.batch_tokens))

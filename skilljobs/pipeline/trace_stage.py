@@ -36,10 +36,10 @@ class Trace(Stage):
         rows = [row for row, example_id in enumerate(ids) if example_id not in set_aside]
         ids = [ids[row] for row in rows]
         folder.write(ACTIVATIONS_NAME, activations_bytes(ids, neurons, values[rows]))
-        places = sorted({(neuron.layer, neuron.neuron) for neuron in neurons})
+        names = sorted({neuron.name for neuron in neurons}, key=lambda name: name.order)
 
         def write_vocabulary(rows: list[dict[str, object]]) -> None:
             folder.write(VOCABULARY_NAME, parquet_bytes([pa.Table.from_pylist(rows, VOCABULARY)], VOCABULARY))
 
-        pool.run_on_one(lambda actor: [actor.vocabulary.remote(places)], write_vocabulary)
-        return f"{len(places)} neurons over {len(ids)} examples of half 1"
+        pool.run_on_one(lambda actor: [actor.vocabulary.remote(names)], write_vocabulary)
+        return f"{len(names)} neurons over {len(ids)} examples of half 1"

@@ -125,7 +125,7 @@ class Workplace:
         numerics = self._numerics = numerics.model_copy(update={"attention": model.attention})
         run.fix_numerics(numerics)
         versions = {name: model.versions[name] for name in ("torch", "transformers")}
-        run.describe_model(model.parameters, model.neurons_per_layer, versions)
+        run.describe_model(model.parameters, model.neurons, versions)
         run.extend_fingerprint(
             {f"version.{name}": version for name, version in versions.items()}
             | {"numerics.device_model": model.device_model, "numerics.reads_trees": model.reads_trees}
@@ -142,7 +142,7 @@ class Workplace:
         assert cluster is not None
         assert replicas is not None
         landmarks = self._landmarks(run) if cluster.grows else None
-        setup = ModelSetup.of(self._source, numerics, cluster.grows, landmarks)
+        setup = ModelSetup.of(self._source, numerics, run.record.job_spec.selection, cluster.grows, landmarks)
         must_agree = decisive_versions()
         device = run.record.fingerprint.fields.get("numerics.device_model")
         if device is not None:
@@ -161,7 +161,7 @@ class Workplace:
         assert replicas is not None
         return (
             f"{plan.source.name}, {model.parameters:,} parameters,"
-            f" {sum(model.neurons_per_layer):,} neurons in {len(model.neurons_per_layer)} layers,"
+            f" {sum(layer.count for layer in model.neurons):,} neurons in {len(model.neurons)} layers,"
             f" {numerics.dtype} on {replicas.count} x {model.device_model},"
             f" batches of {numerics.batch_tokens:,} tokens"
         )

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from skilljobs.lm.source import ModelSource
 from skilljobs.plan.landmarks import Landmarks
+from skilljobs.selection import Selection
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.record import Numerics
 from skilljobs.tasks.external_metrics import ExternalMetric, Population
 
@@ -22,6 +24,7 @@ class ModelSetup:
     device: str
     dtype: str
     attention: str | None
+    selection: Selection
     threads: int
     """CPU threads of the scorer."""
     on_other_machines: bool = False
@@ -34,6 +37,7 @@ class ModelSetup:
         cls,
         source: ModelSource,
         numerics: Numerics,
+        selection: Selection,
         on_other_machines: bool = False,
         landmarks: Landmarks | None = None,
     ) -> "ModelSetup":
@@ -43,6 +47,7 @@ class ModelSetup:
             numerics.device,
             numerics.dtype,
             numerics.attention,
+            selection,
             numerics.threads,
             on_other_machines,
             landmarks,
@@ -92,7 +97,8 @@ class LoadedModel:
     """The attention implementation that it was loaded with."""
     reads_trees: bool
     """Whether continuations are read as trees (see `skilljobs.lm.tree`)."""
-    neurons_per_layer: tuple[int, ...]
+    neurons: tuple[LayerNeurons, ...]
+    """Those that are read, layer by layer."""
     parameters: int
     node: str | None = None
     """Ray's id of the machine."""

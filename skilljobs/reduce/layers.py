@@ -15,6 +15,7 @@ from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.reduce.shard_sums import Halves, read_totals
 from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.totals import LayerTotals
 from skilljobs.store.files import Folder
 from skilljobs.store.run import BEST_NAME, TOP_NAME, TOP_ROWS, correlations_name
@@ -33,7 +34,18 @@ class ReduceJob:
     halves: Halves
     tokens: int | None
     """Prompt positions kept for each neuron; None if they are aggregated."""
-    layers: int
+    neurons: tuple[LayerNeurons, ...]
+    """Those of each layer that is read."""
+
+    @property
+    def layers(self) -> int:
+        """The number of layers that are read."""
+        return len(self.neurons)
+
+    @property
+    def correlations_names(self) -> list[str]:
+        """The file of each layer's correlations."""
+        return [correlations_name(layer.layer) for layer in self.neurons]
 
 
 def pairs(layout: Layout) -> list[tuple[str, str]]:
@@ -51,7 +63,7 @@ def unranked_name(layer: int) -> str:
 
 
 def reduce_layer(job: ReduceJob, layer: int) -> None:
-    """Write the correlations of one layer, still without q."""
+    """Write the correlations of the layer at this place among those that are read, still without q."""
     folder = Folder(job.uri)
     tables = _layer_tables(job, layer, *read_totals(folder, job.halves, layer, job.layout))
     folder.write(unranked_name(layer), parquet_bytes(tables, CORRELATIONS))
@@ -63,7 +75,7 @@ def _layer_tables(
     for metric, population in pairs(job.layout):
         centred = whole.centred(metric, population)
         columns = correlation_columns(centred, [half.centred(metric, population) if half else None for half in halves])
-        yield correlation_table(columns, layer, job.tokens, metric, population, centred.n)
+        yield correlation_table(columns, job.neurons[layer], job.tokens, metric, population, centred.n)
 
 
 def rank(job: ReduceJob) -> None:
@@ -76,7 +88,7 @@ def rank(job: ReduceJob) -> None:
     files = [folder.open(unranked_name(layer)) for layer in range(job.layers)]
     readers = [pq.ParquetFile(file) for file in files]
     tops, bests = [], []
-    with parquet_stream(folder, [correlations_name(layer) for layer in range(job.layers)], CORRELATIONS) as writers:
+    with parquet_stream(folder, job.correlations_names, CORRELATIONS) as writers:
         for group, _ in enumerate(pairs(job.layout)):
             ranked = _with_q([reader.read_row_group(group) for reader in readers])
             for writer, table in zip(writers, ranked, strict=True):
@@ -113,7 +125,7 @@ def _best(table: pa.Table, tokens: int) -> pa.Table:
 
 
 def _largest(table: pa.Table, count: int) -> pa.Table:
-    """The rows of largest |r|, descending, ties by layer, token and neuron; rows without r are left out."""
+    """The rows of largest |r|, descending, ties by layer, token, expert and neuron; rows without r are left out."""
     return table.take(pa.array(strongest_first(_floats(table["r"]), count)))
 
 

@@ -53,14 +53,14 @@ def several_partial_correlations(
         _check_presence(moments, layout, metric, names, population)
     tokens = len(read_layer_reference(prompts[0].folder, 0)) if run.record.job_spec.tokens == "each" else None
     tables: dict[str, list[pa.Table]] = {metric: [] for metric in held}
-    for layer in range(len(run.record.neurons_per_layer)):
+    for layer, neurons in enumerate(run.record.neurons):
         prompt_results = [_layer(prompt, layer, halves, layout, population, held) for prompt in prompts]
         for metric, layer_tables in tables.items():
             columns, centred = prompt_results[0][metric]
             if len(prompts) > 1:
                 freedom = min(result[metric][1].degrees_of_freedom for result in prompt_results)
                 columns = mean_over_prompts([result[metric][0] for result in prompt_results], freedom)
-            layer_tables.append(correlation_table(columns, layer, tokens, metric, population, centred.n))
+            layer_tables.append(correlation_table(columns, neurons, tokens, metric, population, centred.n))
     return {metric: _with_q(layer_tables) for metric, layer_tables in tables.items()}
 
 

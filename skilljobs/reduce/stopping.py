@@ -41,7 +41,7 @@ class StoppingRule:
     def __init__(self, run: RunReader, width: float) -> None:
         layout, shards = run.layout(), len(run.record.shards)
         self._metrics = [metric.name for metric in layout.metrics if metric.kind != "null"]
-        self._totals = RunningTotals(run.folder, layout, len(run.record.neurons_per_layer))
+        self._totals = RunningTotals(run.folder, layout, len(run.record.neurons))
         self._width = width
         self._prefixes = list(prefixes(shards))
         self._committed: set[int] = set()

@@ -12,6 +12,7 @@ from skilljobs.analysis.ranking import applicable_threshold
 from skilljobs.report.drawing import NULL, PALETTE, TOP, draw_thresholds, fitted_panel, legend_above, panels, shortened
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
+from skilljobs.store.schema import NEURON_KEY
 
 PANELS = 12
 """The most panels in one figure."""
@@ -101,17 +102,16 @@ def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure | None:
     """
     drawn = list(metrics[:HEAT_METRICS])
     neurons_per_metric = max(1, HEAT_NEURONS // len(drawn))
-    key = ["layer", "token", "neuron"]
     selected = (pl.col("population") == ALL) & pl.col("metric").is_in(drawn)
     strongest = run.strongest().filter(selected).collect()
     chosen = pl.concat([strongest.filter(pl.col("metric") == metric).head(neurons_per_metric) for metric in drawn])
-    chosen = chosen.select(key).unique(maintain_order=True)
+    chosen = chosen.select(NEURON_KEY).unique(maintain_order=True)
     if chosen.is_empty():
         return None
-    cells = run.correlations().filter(selected).join(chosen.lazy(), on=key, how="semi", nulls_equal=True)
+    cells = run.correlations().filter(selected).join(chosen.lazy(), on=NEURON_KEY, how="semi", nulls_equal=True)
     row_of_neuron = {neuron: index for index, neuron in enumerate(chosen.iter_rows())}
     values = np.full((len(chosen), len(drawn)), np.nan)
-    for *neuron, metric, r in cells.select(*key, "metric", "r").collect().iter_rows():
+    for *neuron, metric, r in cells.select(*NEURON_KEY, "metric", "r").collect().iter_rows():
         values[row_of_neuron[tuple(neuron)], drawn.index(metric)] = np.nan if r is None else r
     figure, axes = fitted_panel(2.4 + 0.24 * len(drawn), 1.8 + 0.17 * len(chosen))
     largest = float(np.nanmax(np.abs(values)))

@@ -19,6 +19,7 @@ from skilljobs.printable import well_formed
 from skilljobs.report.figures import SavedFigure, draw_figures, families, usual_metrics
 from skilljobs.report.sketch import density_sketch
 from skilljobs.stats.layout import ALL, WITHIN
+from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import FIGURES, PROMPT_NAME, REPORT_NAME
 from skilljobs.uris import child_uri
@@ -65,14 +66,14 @@ def _content(run: RunReader) -> dict[str, Any]:
     readers = {reader.uri: reader for reader in (*prompts, run)}.values()
     stages = [stage for reader in readers for stage in reader.record.stages.items()]
     threshold = null_threshold(run, metrics[0])
-    cards = [(card, neuron_text(vars(card)), _sketches(card)) for card in _cards(run, metrics)]
+    cards = [(card, card.title, _sketches(card)) for card in _cards(run, metrics)]
     return {
         "record": record,
         "name": record.run_id,
         "command": command_of(record.job_spec),
         "test_examples": sum(record.shards),
-        "neurons": sum(record.neurons_per_layer),
-        "layers": len(record.neurons_per_layer),
+        "neurons": sum(layer.count for layer in record.neurons),
+        "layers": len(record.neurons),
         "null_level": None if threshold is None else threshold.level,
         "positions": _prompt_length(prompts[0]),
         "tuned": record.job_spec.soft_prompt is None,
@@ -106,9 +107,10 @@ def _prompt_length(run: RunReader) -> int:
 def _cards(run: RunReader, metrics: list[str]) -> list[NeuronCard]:
     strongest = run.strongest().filter(pl.col("population") == ALL, pl.col("metric").is_in(metrics)).collect()
     tops = pl.concat([strongest.filter(pl.col("metric") == metric).head(NEURONS_SHOWN) for metric in metrics])
-    neurons = sorted(set(tops.select("layer", "neuron", "token").rows()), key=lambda key: (*key[:2], key[2] or 0))
-    cards = Cards(run, {key[:2] for key in neurons})
-    return [cards.card(*key) for key in neurons]
+    rows = set(tops.select("layer", "expert", "neuron", "token").rows())
+    neurons = sorted(((NeuronName(*key), token) for *key, token in rows), key=lambda key: (*key[0].order, key[1] or 0))
+    cards = Cards(run, {name for name, _ in neurons})
+    return [cards.card(name, token) for name, token in neurons]
 
 
 def _sketches(card: NeuronCard) -> list[tuple[str, str]]:

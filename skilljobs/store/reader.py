@@ -79,7 +79,7 @@ class RunReader:
         Raises:
             InputError: the run has no correlations yet, or those of a layer are missing.
         """
-        expected = [correlations_name(layer) for layer in range(len(self.record.neurons_per_layer))]
+        expected = [correlations_name(layer.layer) for layer in self.record.neurons]
         stored = set(self.folder.names("correlations", ".parquet"))
         missing = [name for name in expected if name not in stored]
         if missing and not self.record.is_done("reduce"):

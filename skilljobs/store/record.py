@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.spec import JobSpec
+from skilljobs.stats.neurons import LayerNeurons
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised whenever an older skilljobs would misread a run, or a newer one an older run."""
 
 
@@ -85,7 +86,8 @@ class ModelFacts(_Part):
     commit: str | None = None
     """The commit on the Hugging Face hub; None for a model of this machine."""
     parameters: int | None = None
-    neurons_per_layer: tuple[int, ...] | None = None
+    neurons: tuple[LayerNeurons, ...] | None = None
+    """Those that are read, layer by layer."""
 
 
 class QuarantinedRow(_Part):
@@ -197,15 +199,15 @@ class RunRecord(_Part):
         return JobSpec.from_json(self.spec)
 
     @property
-    def neurons_per_layer(self) -> tuple[int, ...]:
-        """FFN neurons of each layer.
+    def neurons(self) -> tuple[LayerNeurons, ...]:
+        """The neurons that are read, layer by layer.
 
         Raises:
             InputError: the model has not been loaded yet.
         """
-        if self.model.neurons_per_layer is None:
+        if self.model.neurons is None:
             raise InputError(f"the run {self.run_id} has not loaded its model yet")
-        return self.model.neurons_per_layer
+        return self.model.neurons
 
     def is_done(self, stage: str) -> bool:
         return stage in self.stages

@@ -7,40 +7,35 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.files import Folder
+from skilljobs.store.neuron_columns import neuron_columns
 from skilljobs.store.schema import METRICS, REFERENCE, parquet_bytes
 
 REFERENCE_NAME = "reference.parquet"
 METRICS_NAME = "metrics.parquet"
 
 
-def reference_bytes(references: Sequence[NDArray[np.float64]], each_token: bool) -> pa.Buffer:
+def reference_bytes(
+    references: Sequence[NDArray[np.float64]], neurons: Sequence[LayerNeurons], each_token: bool
+) -> pa.Buffer:
     """Return the file of the neurons' references, with one row group per layer.
 
     Args:
         references: one array per layer, tokens x neurons, float64.
+        neurons: those of each layer.
         each_token: whether the run keeps every prompt position; if not, the column `token` is null.
     """
 
     def tables() -> Iterator[pa.Table]:
-        for layer, layer_reference in enumerate(references):
-            tokens, neurons = layer_reference.shape
-            token = np.repeat(np.arange(tokens, dtype=np.int16), neurons)
-            yield (
-                pa.table(
-                    {
-                        "layer": np.full(tokens * neurons, layer, np.int16),
-                        "token": pa.array(token) if each_token else pa.nulls(tokens * neurons, pa.int16()),
-                        "neuron": np.tile(np.arange(neurons, dtype=np.int32), tokens),
-                        "reference": layer_reference.ravel(),
-                    },
-                    schema=REFERENCE,
-                )
-            )
+        for layer, values in zip(neurons, references, strict=True):
+            columns = neuron_columns(layer, len(values) if each_token else None)
+            yield pa.table({**columns, "reference": pa.array(values.ravel())}, schema=REFERENCE)
 
     return parquet_bytes(tables(), REFERENCE)
 
@@ -76,12 +71,12 @@ def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[
 
 
 def read_layer_reference(folder: Folder, layer: int) -> NDArray[np.float64]:
-    """Return the references of the neurons of one layer (tokens x neurons, float64)."""
+    """Return the references of the neurons of the layer at this place (tokens x neurons, float64)."""
     with folder.open(REFERENCE_NAME) as file:
         return _layer(pq.ParquetFile(file), layer)
 
 
 def _layer(parquet_file: pq.ParquetFile, layer: int) -> NDArray[np.float64]:
-    table = parquet_file.read_row_group(layer, columns=["neuron", "reference"])
-    neurons = int(table["neuron"].to_numpy().max()) + 1
-    return np.array(table["reference"].to_numpy(), np.float64).reshape(-1, neurons)
+    table = parquet_file.read_row_group(layer, columns=["token", "reference"])
+    last_token = pc.max(table["token"]).as_py()
+    return np.array(table["reference"].to_numpy(), np.float64).reshape(1 if last_token is None else last_token + 1, -1)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.files import Folder
 from skilljobs.store.record import (
     Accuracy,
@@ -157,11 +158,10 @@ class RunFiles:
             self._change(fingerprint=Fingerprint.of({**known, **fields}))
 
     def describe_model(
-        self, parameters: int, neurons_per_layer: tuple[int, ...], versions: Mapping[str, str | None]
+        self, parameters: int, neurons: tuple[LayerNeurons, ...], versions: Mapping[str, str | None]
     ) -> None:
         """Record the size of the loaded model and the versions of the packages that ran it."""
-        size = {"parameters": parameters, "neurons_per_layer": neurons_per_layer}
-        model = self.record.model.model_copy(update=size)
+        model = self.record.model.model_copy(update={"parameters": parameters, "neurons": neurons})
         self._change(model=model, versions={**self.record.versions, **versions})
 
     def record_accuracy(self, accuracy: Accuracy) -> None:

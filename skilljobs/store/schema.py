@@ -11,7 +11,9 @@ from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
 
-_KEY = [("layer", pa.int16()), ("token", pa.int16()), ("neuron", pa.int32())]
+_KEY = [("layer", pa.int16()), ("token", pa.int16()), ("expert", pa.int16()), ("neuron", pa.int32())]
+NEURON_KEY = [name for name, _ in _KEY]
+"""The columns that say which neuron a row is about, in the order of rows of equal rank."""
 
 TUNING = pa.schema([("step", pa.int32()), ("split", pa.string()), ("loss", pa.float64()), ("accuracy", pa.float64())])
 REFERENCE = pa.schema([*_KEY, ("reference", pa.float64())])
@@ -56,12 +58,21 @@ ACTIVATIONS = pa.schema(
     [
         ("example_id", pa.string()),
         ("layer", pa.int16()),
+        ("expert", pa.int16()),
         ("neuron", pa.int32()),
         ("token", pa.int16()),
         ("activation", pa.float64()),
     ]
 )
-VOCABULARY = pa.schema([("layer", pa.int16()), ("neuron", pa.int32()), ("token", pa.string()), ("logit", pa.float64())])
+VOCABULARY = pa.schema(
+    [
+        ("layer", pa.int16()),
+        ("expert", pa.int16()),
+        ("neuron", pa.int32()),
+        ("token", pa.string()),
+        ("logit", pa.float64()),
+    ]
+)
 BEST = pa.schema([CORRELATIONS.field(name) for name in (*dict(_KEY), "metric", "population", "n", "r", "p", "q")])
 EXAMPLE_FIXED = pa.schema(
     [

@@ -17,8 +17,10 @@ from pydantic import TypeAdapter
 
 from skilljobs.stats.answers import AnswerScores, metric_cells
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.sums import ShardSums
 from skilljobs.store.files import Folder
+from skilljobs.store.neuron_columns import neuron_columns
 from skilljobs.store.schema import MOMENTS, parquet_bytes, scores_schema, sums_schema
 
 RECEIPT = "skilljobs.receipt"
@@ -82,28 +84,27 @@ def examples_name(shard: int) -> str:
     return f"examples/part-{shard:05d}.parquet"
 
 
-def sums_file(sums: ShardSums, layout: Layout, tokens: int, each_token: bool) -> pa.Buffer:
-    """Return the sums file, with a row group for each layer and rows ordered by population, then token, then neuron."""
+def sums_file(sums: ShardSums, layout: Layout, neurons: Sequence[LayerNeurons], tokens: int | None) -> pa.Buffer:
+    """Return the sums file, with a row group for each layer and rows ordered by population, then token, then neuron.
+
+    `tokens` is None if the activations of all prompt positions are aggregated.
+    """
     schema = sums_schema(layout)
-    return parquet_bytes(_layer_tables(sums, layout, tokens, each_token, schema), schema)
+    return parquet_bytes(_layer_tables(sums, layout, neurons, tokens, schema), schema)
 
 
 def _layer_tables(
-    sums: ShardSums, layout: Layout, tokens: int, each_token: bool, schema: pa.Schema
+    sums: ShardSums, layout: Layout, neurons: Sequence[LayerNeurons], tokens: int | None, schema: pa.Schema
 ) -> Iterator[pa.Table]:
     metrics = len(layout.metrics)
-    for layer, (linear, square) in enumerate(zip(sums.linear, sums.square, strict=True)):
+    for layer, linear, square in zip(neurons, sums.linear, sums.square, strict=True):
         populations, _, width = linear.shape
-        positions = np.arange(width)
         rows = populations * width
-        token = np.tile((positions // (width // tokens)).astype(np.int16), populations)
         columns: dict[str, pa.Array] = {
             "population": pa.DictionaryArray.from_arrays(
                 np.repeat(np.arange(populations, dtype=np.int32), width), list(layout.populations)
             ).cast(pa.string()),
-            "layer": pa.array(np.full(rows, layer, np.int16)),
-            "token": pa.array(token) if each_token else pa.nulls(rows, pa.int16()),
-            "neuron": pa.array(np.tile((positions % (width // tokens)).astype(np.int32), populations)),
+            **neuron_columns(layer, tokens, populations),
             "n": pa.array(np.repeat(sums.count, width)),
             "sum_a": pa.array(linear[:, 0].ravel()),
             "sum_aa": pa.array(square[:, 0].ravel()),

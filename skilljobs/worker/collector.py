@@ -88,7 +88,7 @@ class Collector:
                 members = torch.from_numpy(shard.members[finite.indices])
                 accumulator.add(finite.activations, torch.from_numpy(finite.values), members)
             scores.update(zip(finite.indices, finite.scores, strict=True))
-            set_aside.update({indices[row]: layer for row, layer in part.not_finite.items()})
+            set_aside.update({indices[row]: self._layer_number(layer) for row, layer in part.not_finite.items()})
 
         exact = self._score_all(shard, add)
         return Collected(dict(sorted(scores.items())), dict(sorted(set_aside.items())), exact)
@@ -99,16 +99,24 @@ class Collector:
         if not neurons:
             return traced_activations
 
+        places = [self.lm.place(traced.name) for traced in neurons]
+
         def run(part: list[int]) -> torch.Tensor:
             rows = [tokenized[index] for index in part]
             layers = read_activations(self.lm, self.prompt, rows, self.work.spec.tokens)
-            columns = [layers[traced.layer][:, traced.token or 0, traced.neuron] for traced in neurons]
+            columns = [
+                layers[layer][:, traced.token or 0, place]
+                for traced, (layer, place) in zip(neurons, places, strict=True)
+            ]
             return torch.stack([column.to(self.lm.device, non_blocking=True) for column in columns], 1)
 
         for batch in plan_batches(tokenized, len(self.prompt), self.work.batch_tokens):
             for part, activations in in_parts(batch, run):
                 traced_activations[part] = activations.cpu().numpy()
         return traced_activations
+
+    def _layer_number(self, place: int | None) -> int | None:
+        return None if place is None else self.lm.neurons[place].layer
 
     def _score_all(self, shard: PreparedShard, take: Callable[[list[int], ScoredBatch], None]) -> bool:
         """Give the scores of each batch to `take`. Returns whether memory held every batch whole.

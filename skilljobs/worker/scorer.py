@@ -25,6 +25,7 @@ from skilljobs.lm.write import write_texts
 from skilljobs.machine import available_cpus
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
+from skilljobs.stats.neurons import NeuronName
 from skilljobs.tasks.base import Example
 from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
 from skilljobs.worker.shard_scorer import ShardScorer
@@ -50,7 +51,7 @@ class Scorer:
         setup = self.setup
         source = find_again(setup.source) if setup.on_other_machines else setup.source
         model = load_model(source, setup.dtype, setup.device, setup.attention)
-        lm = FrozenLM(model, load_tokenizer(source))
+        lm = FrozenLM(model, load_tokenizer(source), setup.selection)
         check_reading_in_parts(lm)
         return lm
 
@@ -67,7 +68,7 @@ class Scorer:
             versions=decisive_versions(),
             attention=self.lm.attention,
             reads_trees=self.lm.takes_trees(1),
-            neurons_per_layer=tuple(self.lm.neurons_per_layer),
+            neurons=self.lm.neurons,
             parameters=self.lm.model.num_parameters(),
         )
 
@@ -90,8 +91,8 @@ class Scorer:
         finally:
             self._computer.submit(torch.set_num_threads, self.setup.threads).result()
 
-    def vocabulary(self, neurons: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        """The tokens that each (layer, neuron) promotes and suppresses most: rows of `vocabulary.parquet`."""
+    def vocabulary(self, neurons: Sequence[NeuronName]) -> list[dict[str, Any]]:
+        """The tokens that each neuron promotes and suppresses most: rows of `vocabulary.parquet`."""
         effects = self._computer.submit(token_effects, self.lm, neurons, EFFECTS_SHOWN).result()
         return [asdict(effect) for effect in effects]
 

@@ -60,7 +60,7 @@ class ShardScorer:
         shard = self.collector.prepare(examples, self._tokenize(examples))
         neurons, metrics = self._computer.submit(self.collector.references, shard).result()
         self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics))
-        self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self._keeps_tokens))
+        self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.lm.neurons, self._keeps_tokens))
 
     def score(self, shard: int, fingerprint: str, attempt: int = 0) -> Receipt:
         """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
@@ -76,9 +76,9 @@ class ShardScorer:
         sums, reading = fetch(), self.work.reading
         if committed := self._committed(shard, fingerprint, part):
             return committed
-        positions = self._references[0][0].shape[0]
+        tokens = self._references[0][0].shape[0] if self._keeps_tokens else None
         files = {
-            sums_name(shard, attempt): sums_file(sums, reading.layout, positions, self._keeps_tokens),
+            sums_name(shard, attempt): sums_file(sums, reading.layout, self.lm.neurons, tokens),
             moments_name(shard, attempt): moments_file(sums, reading.layout),
         }
         for name, data in files.items():

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.ffn import down_projections
 from skilljobs.spec import TINY
 from skilljobs.stats.correlate import Centred
 from skilljobs.stats.sums import ShardSums
@@ -25,6 +24,7 @@ from tests.benchmarks.naive import Found, corrcoef
 from tests.benchmarks.overhead import overhead
 from tests.benchmarks.subject import Subject, model_spec
 from tests.benchmarks.timing import machine, product_seconds
+from tests.models import projections
 
 Array = NDArray[np.float64]
 OURS = "skilljobs"
@@ -33,7 +33,7 @@ MEMORY_EXAMPLES = 16
 
 def plain(subject: Subject) -> naive.Forward:
     lm = subject.collector.lm
-    return naive.plain_forward(lm.model, down_projections(lm.model))
+    return naive.plain_forward(lm.model, projections(lm.model))
 
 
 def forwards(subject: Subject) -> dict[str, naive.Forward]:

@@ -29,6 +29,7 @@ from skilljobs.plan.checks import shard_sums_size
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.numerics import resolve_numerics
 from skilljobs.plan.work import ModelSetup, RunWork
+from skilljobs.selection import Selection
 from skilljobs.spec import TINY, JobSpec
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.files import Folder
@@ -64,7 +65,7 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> tuple[S
     size = shard_sums_size(plan.layout, source, plan.spec, plan.prompt_length)
     planned = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
     numerics = planned.model_copy(update={"threads": available_cpus()})
-    scorer = Scorer(ModelSetup.of(source, numerics))
+    scorer = Scorer(ModelSetup.of(source, numerics, Selection()))
     scorer.lm = FrozenLM(model.eval().requires_grad_(False), load_tokenizer(plan.source))
     prompt = random_prompt(scorer.lm.embedding, len(scorer.lm.tokenizer), plan.spec.prompt_length, 0)
     run = Folder(str(folder))

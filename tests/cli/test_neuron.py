@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
@@ -15,10 +16,12 @@ from skilljobs.lm.vocabulary import token_effects
 from skilljobs.pipeline.opening import planned_fields
 from skilljobs.plan.job_plan import plan_job
 from skilljobs.spec import JobSpec
+from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.record import Fingerprint, ModelFacts
 from tests.lm.test_adapter import save_adapter
 
-CARD = NeuronCard(1, 3, None, None, {}, [], [], [], [])  # type: ignore[arg-type]
+NEURON = NeuronName(1, None, 3)
+CARD = NeuronCard(NEURON, None, pl.DataFrame(), {}, [], [], [], [])
 
 
 def run_of(spec: JobSpec) -> Any:
@@ -43,7 +46,7 @@ def test_the_tokens_are_those_of_the_model_with_its_adapter(small_llama: Path, t
     card = _with_tokens(run, CARD)
     source = plan_job(spec(small_llama, adapter=str(adapter))).source
     lm = FrozenLM(load_model(source, "float32", "cpu"), load_tokenizer(source))
-    expected = [(effect.token, effect.logit) for effect in token_effects(lm, [(1, 3)], TOKENS_SHOWN)]
+    expected = [(effect.token, effect.logit) for effect in token_effects(lm, [NEURON], TOKENS_SHOWN)]
     assert card.promoted + card.suppressed == expected
     assert card.promoted != _with_tokens(run_of(spec(small_llama)), CARD).promoted
 

@@ -17,6 +17,7 @@ from skilljobs.errors import InputError
 from skilljobs.progress.job_progress import JobProgress
 from skilljobs.progress.job_state import job_state, log_lines
 from skilljobs.stats.answers import choice_scores
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.files import Folder
 from skilljobs.store.integrity import digests_of
@@ -56,7 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = RunFiles(str(path))
     run.save(record())
     run.fix_numerics(Numerics(gpus=0, device="cpu", dtype="float32", threads=1, attention="sdpa", batch_tokens=64))
-    run.describe_model(10, (3,) * LAYERS, {})
+    run.describe_model(10, tuple(LayerNeurons(layer, 3) for layer in range(LAYERS)), {})
     folder = run.folder
     for shard in range(SHARDS):
         folder.write(examples_name(shard), example_bytes(EXAMPLES, example_schema(EXAMPLES)))

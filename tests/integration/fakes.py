@@ -11,6 +11,7 @@ import ray
 
 from skilljobs.errors import InputError
 from skilljobs.plan.work import LoadedModel
+from skilljobs.stats.neurons import LayerNeurons
 
 REPLY_SECONDS = 0.5
 """Long enough for the result of the shard before to have left the process, as in a real scorer."""
@@ -18,7 +19,7 @@ REPLY_SECONDS = 0.5
 
 def fake_model(versions: dict[str, str]) -> LoadedModel:
     """What a scorer without a model says."""
-    return LoadedModel("elsewhere", "abacus", versions, "sdpa", False, (1,), os.getpid())
+    return LoadedModel("elsewhere", "abacus", versions, "sdpa", False, (LayerNeurons(0, 1),), os.getpid())
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0.1, concurrency_groups={"pulse": 1})

@@ -58,7 +58,7 @@ def attempt(options: dict[str, Any]) -> Attempt:
         assert record.numerics is not None
         work = RunWork("late", str(folder), record.run_id, spec, source.name, plan.reading, plan.task.answer_end,
                        record.numerics.batch_tokens)  # fmt: skip
-        scorer = Scorer(ModelSetup.of(source, record.numerics, False))
+        scorer = Scorer(ModelSetup.of(source, record.numerics, spec.selection))
         return scorer.for_run(work).score(SHARD, record.fingerprint.digest, number)
 
     return score

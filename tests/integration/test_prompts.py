@@ -56,7 +56,7 @@ def test_the_model_is_loaded_once_for_all_prompts(run: skilljobs.Run, recorder: 
     assert recorder.stages.count("collect") == 2
     for prompt in run.prompts():
         assert prompt.record.is_complete
-        assert prompt.record.neurons_per_layer == (24, 24)
+        assert [layer.count for layer in prompt.record.neurons] == [24, 24]
 
 
 def test_r_is_the_mean_over_the_prompts_and_its_interval_that_of_one(run: skilljobs.Run) -> None:

@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from skilljobs.errors import InputError
 from skilljobs.lm.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
-from skilljobs.lm.ffn import capture_activations, down_projections
+from skilljobs.lm.ffn import find_neurons
 from skilljobs.lm.load import load_model
+from skilljobs.lm.sites import Window, capture_activations
 from skilljobs.lm.source import find_model
 from skilljobs.pipeline.opening import planned_fields
 from skilljobs.plan.chosen_model import chosen_model
@@ -56,7 +57,8 @@ def spec(model: Path, adapter: Path | None) -> JobSpec:
 
 def read(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits, and the activations of all layers at the last position."""
-    with torch.no_grad(), capture_activations(down_projections(model), slice(-1, None), "last") as activations:
+    window = Window(1, slice(-1, None), "last")
+    with torch.no_grad(), capture_activations(find_neurons(model), window) as activations:
         logits = model(IDS, use_cache=False).logits
     return logits, torch.stack(activations)
 

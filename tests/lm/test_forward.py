@@ -23,19 +23,19 @@ from transformers import (
     PreTrainedModel,
     Qwen3Config,
     Qwen3ForCausalLM,
-    Qwen3MoeConfig,
-    Qwen3MoeForCausalLM,
 )
 
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.ffn import capture_activations, down_projections, neuron_count
+from skilljobs.lm.ffn import find_neurons
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import SHORTEST, common_length, read_prefix
+from skilljobs.lm.sites import LayerSites, ProjectionInput, Window, capture_activations
 from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.lm.tree import TokenTree
-from tests.models import llama_config
+from skilljobs.stats.neurons import LayerNeurons
+from tests.models import llama_config, projections
 
 SIZES: dict[str, Any] = {
     "vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2,
@@ -122,7 +122,7 @@ def test_scores_and_activations_equal_a_plain_forward_pass(
     assert [layer.dtype for layer in scored.activations] == [torch.float64] * 3
     for row, example in enumerate(batch):
         for choice, after in enumerate(example.continuations):
-            score, activations = plain(model, lm.projections, prompt, example.text, after)
+            score, activations = plain(model, projections(model), prompt, example.text, after)
             assert scored.log_probabilities[row][choice].item() == pytest.approx(score, abs=2e-4)
         for layer, read in enumerate(scored.activations):
             torch.testing.assert_close(read[row].float(), activations[layer], atol=2e-5, rtol=2e-5)
@@ -178,7 +178,7 @@ def test_a_prefix_is_cached_only_where_every_example_fits_the_window(longest: in
     scored = score_batch(lm, prompt, batch, "mean", prefix)
     for row, example in enumerate(batch):
         for choice, after in enumerate(example.continuations):
-            score, activations = plain(model, lm.projections, prompt, example.text, after)
+            score, activations = plain(model, projections(model), prompt, example.text, after)
             assert scored.log_probabilities[row][choice].item() == pytest.approx(score, abs=2e-4)
         read = torch.stack([layer[row, 0] for layer in scored.activations]).float()
         torch.testing.assert_close(read, activations.mean(1), atol=2e-5, rtol=2e-5)
@@ -199,11 +199,11 @@ def test_shared_tokens_of_continuations_are_read_once() -> None:
 def test_activations_at_a_prompt_before_the_text_do_not_depend_on_the_text() -> None:
     """This is why a prompt before the text is refused."""
     model = build("llama")
-    projections = down_projections(model)
+    layers = find_neurons(model)
     prompt = torch.randn(4, 32)
     read = []
     for text in ([5, 6, 7], [9, 8], [40]):
-        with capture_activations(projections, slice(None), "each") as activations:
+        with capture_activations(layers, Window(1, slice(None), "each")) as activations:
             model(inputs_embeds=torch.cat([prompt, model.get_input_embeddings()(torch.tensor(text))])[None])
         read.append(torch.stack([layer[0, :4] for layer in activations]))
     assert torch.stack(read).std(0).max() < 1e-6
@@ -221,27 +221,45 @@ def test_positions_are_averaged_or_the_last_one_is_taken_in_float64(tokens: Any)
 
 
 def test_hooks_are_removed_after_an_error() -> None:
-    projections = down_projections(build("llama"))
-    with pytest.raises(RuntimeError, match="boom"), capture_activations(projections, slice(-1, None), "mean"):
+    model = build("llama")
+    window = Window(1, slice(-1, None), "mean")
+    with pytest.raises(RuntimeError, match="boom"), capture_activations(find_neurons(model), window):
         raise RuntimeError("boom")
-    assert not any(layer._forward_pre_hooks for layer in projections)
+    assert not any(layer._forward_pre_hooks for layer in projections(model))
 
 
-def test_an_ffn_input_without_a_position_dimension_is_refused() -> None:
-    projection, last = torch.nn.Linear(4, 2), slice(-1, None)
+def test_an_ffn_input_of_another_shape_is_refused() -> None:
+    projection, window = torch.nn.Linear(4, 2), Window(3, slice(-1, None), "mean")
+    layer = LayerSites(projection, LayerNeurons(0, 4), (ProjectionInput(projection),))
+    for shape in ((7, 4), (2, 5, 4), (3, 2, 2, 4)):
+        with (
+            pytest.raises(InputError, match="not batch x positions x neurons"),
+            capture_activations([layer], window),
+        ):
+            projection(torch.zeros(shape))
+
+
+def test_a_model_that_flattens_batch_and_positions_is_read_like_others() -> None:
+    projection, values = torch.nn.Linear(4, 2), torch.randn(3, 5, 4)
+    layer = LayerSites(projection, LayerNeurons(0, 4), (ProjectionInput(projection),))
+    for given in (values, values.flatten(0, 1)):
+        with capture_activations([layer], Window(3, slice(1, 3), "each")) as activations:
+            projection(given)
+        torch.testing.assert_close(activations[0], values[:, 1:3].double())
+
+
+def test_an_ffn_that_is_not_called_is_refused() -> None:
+    layer = LayerSites(torch.nn.Identity(), LayerNeurons(5, 4), (ProjectionInput(torch.nn.Linear(4, 2)),))
     with (
-        pytest.raises(InputError, match="not batch x positions x neurons"),
-        capture_activations([projection], last, "mean"),
+        pytest.raises(InputError, match="does not call the FFN of layer 5"),
+        capture_activations([layer], Window(1, slice(None), "mean")),
     ):
-        projection(torch.zeros(6, 4))
+        pass
 
 
-def test_neurons_of_supported_architectures_and_refusal_of_others() -> None:
-    assert [neuron_count(layer) for layer in down_projections(build("gpt2"))] == [128] * 3
-    assert [neuron_count(layer) for layer in down_projections(build("gemma3"))] == [48] * 3
-    experts = Qwen3MoeForCausalLM(Qwen3MoeConfig(**SIZES, moe_intermediate_size=16, num_experts=4))
-    with pytest.raises(InputError, match="Qwen3MoeForCausalLM"):
-        down_projections(experts)
+def test_neurons_of_supported_architectures() -> None:
+    assert [layer.neurons for layer in find_neurons(build("gpt2"))] == [LayerNeurons(n, 128) for n in range(3)]
+    assert [layer.neurons for layer in find_neurons(build("gemma3"))] == [LayerNeurons(n, 48) for n in range(3)]
 
 
 def test_batches_hold_every_example_once_and_respect_the_budget() -> None:

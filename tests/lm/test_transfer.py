@@ -79,7 +79,9 @@ def test_nothing_that_a_batch_gives_to_the_device_waits_for_it(name: str) -> Non
     lm.head = replace(lm.head, weight=lm.model.get_output_embeddings().weight)
     batch = random_batch(6)
     layout = Layout((Metric("a", "external", True), Metric("b", "external", False)), (ALL,), {})
-    references = [torch.zeros(1, count, dtype=torch.float64, device=DEVICE) for count in lm.neurons_per_layer]
+    references = [
+        torch.zeros(1, count, dtype=torch.float64, device=DEVICE) for count in (layer.count for layer in lm.neurons)
+    ]
     prompt = torch.zeros(4, lm.width, device=DEVICE)
     with waiting_copies() as waiting:
         accumulator = SumsAccumulator(layout, references, torch.zeros(2))

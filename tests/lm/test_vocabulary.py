@@ -7,7 +7,9 @@ from transformers import AutoTokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.lm.vocabulary import token_effects
+from skilljobs.stats.neurons import NeuronName
 from tests.lm.test_forward import build
+from tests.models import projections
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "gpt-neox"])
@@ -17,9 +19,9 @@ def test_promoted_tokens_are_those_that_an_overwhelming_activation_predicts(name
     layer, neuron = 2, 7
     if name == "gemma3":  # the norm after its FFN would otherwise keep the activation from dominating
         model.model.layers[layer].post_feedforward_layernorm.weight.copy_(torch.rand(32) * 1e6)
-    one_hot = torch.zeros(lm.neurons_per_layer[layer])
+    one_hot = torch.zeros(lm.neurons[layer].count)
     one_hot[neuron] = 1e5
-    projection = lm.projections[layer]
+    projection = projections(lm.model)[layer]
     with torch.no_grad():
         if getattr(projection, "bias", None) is not None:
             projection.bias.zero_()  # type: ignore[union-attr, operator]
@@ -27,7 +29,7 @@ def test_promoted_tokens_are_those_that_an_overwhelming_activation_predicts(name
         handle = projection.register_forward_pre_hook(lambda *_: alone)
         logits = lm.body(torch.tensor([[5, 6]])).last_hidden_state[0, -1] @ lm.head.weight.T
         handle.remove()
-    effects = token_effects(lm, [(layer, neuron), (0, 1)], k=3)
+    effects = token_effects(lm, [NeuronName(layer, None, neuron), NeuronName(0, None, 1)], k=3)
     assert [(e.layer, e.neuron) for e in effects] == [(2, 7)] * 6 + [(0, 1)] * 6
     vocabulary = min(len(logits), len(lm.tokenizer))
     expected = [lm.tokenizer.decode([int(token)]) for token in logits[:vocabulary].topk(3).indices]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skilljobs.reduce.shard_sums import read_totals
 from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.files import Folder
 from skilljobs.store.references import REFERENCE_NAME, reference_bytes
 from skilljobs.store.shards import moments_file, moments_name, sums_file, sums_name
@@ -44,7 +45,7 @@ def test_r_of_files_equals_exact_arithmetic(
     members = np.stack([np.ones(rows, bool), *(group == g for g in range(3))], 1)
     folder = Folder(str(tmp_path_factory.mktemp("totals")))
     reference = activations[: max(1, sizes[0])].double().mean(0)
-    folder.write(REFERENCE_NAME, reference_bytes([reference.numpy()], False))
+    folder.write(REFERENCE_NAME, reference_bytes([reference.numpy()], [LayerNeurons(0, NEURONS)], False))
     starts = np.cumsum([0, *sizes])
     for shard in rng.permutation(len(sizes)).tolist():
         here = rng.permutation(np.arange(starts[shard], starts[shard + 1]))
@@ -54,7 +55,7 @@ def test_r_of_files_equals_exact_arithmetic(
                 [activations[batch].double()], torch.from_numpy(values[batch]), torch.from_numpy(members[batch])
             )
         sums = accumulator.result()
-        folder.write(sums_name(shard), sums_file(sums, LAYOUT, 1, False))
+        folder.write(sums_name(shard), sums_file(sums, LAYOUT, [LayerNeurons(0, NEURONS)], None))
         folder.write(moments_name(shard), moments_file(sums, LAYOUT))
 
     half = len(sizes) // 2

@@ -20,6 +20,7 @@ from skilljobs.errors import InputError
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.report.correlation_figures import top_threshold
 from skilljobs.report.drawing import shortened
+from skilljobs.stats.neurons import NeuronName
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
@@ -131,7 +132,8 @@ def test_names_are_cut_so_that_they_can_be_told_apart() -> None:
 
 def test_a_card_has_the_texts_of_the_extremes(run: skilljobs.Run) -> None:
     (top,) = run.top("words", k=1).rows(named=True)
-    card = Cards(run, [(top["layer"], top["neuron"])]).card(top["layer"], top["neuron"])
+    name = NeuronName(top["layer"], None, top["neuron"])
+    card = Cards(run, [name]).card(name)
     activations = run.activations().filter(layer=top["layer"], neuron=top["neuron"]).collect()["activation"]
     assert (card.highest[0].activation, card.lowest[0].activation) == (activations.max(), activations.min())
     assert card.highest[0].text.startswith(HOSTILE)

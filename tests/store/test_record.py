@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from skilljobs.errors import InputError
+from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.record import ExampleCounts, Fingerprint, ModelFacts, Numerics, QuarantinedRow, RunRecord
 from skilljobs.store.run import RunFiles
 from skilljobs.store.run_list import list_runs
+
+NEURONS = (LayerNeurons(0, 4), LayerNeurons(1, 2, (0, 3), 5))
 
 
 def record(**changed: Any) -> RunRecord:
@@ -43,11 +46,11 @@ def test_what_was_saved_is_read(run: RunFiles) -> None:
     run.finish_stage("prepare", 0.5)
     numerics = Numerics(gpus=0, device="cpu", dtype="float32", threads=1, attention="sdpa", batch_tokens=2048)
     run.fix_numerics(numerics)
-    run.describe_model(10, (4, 4), {"torch": "2.13.0"})
+    run.describe_model(10, NEURONS, {"torch": "2.13.0"})
     read = RunFiles(run.uri).record
     assert read == run.record
     assert read.stages["prepare"].seconds == 1.75
-    assert (read.numerics, read.neurons_per_layer) == (numerics, (4, 4))
+    assert (read.numerics, read.neurons) == (numerics, NEURONS)
     assert (read.is_complete, read.next_stage) == (False, "collect")
     run.finish_stage("collect", 1)
     assert RunFiles(run.uri).record.is_complete

@@ -1,0 +1,142 @@
+"""The places in a model where activations are read, and reading them in a forward pass."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from skilljobs.errors import InputError
+from skilljobs.stats.neurons import LayerNeurons
+
+TokenMode = Literal["mean", "each", "last"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is kept of a pass: the values at `positions` of each of `batch_size` sequences, as `tokens` says."""
+
+    batch_size: int
+    positions: slice
+    tokens: TokenMode
+
+    def kept(self, values: torch.Tensor) -> torch.Tensor:
+        """The values that are kept, float64, batch x tokens x neurons.
+
+        `values` are those of whole sequences, batch x positions x neurons; some models flatten batch and positions.
+
+        Raises:
+            InputError: `values` has another shape.
+        """
+        if values.ndim == 2 and len(values) % self.batch_size == 0:
+            values = values.unflatten(0, (self.batch_size, -1))
+        if values.ndim != 3 or len(values) != self.batch_size:
+            raise InputError(
+                f"the FFN's input is not batch x positions x neurons, but has the shape {tuple(values.shape)}:"
+                " this architecture is not supported"
+            )
+        return self.reduced(values[:, self.positions])
+
+    def reduced(self, values: torch.Tensor) -> torch.Tensor:
+        """Of the values at all positions of the window, those that are kept. They become float64 before the mean."""
+        match self.tokens:
+            case "mean":
+                return values.mean(1, keepdim=True, dtype=torch.float64)
+            case "last":
+                return values[:, -1:].double()
+            case "each":
+                return values.double()
+
+
+Keep = Callable[[torch.Tensor], None]
+
+
+class Site(Protocol):
+    """One module whose neurons are read."""
+
+    def read(self, window: Window, keep: Keep) -> RemovableHandle:
+        """Give `keep` the activations in `window` (float64, batch x tokens x neurons) at each pass, until removed."""
+
+    def output_direction(self, neuron: int) -> torch.Tensor:
+        """What a positive activation of this one of the site's neurons adds to the stream, a vector of d_model."""
+
+
+class ProjectionInput:
+    """The neurons of an FFN: the input of its down projection."""
+
+    def __init__(self, projection: nn.Module) -> None:
+        self.projection = projection
+
+    @property
+    def width(self) -> int:
+        """The number of neurons."""
+        in_features = getattr(self.projection, "in_features", None)
+        return int(in_features if in_features is not None else self.projection.weight.shape[0])  # type: ignore[union-attr, index]
+
+    def read(self, window: Window, keep: Keep) -> RemovableHandle:
+        """See `Site`."""
+
+        def keep_input(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+            keep(window.kept(arguments[0]))
+
+        return self.projection.register_forward_pre_hook(keep_input)
+
+    def output_direction(self, neuron: int) -> torch.Tensor:
+        """See `Site`."""
+        weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
+        return weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron]
+
+
+@dataclass(frozen=True)
+class LayerSites:
+    """Where the neurons of one layer are read; `neurons` names them, site after site."""
+
+    module: nn.Module
+    neurons: LayerNeurons
+    sites: tuple[Site, ...]
+
+
+@contextmanager
+def _first_of(site: Site, window: Window, keep: Keep) -> Iterator[None]:
+    """Give `keep` what `site` reads in the first pass alone: later ones are of other positions."""
+
+    def keep_once(values: torch.Tensor) -> None:
+        handle.remove()
+        keep(values)
+
+    handle = site.read(window, keep_once)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterator[list[torch.Tensor]]:
+    """Read the activations of `layers` in the first forward pass inside the block.
+
+    At the end of the block, the list that it was given holds one float64 tensor per layer: batch x tokens x neurons,
+    with one token unless `window.tokens` is `each`.
+
+    Raises:
+        InputError: a layer's FFN has an input of another shape, or was not called.
+    """
+    activations: list[torch.Tensor] = []
+    kept: list[dict[int, torch.Tensor]] = [{} for _ in layers]
+    with ExitStack() as stack:
+        for layer, found in zip(layers, kept, strict=True):
+            for number, site in enumerate(layer.sites):
+                stack.enter_context(_first_of(site, window, partial(found.__setitem__, number)))
+        yield activations
+    for layer, found in zip(layers, kept, strict=True):
+        if len(found) < len(layer.sites):
+            raise InputError(
+                f"the model does not call the FFN of layer {layer.neurons.layer} as a module:"
+                " its neurons cannot be read"
+            )
+        values = [found[number] for number in range(len(layer.sites))]
+        activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
