@@ -56,7 +56,7 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     """
     from dataclasses import replace
 
-    from skilljobs.lm.adapter_files import find_adapter
+    from skilljobs.checkpoints.adapter_files import find_adapter
     from skilljobs.lm.source import find_model
 
     record = run.prompts()[0].record

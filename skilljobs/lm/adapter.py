@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from skilljobs.checkpoints.adapter_files import ADAPTER_WEIGHTS, Adapter
 from skilljobs.errors import InputError
-from skilljobs.lm.adapter_files import ADAPTER_WEIGHTS, Adapter
 from skilljobs.lm.checkpoint import listed
 from skilljobs.lm.memory import is_out_of_memory
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from skilljobs.checkpoints.safetensors_header import FLOATING_TYPES, checked_tensors, read_header
 from skilljobs.errors import InputError
-from skilljobs.lm.safetensors_header import FLOATING_TYPES, checked_tensors, read_header
 from skilljobs.lm.source import ModelSource
 
 EXPERT = "expert"

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from skilljobs.checkpoints.adapter_files import ADAPTER_CONFIG, Adapter
+from skilljobs.checkpoints.hub import fetch
 from skilljobs.errors import InputError
 from skilljobs.hashing import digest_of_files, sampled_digest
-from skilljobs.lm.adapter_files import ADAPTER_CONFIG, Adapter
-from skilljobs.lm.hub import fetch
 from skilljobs.spec import TINY
 
 TINY_DIRECTORY = Path(__file__).parent / "tiny" / "weights"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from skilljobs.checkpoints.safetensors_header import tensors_digest
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
-from skilljobs.lm.safetensors_header import tensors_digest
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.plan.versions import installed_version

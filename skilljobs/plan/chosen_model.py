@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from skilljobs.lm.adapter_files import find_adapter
+from skilljobs.checkpoints.adapter_files import find_adapter
 from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.spec import JobSpec
 

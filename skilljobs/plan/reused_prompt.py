@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
+from skilljobs.checkpoints.safetensors_header import FLOATING_TYPES, checked_tensors, is_finite, read_header
 from skilljobs.errors import InputError
-from skilljobs.lm.safetensors_header import FLOATING_TYPES, checked_tensors, is_finite, read_header
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.store.files import Folder

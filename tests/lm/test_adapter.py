@@ -12,8 +12,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from skilljobs.checkpoints.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
 from skilljobs.errors import InputError
-from skilljobs.lm.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
 from skilljobs.lm.ffn import find_neurons
 from skilljobs.lm.load import load_model
 from skilljobs.lm.sites import Window, capture_activations
@@ -190,7 +190,7 @@ def test_the_contents_of_an_adapter_are_in_the_fingerprint(small_llama: Path, tm
 
 def test_peft_is_needed_only_for_an_adapter(small_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = save_adapter(small_llama, tmp_path / "adapter")
-    monkeypatch.setattr("skilljobs.lm.adapter_files.find_spec", lambda _: None)
+    monkeypatch.setattr("skilljobs.checkpoints.adapter_files.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"needs the package peft: pip install .*skilljobs\[adapter\]"):
         find_adapter(str(adapter))
     find_model(str(small_llama))

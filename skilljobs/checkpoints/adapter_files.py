@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from skilljobs.checkpoints.safetensors_header import FLOATING_TYPES, checked_tensors, is_finite, read_header
 from skilljobs.errors import InputError
 from skilljobs.hashing import digest_of_files
-from skilljobs.lm.safetensors_header import FLOATING_TYPES, checked_tensors, is_finite, read_header
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
