@@ -33,6 +33,8 @@ class ScoredBatch:
     token_counts: list[list[int]]
     finite: HostCopy | None = None
     """None if no neuron was read."""
+    exact: list[bool] | None = None
+    """Whether the model's own answer to each example is the right one; None if it was not asked."""
 
     @cached_property
     def log_probabilities(self) -> list[torch.Tensor]:

@@ -101,7 +101,8 @@ class ShardScorer:
         ids = [examples[place].example_id for place in collected.scores]
         if committed := self._committed(shard, fingerprint, part):
             return committed
-        self.folder.write(scores_name(shard), scores_file(ids, scores, reading.choice_probabilities, receipt))
+        data = scores_file(ids, scores, reading.choice_probabilities, receipt, reading.has_exact)
+        self.folder.write(scores_name(shard), data)
         return receipt
 
     def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
