@@ -47,6 +47,9 @@ class JobSpec:
     adapter: str | None = option(
         None, "A LoRA adapter that is merged into the model.", metavar="DIR", is_path=True, default_text="none"
     )
+    quantize: Literal["8bit", "4bit"] | None = option(
+        None, "Quantize the weights, with bitsandbytes where that is installed.", default_text="no"
+    )
     trust_remote_code: bool = option(
         False, "Run the Python code in the model's directory, which may do anything on your machines."
     )
@@ -139,6 +142,8 @@ class JobSpec:
             object.__setattr__(self, declared.name, declared.checked(getattr(self, declared.name)))
         if self.task is None and self.data is None:
             raise InputError("say which task: --task NAME, or --data FILE for a table of your own")
+        if self.adapter is not None and self.quantize is not None:
+            raise InputError("--adapter is merged into the weights, and --quantize packs them: choose one of them")
         if self.system is not None and not self.chat:
             raise InputError("--system is a turn of a chat: it needs --chat")
         if self.prompts > 1 and self.soft_prompt not in (None, RANDOM_PROMPT):

@@ -58,6 +58,7 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
 
     from skilljobs.checkpoints.adapter_files import find_adapter
     from skilljobs.lm.source import find_model
+    from skilljobs.plan.chosen_model import check_quantizer
 
     record = run.prompts()[0].record
     spec = record.job_spec
@@ -68,6 +69,9 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
         source = find_model(str(spec.model), download=False, revision=commit)
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")
+        if spec.quantize is not None:
+            check_quantizer(source, spec.quantize)
+            source = replace(source, quantize=spec.quantize)
         if spec.adapter is not None:
             adapter = find_adapter(spec.adapter)
             if adapter.digest != record.fingerprint.fields["adapter_digest"]:

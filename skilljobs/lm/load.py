@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 from skilljobs.errors import InputError
 from skilljobs.lm.checkpoint import listed
 from skilljobs.lm.memory import is_out_of_memory
+from skilljobs.lm.quantization import quantizer_options
 from skilljobs.lm.source import ModelSource
 
 _OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$")
@@ -51,6 +52,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what is wrong with the weights is said below, in one sentence
     placement: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
+    placement |= quantizer_options(source.quantize, getattr(torch, dtype), device)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             source.path,
@@ -73,7 +75,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     finally:
         transformers_logging.set_verbosity(verbosity)
     _check_weights(source, info)
-    if device != "auto":
+    if device != "auto" and source.quantize is None:
         model.to(device)
     if source.adapter is not None:
         from skilljobs.lm.adapter import merge_adapter

@@ -9,6 +9,7 @@ from skilljobs.lm.ffn import chosen_sites, find_neurons
 from skilljobs.lm.head import LMHead
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
+from skilljobs.lm.quantization import is_quantized
 from skilljobs.lm.sites import LayerSites
 from skilljobs.lm.tree import TokenTree, TreeBatch
 from skilljobs.selection import Selection
@@ -79,6 +80,11 @@ class FrozenLM:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.embedding.parameters()).dtype
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The type whose rounding errors are to be expected: kernels for packed weights compute in 16 bits or less."""
+        return torch.bfloat16 if is_quantized(self.model) else self.dtype
 
     @property
     def vocabulary_size(self) -> int:
@@ -159,7 +165,7 @@ class FrozenLM:
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
         parts = self.head.logits(self.head.states(self.body(ids, use_cache=False).last_hidden_state)).to(whole.device)
         difference = (whole - parts).abs().max().item()
-        if not difference <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
+        if not difference <= HEAD_TOLERANCE.get(self.precision, 1e-4) * (1 + whole.abs().max().item()):
             raise InputError(
                 f"{type(self.model).__name__}: its logits are not its LM head's output"
                 f" (they differ by {difference:.3g})"
@@ -190,6 +196,6 @@ class FrozenLM:
                 expected = self.body(alone, use_cache=False).last_hidden_state[0, -3:].float()
                 for states in (uncached[row, length:][nodes], cached[row][nodes].float()):
                     distance = (states - expected).norm() / expected.norm()
-                    if not distance <= MASK_TOLERANCE.get(self.dtype, 1e-3):
+                    if not distance <= MASK_TOLERANCE.get(self.precision, 1e-3):
                         return False
         return True

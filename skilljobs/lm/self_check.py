@@ -43,7 +43,7 @@ def check_reading_in_parts(lm: FrozenLM) -> None:
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"{name} cannot be read in parts (text and prompt, then answers): {reason}") from error
-        if not worst <= TOLERANCE.get(lm.dtype, 2e-3):
+        if not worst <= TOLERANCE.get(lm.precision, 2e-3):
             raise InputError(
                 f"{name} is not supported: read with a prompt of its own token embeddings, {length} tokens of text give"
                 f" activations or scores that differ from those of a plain forward pass (relative error {worst:.2g})"

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from skilljobs.errors import InputError
+from skilljobs.lm.quantization import column
 from skilljobs.stats.neurons import LayerNeurons
 
 TokenMode = Literal["mean", "each", "last"]
@@ -88,6 +89,8 @@ class ProjectionInput:
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
         weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
+        if not weight.is_floating_point():
+            return column(self.projection, neuron)
         return weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron]
 
 

@@ -30,6 +30,8 @@ class ModelSource:
     """Whether code in the model's directory may be run."""
     adapter: Adapter | None = None
     """What is merged into the weights once they are loaded."""
+    quantize: str | None = None
+    """`8bit` or `4bit`: what the weights are quantized to while they are loaded."""
 
     @property
     def digest(self) -> str:
@@ -206,5 +208,5 @@ def find_again(source: ModelSource) -> ModelSource:
     """
     if source.revision is None:
         found = find_model(source.name, trust_remote_code=source.trust_remote_code)
-        return replace(found, adapter=source.adapter)
+        return replace(found, adapter=source.adapter, quantize=source.quantize)
     return replace(source, path=fetch(source.name, _fetched(source.trust_remote_code), source.revision))

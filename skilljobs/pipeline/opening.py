@@ -10,6 +10,7 @@ import pyarrow as pa
 from skilljobs.checkpoints.safetensors_header import tensors_digest
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
+from skilljobs.plan.chosen_model import QUANTIZER
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.plan.versions import installed_version
@@ -115,6 +116,8 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
     fields["adapter_digest"] = None if adapter is None else adapter.digest
     if adapter is not None:
         fields["version.peft"] = installed_version("peft")
+    if plan.spec.quantize is not None:
+        fields["version.bitsandbytes"] = installed_version(QUANTIZER)
     if plan.source.revision is not None:
         fields["commit"] = plan.source.revision
     return fields | {
