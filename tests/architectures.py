@@ -21,8 +21,20 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
     "num_key_value_heads": 1, "hidden_size_per_layer_input": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
     "rotary_dim": 8, "num_kv_shared_layers": 0, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-    "is_decoder": True,
+    "is_decoder": True, "qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 16, "kv_lora_rank": 16,
+    "q_lora_rank": 16, "first_k_dense_replace": 1, "n_group": 1,
+    "topk_group": 1,
 }  # fmt: skip
+OF_TYPE: dict[str, dict[str, Any]] = {
+    "diffllama": {"num_key_value_heads": 2},
+    "codegen": {"n_head": 4, "num_attention_heads": 4, "n_embd": 64, "hidden_size": 64},
+    "zaya": {"num_experts_per_tok": 1},
+    "granitemoehybrid": {"layer_types": ["attention", "attention"], "mamba_n_heads": 4},
+    "granitemoeshared": {"shared_intermediate_size": 40},
+    "roc_bert": {"pronunciation_embed_dim": 8, "shape_embed_dim": 8, "pronunciation_vocab_size": 20,
+                 "shape_vocab_size": 20},
+}  # fmt: skip
+"""What single architectures need beside."""
 
 
 def causal_types() -> Iterator[str]:
@@ -56,10 +68,19 @@ def build_tiny(model_type: str) -> PreTrainedModel | None:
 
 def _small_config(config_type: type[PreTrainedConfig]) -> PreTrainedConfig:
     usual = config_type()
-    sizes = {name: size for name, size in SIZES.items() if hasattr(usual, name)}
+    sizes = {name: size for name, size in SIZES.items() if hasattr(usual, name) and _can_be_set(config_type, name)}
+    sizes |= OF_TYPE.get(usual.model_type, {})
     if getattr(usual, "attention_types", None) is not None:  # GPT-Neo
         sizes["attention_types"] = [[["global", "local"], 1]]
+    if hasattr(usual, "kv_lora_rank") and "num_key_value_heads" in sizes:  # latent attention has no shared keys
+        sizes["num_key_value_heads"] = sizes["num_attention_heads"]
     layer_types = getattr(usual, "layer_types", None)
-    if isinstance(layer_types, list | tuple):
+    if isinstance(layer_types, list | tuple) and _can_be_set(config_type, "layer_types"):
         sizes["layer_types"] = (list(dict.fromkeys(layer_types)) * LAYERS)[:LAYERS]
     return config_type(**sizes)
+
+
+def _can_be_set(config_type: type[PreTrainedConfig], name: str) -> bool:
+    """Whether a configuration takes a value of this name, instead of working it out."""
+    declared = getattr(config_type, name, None)
+    return not isinstance(declared, property) or declared.fset is not None

@@ -28,12 +28,6 @@ def check_weight_files(source: ModelSource) -> None:
     missing = sorted(source.indexed_tensors - tensors.keys())
     if missing:
         raise InputError(f"the model {source.name} lacks {listed(missing)}, which its index names")
-    experts = sorted(name for name in tensors if EXPERT in name.lower())
-    if experts:
-        raise InputError(
-            f"the model {source.name} is a mixture of experts ({listed(experts)}):"
-            " the neurons of experts are not read yet"
-        )
     quantized = sorted(
         name for name, dtype in tensors.items() if dtype not in FLOATING_TYPES and name.endswith(".weight")
     )
@@ -42,6 +36,17 @@ def check_weight_files(source: ModelSource) -> None:
             f"the model {source.name} stores {listed(quantized)} as {tensors[quantized[0]]}, and its configuration"
             " names no quantization: these weights cannot be read as numbers"
         )
+
+
+def stored_shapes(source: ModelSource) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in the model's weight files, by name.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    return {
+        name: tuple(entry["shape"]) for file in source.weight_files for name, entry in _tensors(source, file).items()
+    }
 
 
 def listed(names: list[str]) -> str:

@@ -7,7 +7,8 @@ for tokens that the router does not send there.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,19 @@ def is_router(name: str) -> bool:
 def read_through_registry(model: PreTrainedModel) -> None:
     """Have a model compute its experts by `registered_forward` from now on."""
     model.set_experts_implementation(IMPLEMENTATION)
+
+
+@contextmanager
+def experts_of_transformers(model: PreTrainedModel) -> Iterator[None]:
+    """Within the block, a model's experts are computed as its own code does, and cannot be read."""
+    is_read = model.config._experts_implementation == IMPLEMENTATION
+    if is_read:
+        model.set_experts_implementation("eager")
+    try:
+        yield
+    finally:
+        if is_read:
+            read_through_registry(model)
 
 
 @dataclass(frozen=True)

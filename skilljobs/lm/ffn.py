@@ -136,6 +136,12 @@ def _matching(model: PreTrainedModel, pattern: str, count: int) -> list[LayerSit
         if weight is None or getattr(weight, "ndim", 0) != 2:
             raise InputError(f"--ffn {pattern!r} matches a {type(module).__name__}, which is no down projection")
         site = ProjectionInput(module)
+        behind, width = weight.numel() // site.width, model.config.get_text_config().hidden_size
+        if behind != width:
+            raise InputError(
+                f"--ffn {pattern!r} matches a {type(module).__name__} that is {behind} wide behind it:"
+                f" a down projection leads to the stream, whose d_model is {width}"
+            )
         layer = model.get_submodule(pattern[: pattern.index("*")] + str(number))
         layers.append(LayerSites(layer, LayerNeurons(number, site.width), (site,)))
     return layers

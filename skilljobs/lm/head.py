@@ -36,16 +36,17 @@ class LMHead:
     """What hidden states pass through first."""
 
     @classmethod
-    def of(cls, model: PreTrainedModel, scale: float, softcap: float | None) -> "LMHead":
-        """Return the LM head of `model`.
+    def of(
+        cls, module: nn.Module | None, scale: float, softcap: float | None, transform: nn.Module | None = None
+    ) -> "LMHead":
+        """Return the LM head that `module` implements, behind `transform`.
 
         Raises:
-            InputError: its last part is not a linear layer.
+            InputError: `module` is not a linear layer.
         """
-        module = model.get_output_embeddings()
         if not isinstance(module, nn.Linear):
             raise InputError(f"the LM head is {type(module).__name__}, not a linear layer: this model is not supported")
-        return cls(module.weight, module.bias, scale, softcap, _transform_before(model, module))
+        return cls(module.weight, module.bias, scale, softcap, transform)
 
     def states(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return what the linear layer reads, for hidden states of d_model."""
@@ -140,9 +141,10 @@ class _LogProbabilities(torch.autograd.Function):
         return hidden_gradient, None, None, None
 
 
-def _transform_before(model: PreTrainedModel, last: nn.Linear) -> nn.Module | None:
-    """What stands between the body and the last linear layer of a head; None if nothing does."""
-    path = next(path for path, module in model.named_modules() if module is last)
+def transform_before_head(model: PreTrainedModel) -> nn.Module | None:
+    """Return what stands between a model's body and the last linear layer of its head; None if nothing does."""
+    last = model.get_output_embeddings()
+    path = next((path for path, module in model.named_modules() if module is last), "")
     parent, _, name = path.rpartition(".")
     if not parent:
         beside = [module for name, module in model.named_children() if name in _TRANSFORMS and module is not last]

@@ -6,7 +6,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 
 from skilljobs.errors import InputError
 from skilljobs.lm.ffn import chosen_sites, find_neurons
-from skilljobs.lm.head import LMHead
+from skilljobs.lm.head import LMHead, transform_before_head
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.quantization import is_quantized
@@ -49,7 +49,8 @@ class FrozenLM:
         self.config = config
         self.width: int = config.hidden_size
         scale: float = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
-        self.head = LMHead.of(model, scale, getattr(config, "final_logit_softcapping", None))
+        softcap = getattr(config, "final_logit_softcapping", None)
+        self.head = LMHead.of(model.get_output_embeddings(), scale, softcap, transform_before_head(model))
         self._layer_types: list[str] = sorted(set(getattr(config, "layer_types", None) or []))
         windows = [getattr(config, name, None) for name in WINDOW_NAMES]
         self.window: int | None = min((w for w in windows if isinstance(w, int) and w > 0), default=None)

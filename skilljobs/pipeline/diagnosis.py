@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from skilljobs.cluster.authentication import use_token_at_hand
 from skilljobs.errors import InputError
 from skilljobs.lm.checkpoint import check_weight_files
+from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.lm.source import find_model
 from skilljobs.machine import available_cpus, free_memory, total_memory
 from skilljobs.plan.capacity import this_machine
@@ -17,6 +18,7 @@ from skilljobs.plan.footprint import refuse_too_large, weights_bytes
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.numerics import resolve_numerics
 from skilljobs.plan.versions import installed_version
+from skilljobs.selection import Selection
 from skilljobs.spec import JobSpec
 from skilljobs.worker.gpus import visible_gpus
 
@@ -149,10 +151,11 @@ def _model(name: str) -> Iterator[Finding]:
     replicas = len(gpus) or machine.cpus // numerics.threads
     on = "one GPU each" if gpus else f"{numerics.threads} threads each"
     yield Finding("ok", "model", f"{text}; {replicas} scorers, {on}; batches of {numerics.batch_tokens:,} tokens")
-    if source.neurons is None:
-        yield Finding("warning", "neurons", "the model's configuration does not say how many")
+    neurons = neurons_read(source, Selection())
+    if neurons is None:
+        yield Finding("warning", "neurons", "the model's files do not say how many")
         return
-    yield Finding("ok", "neurons", f"{source.neurons:,}")
+    yield Finding("ok", "neurons", f"{neurons:,}")
     try:
         yield _sums(plan_job(JobSpec(task=TASK, model=name, soft_prompt="random")))
     except InputError as error:

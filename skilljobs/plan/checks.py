@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from skilljobs.errors import InputError
+from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
@@ -10,9 +11,9 @@ from skilljobs.tasks.base import Example
 
 
 def shard_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> int:
-    """Bytes of a shard's sums before compression; 0 if the model's configuration does not give its neurons."""
+    """Bytes of a shard's sums before compression; 0 if the model's files do not tell its neurons."""
     tokens = max(1, prompt_length) if spec.tokens == "each" else 1
-    return layout.bytes_per_neuron() * (source.neurons or 0) * tokens
+    return layout.bytes_per_neuron() * (neurons_read(source, spec.selection) or 0) * tokens
 
 
 def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> None:
@@ -25,7 +26,8 @@ def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_l
     if size > spec.max_sums_gb:
         raise InputError(
             f"the sums of a shard would take {size:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
-            " choose fewer metrics (--metric), populations (--by) or null metrics (--null), or --tokens mean"
+            " choose fewer metrics (--metric), populations (--by) or null metrics (--null), --tokens mean, or fewer"
+            " neurons (--layers, --experts)"
         )
 
 

@@ -1,8 +1,10 @@
 """How much memory a scorer takes, from what is known before one starts."""
 
 from skilljobs.errors import InputError
+from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Machine
+from skilljobs.selection import Selection
 
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 32768
 """Tokens that keep the device busy; a larger batch only adds padding."""
@@ -47,7 +49,14 @@ def refuse_too_large(source: ModelSource, dtype: str, gpus: int, machine: Machin
 
 
 def fitting_batch_tokens(
-    source: ModelSource, dtype: str, gpus: int, replicas: int, machine: Machine, sums_size: int, kept_tokens: int
+    source: ModelSource,
+    dtype: str,
+    gpus: int,
+    replicas: int,
+    machine: Machine,
+    sums_size: int,
+    kept_tokens: int,
+    selection: Selection | None = None,
 ) -> int:
     """Tokens of a batch, padding included: enough to keep the device busy, or what its memory holds if that is less.
 
@@ -55,10 +64,11 @@ def fitting_batch_tokens(
         gpus: GPUs of a replica; if 0, `replicas` replicas share the memory of `machine`.
         sums_size: bytes of a shard's sums.
         kept_tokens: prompt positions kept for each neuron and example.
+        selection: the neurons that are read; None: all.
     """
     enough = GPU_BATCH_TOKENS if gpus else CPU_BATCH_TOKENS
     memory = machine.gpu_memory if gpus else machine.memory / replicas
-    token_bytes = _token_bytes(source, dtype, kept_tokens)
+    token_bytes = _token_bytes(source, dtype, kept_tokens, selection or Selection())
     if not memory or token_bytes is None:
         return enough
     if gpus:
@@ -69,17 +79,18 @@ def fitting_batch_tokens(
     return max(LEAST_BATCH_TOKENS, min(enough, int(fitting) // LEAST_BATCH_TOKENS * LEAST_BATCH_TOKENS))
 
 
-def _token_bytes(source: ModelSource, dtype: str, kept_tokens: int) -> float | None:
+def _token_bytes(source: ModelSource, dtype: str, kept_tokens: int, selection: Selection) -> float | None:
     """Bytes of one token: what a layer's forward pass holds at once, and for all layers the keys, the values and the
     float64 activations of two batches.
 
     Keys and values are held after a common prefix, and if choices are read as branches; they are counted once.
     """
-    if source.neurons is None or source.layers is None or source.width is None:
+    neurons, read = neurons_read(source, Selection()), neurons_read(source, selection)
+    if neurons is None or source.layers is None or source.width is None:
         return None
-    layer_numbers = 10 * source.width + 4 * source.neurons / source.layers
+    layer_numbers = 10 * source.width + 4 * neurons / source.layers
     cached = 2 * source.layers * (source.cached_width or source.width)
-    return (layer_numbers + cached) * _width(dtype) + 2 * 8 * source.neurons * kept_tokens / EXAMPLE_TOKENS
+    return (layer_numbers + cached) * _width(dtype) + 2 * 8 * (read or neurons) * kept_tokens / EXAMPLE_TOKENS
 
 
 def _width(dtype: object) -> int:

@@ -41,14 +41,16 @@ def resolve_numerics(
     dtype = spec.dtype or (own if on_gpu else "float32")
     threads = 1 if on_gpu or _fits_every_core(source, machine) else machine.cpus
     replicas = max(1, machine.cpus // threads)
+    fitting = fitting_batch_tokens(
+        source, dtype, gpus_per_replica, replicas, machine, sums_size, kept_tokens, spec.selection
+    )
     return Numerics(
         gpus=gpus_per_replica,
         device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
         dtype=dtype,
         threads=threads,
         attention=spec.attention,
-        batch_tokens=spec.batch_tokens
-        or fitting_batch_tokens(source, dtype, gpus_per_replica, replicas, machine, sums_size, kept_tokens),
+        batch_tokens=spec.batch_tokens or fitting,
     )
 
 
