@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from skilljobs.lm.source import TINY_DIRECTORY
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from tests.models import save_random_llama
 
 LOOP = "{% for m in messages %}"

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.lm.ffn import find_neurons
 from skilljobs.lm.sites import ProjectionInput
-from skilljobs.lm.source import TINY_DIRECTORY
 
 PLANTED_LAYER, PLANTED_NEURON = 0, 5
 PLANTED_WORD = " house"

@@ -57,7 +57,7 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     from dataclasses import replace
 
     from skilljobs.checkpoints.adapter_files import find_adapter
-    from skilljobs.lm.source import find_model
+    from skilljobs.checkpoints.source import find_model
     from skilljobs.plan.chosen_model import check_quantizer
 
     record = run.prompts()[0].record

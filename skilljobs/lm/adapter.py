@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from skilljobs.checkpoints.adapter_files import ADAPTER_WEIGHTS, Adapter
+from skilljobs.checkpoints.checkpoint import listed
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import listed
 from skilljobs.lm.memory import is_out_of_memory
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.05}

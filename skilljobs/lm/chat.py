@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
 from skilljobs.lm.load import load_tokenizer
-from skilljobs.lm.source import ModelSource
 
 DATE = datetime.datetime(2024, 7, 26)
 """What templates that write today's date get in its place (it is what Llama 3's falls back to), so that a job gives the
@@ -41,12 +41,16 @@ class Chat:
         """The conversation up to where the assistant's answer to `user` begins; `shots` are the turns before it.
 
         Raises:
-            ValueError: the template changes or leaves out one of the texts, or one of them holds a special token.
+            ValueError: the template refuses, changes or leaves out one of the texts, or one of them holds a special
+                token.
         """
         said = [text for asked, answer in shots for text in (asked, answer.strip())] + [user]
         for text in said:
             self._refuse_special_tokens(text)
-        rendered = self._render(said, generate=True)
+        try:
+            rendered = self._render(said, generate=True)
+        except Exception as error:  # templates raise what they like
+            raise ValueError(f"the chat template refuses it: {_first_line(error)}") from error
         self._check_order(rendered, said)
         if not rendered.endswith(self.ending):
             raise ValueError("the chat template does not end it with the beginning of an answer")
@@ -126,7 +130,7 @@ def _check_system(chat: Chat, whose: str) -> None:
         rendered = chat._render([QUESTION], generate=True)
         chat._check_order(rendered, [QUESTION])
         chat._refuse_special_tokens(chat.system)
-    except Exception as error:  # templates raise what they like
+    except Exception as error:
         raise InputError(f"{whose} does not take --system {_cut(chat.system)!r}: {_first_line(error)}") from error
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from torch import nn
 from transformers import PreTrainedModel
 
+from skilljobs.checkpoints.checkpoint import EXPERT
 from skilljobs.errors import InputError
 from skilljobs.lm.architectures import DOWN_PROJECTIONS, SHARED_DOWN_PROJECTIONS
-from skilljobs.lm.checkpoint import EXPERT
 from skilljobs.lm.experts import LLAMA4, ExpertNeurons, is_router, read_through_registry, uses_registry
 from skilljobs.lm.sites import LayerSites, ProjectionInput, Site
 from skilljobs.selection import Selection, check_range, is_in

@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from skilljobs.checkpoints.checkpoint import listed
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import listed
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.quantization import quantizer_options
-from skilljobs.lm.source import ModelSource
 
 _OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$")
 """Masks and positions that older checkpoints store (GPT-2, Pythia) and that models now make themselves."""

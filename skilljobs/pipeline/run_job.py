@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from skilljobs.lm.source import ModelSource
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.pipeline.opening import open_run_files
 from skilljobs.pipeline.texts import TextMaker
 from skilljobs.plan.capacity import Placement

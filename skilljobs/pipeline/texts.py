@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skilljobs.checkpoints.source import ModelSource, find_model
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
-from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.pipeline.grading import GradeFunction, find_grade_function, grade
 from skilljobs.plan.capacity import Cluster, Placement
 from skilljobs.plan.chosen_model import chosen_model

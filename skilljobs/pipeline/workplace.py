@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.cluster.authentication import token_location
 from skilljobs.cluster.machines import refuse_missing
 from skilljobs.cluster.pool import ScorerPool
@@ -12,7 +13,6 @@ from skilljobs.cluster.session import look_at_cluster, ray_session
 from skilljobs.cluster.shared_scorers import scorers_of_job
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.landmarks import Landmarks

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
 from skilljobs.lm.neuron_count import neurons_read
-from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
 from skilljobs.tasks.base import Example

@@ -4,8 +4,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from skilljobs.checkpoints.adapter_files import find_adapter
+from skilljobs.checkpoints.source import ModelSource, find_model
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.spec import JobSpec
 
 QUANTIZER = "bitsandbytes"

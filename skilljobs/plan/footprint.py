@@ -1,8 +1,8 @@
 """How much memory a scorer takes, from what is known before one starts."""
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
 from skilljobs.lm.neuron_count import neurons_read
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Machine
 from skilljobs.selection import Selection
 

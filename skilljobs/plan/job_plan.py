@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skilljobs.checkpoints.checkpoint import check_weight_files
+from skilljobs.checkpoints.source import ModelSource
+from skilljobs.checkpoints.tokenizer_files import check_tokenizer_files
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
-from skilljobs.lm.checkpoint import check_weight_files
-from skilljobs.lm.source import ModelSource
-from skilljobs.lm.tokenizer_files import check_tokenizer_files
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec

@@ -1,7 +1,7 @@
 """What decides the last bits of the numbers: worked out when a job is first submitted, and then stored."""
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Machine
 from skilljobs.plan.footprint import fitting_batch_tokens, weights_bytes
 from skilljobs.spec import JobSpec

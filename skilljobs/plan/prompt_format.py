@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example, Task, check_example
 from skilljobs.tasks.few_shot import Shots, draw_shots

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from skilljobs.checkpoints.safetensors_header import FLOATING_TYPES, checked_tensors, is_finite, read_header
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME, RunFiles, prompt_uri

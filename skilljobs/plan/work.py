@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.lm.source import ModelSource
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.selection import Selection
 from skilljobs.spec import JobSpec

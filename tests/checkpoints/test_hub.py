@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from skilljobs.checkpoints.source import find_again, find_model
 from skilljobs.errors import InputError
 from skilljobs.lm.load import load_model
-from skilljobs.lm.source import find_again, find_model
 from skilljobs.pipeline.opening import planned_fields
 from skilljobs.plan.job_plan import plan_job
 from skilljobs.spec import JobSpec

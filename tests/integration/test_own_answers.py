@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 import skilljobs
+from skilljobs.checkpoints.source import find_model
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.greedy import exact_matches
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.source import find_model
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.examples import examples_of
 from skilljobs.store.shards import scores_name

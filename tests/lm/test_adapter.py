@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from skilljobs.checkpoints.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
+from skilljobs.checkpoints.source import find_model
 from skilljobs.errors import InputError
 from skilljobs.lm.ffn import find_neurons
 from skilljobs.lm.load import load_model
 from skilljobs.lm.sites import Window, capture_activations
-from skilljobs.lm.source import find_model
 from skilljobs.pipeline.opening import planned_fields
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.job_plan import plan_job

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from skilljobs.checkpoints.source import find_model
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.chat import read_chat
-from skilljobs.lm.source import find_model
 from skilljobs.tasks.base import Example
 from tests.chats import CHATML, DATED, HYBRID, INSTRUCT, OPENING, THINKING, save_chat_llama
 
+REFUSING = "{% if 'x' in messages[0].content %}{{ raise_exception('no') }}{% endif %}" + CHATML
 USER, ANSWER = "Q: What is 2 times 3?\n  choice: 6\nA:", " 6"
 
 
@@ -91,6 +92,12 @@ def test_a_text_that_the_template_changes_is_bad(model: Path) -> None:
     with pytest.raises(ValueError, match="changes or leaves out"):
         chat.text(USER)
     assert chat.text("Q: one space")
+
+
+@pytest.mark.parametrize("model", [REFUSING], indirect=True)
+def test_a_text_that_the_template_refuses_is_bad(model: Path) -> None:
+    with pytest.raises(ValueError, match="the chat template refuses it: no"):
+        read_chat(find_model(str(model)), None, None).text("Q: x")
 
 
 @pytest.mark.parametrize("model", [CHATML], indirect=True)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY, find_model
 from skilljobs.lm.batch import plan_batches, tokenize
 from skilljobs.lm.greedy import EXTRA_TOKENS, exact_matches
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import read_prefix
-from skilljobs.lm.source import TINY_DIRECTORY, find_model
 from skilljobs.tasks.arithmetic import Arithmetic
 from skilljobs.tasks.base import Example
 from skilljobs.tasks.reading import read_examples

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import score_batch
@@ -18,7 +19,6 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.quantization import is_quantized
 from skilljobs.lm.self_check import check_reading_in_parts
 from skilljobs.lm.sites import ProjectionInput
-from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.plan.capacity import this_machine
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.footprint import weights_bytes

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY, ModelSource
 from skilljobs.errors import InputError
 from skilljobs.lm.architectures import ARCHITECTURES, EXPERTS, Architecture
 from skilljobs.lm.experts import ExpertNeurons
@@ -14,7 +15,6 @@ from skilljobs.lm.load import load_model
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.self_check import check_reading_in_parts
 from skilljobs.lm.sites import ProjectionInput
-from skilljobs.lm.source import TINY_DIRECTORY, ModelSource
 from skilljobs.selection import Selection
 from tests.architectures import WINDOW, build_tiny, causal_types
 

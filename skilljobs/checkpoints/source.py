@@ -12,7 +12,7 @@ from skilljobs.errors import InputError
 from skilljobs.hashing import digest_of_files, sampled_digest
 from skilljobs.spec import TINY
 
-TINY_DIRECTORY = Path(__file__).parent / "tiny" / "weights"
+TINY_DIRECTORY = Path(__file__).parents[1] / "lm" / "tiny" / "weights"
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt")
 _CODE = "*.py"
 

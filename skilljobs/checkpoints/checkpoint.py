@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from skilljobs.checkpoints.safetensors_header import FLOATING_TYPES, checked_tensors, read_header
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 
 EXPERT = "expert"
 """In the names of tensors and modules of a mixture of experts."""
