@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from skilljobs.checkpoints.adapter_files import Adapter
 from skilljobs.checkpoints.source import find_again, find_model
 from skilljobs.errors import InputError
 from skilljobs.lm.load import load_model
@@ -45,6 +47,12 @@ def test_a_revision_is_resolved_to_its_commit(cached: str) -> None:
     assert (main.revision, tagged.revision, named.revision) == (SECOND, FIRST, FIRST)
     assert tagged.digest == named.digest != main.digest
     assert find_again(tagged).path == tagged.path
+
+
+def test_another_machine_finds_the_model_with_all_that_was_said_of_it(cached: str, small_llama: Path) -> None:
+    for found in (find_model(cached, revision="v1"), find_model(str(small_llama), trust_remote_code=True)):
+        source = replace(found, adapter=Adapter(Path("/adapter"), "digest"), quantize="8bit")
+        assert find_again(source) == source
 
 
 def test_another_commit_is_another_fingerprint(cached: str) -> None:
