@@ -4,6 +4,7 @@ import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -88,10 +89,17 @@ class Chat:
                 raise ValueError(f"the chat template changes or leaves out {_cut(text.strip())!r}")
             place += len(text.strip())
 
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        special = {number for number, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        return frozenset(special - {self.tokenizer.unk_token_id})
+
     def _refuse_special_tokens(self, text: str) -> None:
-        found = next((token for token in _special_tokens(self.tokenizer) if token in text), None)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        found = next((number for number in ids if number in self._special_ids), None)
         if found is not None:
-            raise ValueError(f"its text holds {found!r}, which would be read as a special token")
+            token = self.tokenizer.convert_ids_to_tokens(found)
+            raise ValueError(f"its text holds {token!r}, which would be read as a special token")
 
 
 def read_chat(source: ModelSource, system: str | None, answer_end: str | None) -> Chat:
@@ -157,10 +165,6 @@ def _with_fixed_date(template: str, whose: str) -> str:
     if "strftime_now(" in fixed:
         raise InputError(f"{whose} writes the current time in a way that is not known: the texts would change with it")
     return fixed
-
-
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    return [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special and str(token)]
 
 
 def _first_line(error: Exception) -> str:
