@@ -23,3 +23,8 @@ def well_formed(document: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 layer`, `1,024 layers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,31 +6,44 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.errors import InputError
+
 if TYPE_CHECKING:
     from skilljobs.pipeline.diagnosis import Finding
 
 
 @click.command()
-@click.option("--model", metavar="ID-or-DIR", help="Also check that this model can be found and fits.")
+@click.option("--model", metavar="ID-or-DIR", help="Also load this model, and check that it fits and is read right.")
+@click.option("--ffn", metavar="PATTERN", help="Where the model's neurons are, as for submit.")
+@click.option("--architectures", is_flag=True, help="List the architectures whose neurons are found, and nothing else.")
 @click.option("--address", metavar="URL", help="Check the machines of this cluster instead, http://HEAD:8265.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def doctor(model: str | None, address: str | None, debug: bool) -> None:
+def doctor(model: str | None, ffn: str | None, architectures: bool, address: str | None, debug: bool) -> None:
     """Check this machine or those of a cluster: versions, cores, memory, GPUs, the model hub, and whether a model fits.
 
-    The exit code is 1 if there is a problem that would make a job fail.
+    With --model the verdict is that of submit: the model is loaded, and what is read of it is compared with a plain
+    forward pass. The exit code is 1 if there is a problem that would make a job fail.
 
     \b
     skilljobs doctor
     skilljobs doctor --model ./gemma-3-270m
+    skilljobs doctor --architectures
     skilljobs doctor --address http://HEAD:8265 --model /shared/gemma-3-270m
     """
+    if ffn is not None and model is None:
+        raise InputError("--ffn is about a model: say which one (--model)")
+    if architectures:
+        from skilljobs.cli.architecture_table import print_architectures
+
+        print_architectures()
+        return
     from skilljobs.cluster.dashboard_jobs import ClusterJobs, is_dashboard
     from skilljobs.pipeline.diagnosis import examine, examine_cluster
 
     if is_dashboard(address):
-        options = {"--address": "auto", "--model": model, "--debug": debug}
+        options = {"--address": "auto", "--model": model, "--ffn": ffn, "--debug": debug}
         sys.exit(ClusterJobs(str(address)).run_aside("doctor", options, lambda text: click.echo(text, nl=False)))
-    failed = _show(examine_cluster(address, model) if address else examine(model))
+    failed = _show(examine_cluster(address, model, ffn) if address else examine(model, ffn))
     sys.exit(1 if failed else 0)
 
 

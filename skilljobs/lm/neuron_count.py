@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from skilljobs.checkpoints.checkpoint import stored_shapes
+from skilljobs.checkpoints.checkpoint import EXPERT, stored_shapes
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.selection import Selection, is_in
 
@@ -17,9 +17,9 @@ _DENSE_DOWN = re.compile(r"\.(\d+)\.(?:mlp|feed_forward|shared_mlp)\..*?(?:down_
 
 def neurons_read(source: ModelSource, selection: Selection) -> int | None:
     """The number of neurons that a job reads; None if the model's files do not say."""
-    shapes = stored_shapes(source)
     if source.width is None:
         return None
+    shapes = stored_shapes(source) if any(EXPERT in name for name in source.config) else {}
     if any(_EXPERT_DOWN.search(name) for name in shapes):
         counts = list(_counts(shapes, source.width, selection))
         return sum(counts) or None

@@ -21,6 +21,7 @@ from skilljobs.plan.versions import installed_version
 from skilljobs.selection import Selection
 from skilljobs.spec import JobSpec
 from skilljobs.worker.gpus import visible_gpus
+from skilljobs.worker.model_check import check_model
 
 if TYPE_CHECKING:
     from skilljobs.cluster.machines import Answer
@@ -44,15 +45,15 @@ class Finding:
     """The machine of a cluster that it is about; empty if it is about all of them."""
 
 
-def examine(model: str | None) -> Iterator[Finding]:
-    """What this machine has and what is wrong with it."""
+def examine(model: str | None, ffn: str | None = None) -> Iterator[Finding]:
+    """What this machine has and what is wrong with it. `ffn` says where the model's neurons are (see `--ffn`)."""
     yield from _installed()
     yield from _hardware()
     if model is not None:
-        yield from _model(model)
+        yield from _model(model, ffn)
 
 
-def examine_cluster(address: str, model: str | None) -> Iterator[Finding]:
+def examine_cluster(address: str, model: str | None, ffn: str | None = None) -> Iterator[Finding]:
     """The same for every machine of a cluster, and whether all have the same versions.
 
     Raises:
@@ -70,7 +71,7 @@ def examine_cluster(address: str, model: str | None) -> Iterator[Finding]:
         yield _versions(ask_every_machine(_packages))
         yield from _of_machines(ask_every_machine(partial(_listed, _hardware)))
         if model is not None:
-            yield from _of_machines(ask_every_machine(partial(_listed, _model, model), scorers_only=True))
+            yield from _of_machines(ask_every_machine(partial(_listed, _model, model, ffn), scorers_only=True))
 
 
 def _of_machines(answers: "list[Answer[list[Finding]]]") -> Iterator[Finding]:
@@ -92,7 +93,7 @@ def _versions(answers: "list[Answer[dict[str, str | None]]]") -> Finding:
     return Finding("ok", "versions", f"the same on all machines: {shown}")
 
 
-def _listed(findings: Callable[..., Iterator[Finding]], *about: str) -> list[Finding]:
+def _listed(findings: Callable[..., Iterator[Finding]], *about: str | None) -> list[Finding]:
     return list(findings(*about))
 
 
@@ -136,7 +137,7 @@ def _hub() -> Finding:
     return Finding("ok", "hub", "reached")
 
 
-def _model(name: str) -> Iterator[Finding]:
+def _model(name: str, ffn: str | None) -> Iterator[Finding]:
     gpus = [gpu.total_memory for gpu in visible_gpus()[0]]
     machine, replica_gpus = this_machine(len(gpus), min(gpus, default=0)), min(1, len(gpus))
     try:
@@ -151,21 +152,30 @@ def _model(name: str) -> Iterator[Finding]:
     replicas = len(gpus) or machine.cpus // numerics.threads
     on = "one GPU each" if gpus else f"{numerics.threads} threads each"
     yield Finding("ok", "model", f"{text}; {replicas} scorers, {on}; batches of {numerics.batch_tokens:,} tokens")
-    neurons = neurons_read(source, Selection())
-    if neurons is None:
-        yield Finding("warning", "neurons", "the model's files do not say how many")
-        return
-    yield Finding("ok", "neurons", f"{neurons:,}")
     try:
-        yield _sums(plan_job(JobSpec(task=TASK, model=name, soft_prompt="random")))
+        checked = check_model(source, numerics, Selection(ffn))
+    except InputError as error:
+        yield Finding("error", "neurons", str(error), "doctor --architectures lists what is supported")
+        return
+    neurons = sum(layer.count for layer in checked.neurons)
+    yield Finding(
+        "ok", "neurons",
+        f"{neurons:,} in {len(checked.neurons)} layers, read as in a plain forward pass"
+        f" (relative error {checked.relative_error:.1g}, {checked.attention} attention)",
+    )  # fmt: skip
+    if neurons_read(source, Selection()) is None:
+        yield Finding("warning", "sums", "their size is known only when the model is loaded")
+        return
+    try:
+        yield _sums(plan_job(JobSpec(task=TASK, model=name, soft_prompt="random", ffn=ffn)), neurons)
     except InputError as error:
         yield Finding("warning", "sums", str(error))
 
 
-def _sums(plan: JobPlan) -> Finding:
+def _sums(plan: JobPlan, neurons: int) -> Finding:
     limit, each_token = plan.spec.max_sums_gb, replace(plan.spec, tokens="each")
     one = plan.sums_size / 1e9
-    each = shard_sums_size(plan.layout, plan.source, each_token, plan.prompt_length) / 1e9
+    each = shard_sums_size(plan.layout, neurons, each_token, plan.prompt_length) / 1e9
     text = f"a shard of {TASK}: {one:.3g} GB before compression; with --tokens each {each:.3g} GB"
     advice = "for --tokens each choose metrics with --metric" if each > limit else ""
     return Finding("ok", "sums", text, advice)

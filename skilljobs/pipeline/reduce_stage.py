@@ -5,6 +5,7 @@ from functools import partial
 from skilljobs.cluster.reduce_tasks import reduce_all
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
+from skilljobs.printable import counted
 from skilljobs.reduce.layers import ReduceJob, reduce_layer
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
 from skilljobs.store.run import BEST_NAME, TOP_NAME
@@ -30,4 +31,4 @@ class Reduce(Stage):
     def run(self, job: Job) -> str:
         reduction = reduce_job(job)
         reduce_all(reduction, partial(reduce_layer, reduction), job.reporter, job.workplace.scorer_nodes)
-        return f"{reduction.layers} layers"
+        return counted(reduction.layers, "layer")

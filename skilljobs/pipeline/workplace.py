@@ -14,10 +14,12 @@ from skilljobs.cluster.shared_scorers import scorers_of_job
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
+from skilljobs.plan.checks import check_sums_size, shard_sums_size
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup
+from skilljobs.printable import counted
 from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.store.record import FileDigest, Numerics
 from skilljobs.store.run import RunFiles
@@ -122,6 +124,9 @@ class Workplace:
                 timing.summary = self._load_summary(plan)
             finish(run, "load", timing.seconds)
         model = self._loaded_model
+        if plan.sums_size == 0:  # the model's files did not tell
+            read = sum(layer.count for layer in model.neurons)
+            check_sums_size(shard_sums_size(plan.layout, read, plan.spec, plan.prompt_length), plan.spec)
         numerics = self._numerics = numerics.model_copy(update={"attention": model.attention})
         run.fix_numerics(numerics)
         versions = {name: model.versions[name] for name in ("torch", "transformers")}
@@ -161,7 +166,7 @@ class Workplace:
         assert replicas is not None
         return (
             f"{plan.source.name}, {model.parameters:,} parameters,"
-            f" {sum(layer.count for layer in model.neurons):,} neurons in {len(model.neurons)} layers,"
+            f" {sum(layer.count for layer in model.neurons):,} neurons in {counted(len(model.neurons), 'layer')},"
             f" {numerics.dtype} on {replicas.count} x {model.device_model},"
             f" batches of {numerics.batch_tokens:,} tokens"
         )

@@ -4,28 +4,26 @@ from collections.abc import Sequence
 
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
 from skilljobs.tasks.base import Example
 
 
-def shard_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> int:
-    """Bytes of a shard's sums before compression; 0 if the model's files do not tell its neurons."""
+def shard_sums_size(layout: Layout, neurons: int | None, spec: JobSpec, prompt_length: int) -> int:
+    """Bytes of a shard's sums before compression; 0 if it is not known how many neurons are read."""
     tokens = max(1, prompt_length) if spec.tokens == "each" else 1
-    return layout.bytes_per_neuron() * (neurons_read(source, spec.selection) or 0) * tokens
+    return layout.bytes_per_neuron() * (neurons or 0) * tokens
 
 
-def check_sums_size(layout: Layout, source: ModelSource, spec: JobSpec, prompt_length: int) -> None:
-    """Refuse sums above `--max-sums-gb`.
+def check_sums_size(size: int, spec: JobSpec) -> None:
+    """Refuse sums of a shard of `size` bytes if that is above `--max-sums-gb`.
 
     Raises:
         InputError: gives their size and the options that reduce it.
     """
-    size = shard_sums_size(layout, source, spec, prompt_length) / 1e9
-    if size > spec.max_sums_gb:
+    if size / 1e9 > spec.max_sums_gb:
         raise InputError(
-            f"the sums of a shard would take {size:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
+            f"the sums of a shard would take {size / 1e9:.3g} GB, above --max-sums-gb {spec.max_sums_gb:g}:"
             " choose fewer metrics (--metric), populations (--by) or null metrics (--null), --tokens mean, or fewer"
             " neurons (--layers, --experts)"
         )

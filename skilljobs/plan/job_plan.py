@@ -14,6 +14,7 @@ from skilljobs.checkpoints.source import ModelSource
 from skilljobs.checkpoints.tokenizer_files import check_tokenizer_files
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
+from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
@@ -143,7 +144,8 @@ def plan_job(
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    check_sums_size(layout, source, spec, prompt_length)
+    sums_size = shard_sums_size(layout, neurons_read(source, spec.selection), spec, prompt_length)
+    check_sums_size(sums_size, spec)
     plan = JobPlan(
         spec=spec,
         task=task,
@@ -156,7 +158,7 @@ def plan_job(
         layout=layout,
         null_values=null_values,
         prompt_length=prompt_length,
-        sums_size=shard_sums_size(layout, source, spec, prompt_length),
+        sums_size=sums_size,
         bad_rows=reader.bad,
         columns=report_columns(task, list(reader.columns), test, external),
         prompt_format=prompt_format,

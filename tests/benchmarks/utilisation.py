@@ -22,6 +22,7 @@ from skilljobs.cluster.pool import QUEUE_DEPTH
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_tokenizer
 from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.lm.prompt import random_prompt
 from skilljobs.machine import available_cpus
 from skilljobs.plan.capacity import this_machine
@@ -62,7 +63,7 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> tuple[S
         file.truncate(model.num_parameters() * config.dtype.itemsize)  # what batches are planned with
     source = ModelSource(shape, folder, {**SHAPES[shape], "dtype": str(config.dtype).removeprefix("torch.")})
     machine_here = this_machine(int(on_gpu), smallest_gpu_memory(1) if on_gpu else 0)
-    size = shard_sums_size(plan.layout, source, plan.spec, plan.prompt_length)
+    size = shard_sums_size(plan.layout, neurons_read(source, Selection()), plan.spec, plan.prompt_length)
     planned = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
     numerics = planned.model_copy(update={"threads": available_cpus()})
     scorer = Scorer(ModelSetup.of(source, numerics, Selection()))

@@ -1,0 +1,32 @@
+"""Loading a model as a scorer does, to see whether it is read right."""
+
+from dataclasses import dataclass
+
+from skilljobs.checkpoints.source import ModelSource
+from skilljobs.lm.load import load_model, load_tokenizer
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.self_check import check_reading_in_parts
+from skilljobs.selection import Selection
+from skilljobs.stats.neurons import LayerNeurons
+from skilljobs.store.record import Numerics
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """What is read of a model, and how far it is from a plain forward pass at most."""
+
+    neurons: tuple[LayerNeurons, ...]
+    attention: str
+    relative_error: float
+
+
+def check_model(source: ModelSource, numerics: Numerics, selection: Selection) -> CheckedModel:
+    """Load a model and compare how it is read with a plain forward pass.
+
+    Raises:
+        InputError: it cannot be loaded, its architecture is not supported, or it would be read wrong.
+    """
+    model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
+    lm = FrozenLM(model, load_tokenizer(source), selection)
+    error = check_reading_in_parts(lm)
+    return CheckedModel(lm.neurons, lm.attention, error)
