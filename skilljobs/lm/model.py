@@ -155,7 +155,7 @@ class FrozenLM:
         """Refuse a model whose logits are not simply its LM head's output, since scores would be silently wrong.
 
         Raises:
-            InputError: The logits differ from the LM head's output.
+            InputError: The logits differ from the LM head's output, or are not finite.
         """
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
         try:
@@ -165,6 +165,10 @@ class FrozenLM:
                 raise
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
         parts = self.head.logits(self.head.states(self.body(ids, use_cache=False).last_hidden_state)).to(whole.device)
+        if not bool(whole.isfinite().all()):
+            kind = str(self.dtype).removeprefix("torch.")
+            advice = "" if self.dtype == torch.float32 else ": use --dtype float32, or bfloat16 in place of float16"
+            raise InputError(f"{type(self.model).__name__}: its logits are not finite in {kind}{advice}")
         difference = (whole - parts).abs().max().item()
         if not difference <= HEAD_TOLERANCE.get(self.precision, 1e-4) * (1 + whole.abs().max().item()):
             raise InputError(

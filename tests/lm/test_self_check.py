@@ -57,6 +57,16 @@ def test_the_attention_may_be_chosen(tmp_path: Path) -> None:
         check(tiny("llama"), tmp_path, "no-such-attention")
 
 
+def test_a_model_that_overflows_in_float16_is_told_to_use_another_type(tmp_path: Path) -> None:
+    model = tiny("llama")
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(1e6)
+    model.save_pretrained(tmp_path)
+    loaded = load_model(ModelSource("model", tmp_path, {}), "float16", "cpu")
+    with pytest.raises(InputError, match=r"logits are not finite in float16: use --dtype float32"):
+        FrozenLM(loaded, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
+
+
 @pytest.mark.parametrize("model_type", ["gpt_neo", "mistral", "gemma3_text"])
 def test_an_attention_window_is_known_by_whatever_name(tmp_path: Path, model_type: str) -> None:
     lm = check(tiny(model_type), tmp_path)
