@@ -30,7 +30,7 @@ def rows(reference: skilljobs.Run, other: skilljobs.Run) -> Iterator[str]:
         first, second = found["r"].to_numpy(), found["r_other"].to_numpy()
         apart = np.abs(first - second)
         shared = len(_top(first) & _top(second))
-        lost = len(pairs) - len(found)
+        lost = int((pairs["r"].is_null() != pairs["r_other"].is_null()).sum())
         yield (
             f"| {numerics.dtype}, batches of {numerics.batch_tokens} | {metric} | {apart.max():.1e}"
             f" | {np.quantile(apart, 0.99):.1e} | {np.median(apart):.1e} | {np.abs(first).max():.3f}"
