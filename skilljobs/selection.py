@@ -25,7 +25,7 @@ class Selection:
     """The neurons that are read: all of them, unless something narrows them."""
 
     ffn: str | None = None
-    """A pattern that names the down projections; None: the names that are known (`lm/architectures.py`)."""
+    """A pattern that names the down projections; None: the names that are known (`neurons/architectures.py`)."""
     layers: Range | None = None
     experts: Range | None = None
     """Neurons outside of experts are read in any case."""

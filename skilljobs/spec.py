@@ -41,6 +41,18 @@ class JobSpec:
         default_text="by the task",
         is_path=True,
     )
+    revision: str | None = option(
+        None, "Branch, tag or commit of a model on the hub.", metavar="NAME", default_text="the main branch"
+    )
+    adapter: str | None = option(
+        None, "A LoRA adapter that is merged into the model.", metavar="DIR", is_path=True, default_text="none"
+    )
+    quantize: Literal["8bit", "4bit"] | None = option(
+        None, "Quantize the weights, with bitsandbytes where that is installed.", default_text="no"
+    )
+    trust_remote_code: bool = option(
+        False, "Run the Python code in the model's directory, which may do anything on your machines."
+    )
     metric: tuple[str, ...] = option(
         (), "What to correlate; repeat for more.", metavar="NAME", default_text="all of the task's and the usual ones"
     )
@@ -60,6 +72,13 @@ class JobSpec:
         None, "The text, with {columns} to fill in; the soft prompt follows it.", metavar="TEXT"
     )
     hide_choices: bool = option(False, "Leave the choices out of the text.")
+    chat: bool = option(False, "Put each text into the model's chat template, as what the user says.")
+    system: str | None = option(
+        None, "With --chat: what the system says.", metavar="TEXT", default_text="what the template does without"
+    )
+    few_shot: int = option(
+        0, "Put K worked examples of the train split in front of every text.", metavar="K", minimum=0
+    )
     max_bad_rows: float = option(
         0.01, "Refuse data with more bad rows than this; fewer are left out and listed.", metavar="FRACTION"
     )
@@ -88,8 +107,7 @@ class JobSpec:
     )
     units: str = option(
         NEURONS,
-        "What is read: neurons, heads (norms), residual (the stream behind each layer), experts (router"
-        " probabilities), or features of a sparse autoencoder.",
+        "What is read: head norms, the residual stream, router probabilities, or features of an autoencoder.",
         metavar="neurons|heads|residual|experts|sae:DIR",
     )
     layers: str | None = option(None, "Read these layers only.", metavar="A-B", default_text="all")
@@ -129,6 +147,10 @@ class JobSpec:
             object.__setattr__(self, declared.name, declared.checked(getattr(self, declared.name)))
         if self.task is None and self.data is None:
             raise InputError("say which task: --task NAME, or --data FILE for a table of your own")
+        if self.adapter is not None and self.quantize is not None:
+            raise InputError("--adapter is merged into the weights, and --quantize packs them: choose one of them")
+        if self.system is not None and not self.chat:
+            raise InputError("--system is a turn of a chat: it needs --chat")
         if self.prompts > 1 and self.soft_prompt not in (None, RANDOM_PROMPT):
             raise InputError(
                 f"--prompts {self.prompts} makes prompts from seeds, and --soft-prompt {self.soft_prompt} gives one"

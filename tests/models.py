@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from skilljobs.lm.ffn import find_neurons
-from skilljobs.lm.sites import ProjectionInput
-from skilljobs.lm.source import TINY_DIRECTORY
+from skilljobs.checkpoints.source import TINY_DIRECTORY
+from skilljobs.neurons.ffn import find_neurons
+from skilljobs.neurons.sites import ProjectionInput
 
 PLANTED_LAYER, PLANTED_NEURON = 0, 5
 PLANTED_WORD = " house"
@@ -36,10 +36,14 @@ def save(model: PreTrainedModel, path: Path) -> Path:
     return path
 
 
-def save_random_llama(path: Path, width: int, neurons: int, layers: int, heads: int, seed: int = 0) -> Path:
+def save_random_llama(
+    path: Path, width: int, neurons: int, layers: int, heads: int, seed: int = 0, vocabulary: int | None = None
+) -> Path:
     """Weights large enough that activations and answers differ between examples."""
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(llama_config(width, neurons, layers, heads))
+    config = llama_config(width, neurons, layers, heads)
+    config.vocab_size = vocabulary or config.vocab_size
+    model = LlamaForCausalLM(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:

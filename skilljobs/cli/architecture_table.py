@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 
 from skilljobs.cli.tables import table_console
-from skilljobs.lm.architectures import ARCHITECTURES, EXPERTS
+from skilljobs.neurons.architectures import ARCHITECTURES, EXPERTS
 
 
 def print_architectures() -> None:

@@ -57,15 +57,29 @@ def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":
     """
     from dataclasses import replace
 
-    from skilljobs.lm.source import find_model
+    from skilljobs.checkpoints.adapter_files import find_adapter
+    from skilljobs.checkpoints.source import find_model
+    from skilljobs.plan.chosen_model import check_quantizer
 
     record = run.prompts()[0].record
+    spec = record.job_spec
     try:
-        if record.job_spec.units != NEURONS:
-            raise InputError(f"they are computed for neurons, and this run read {record.job_spec.units}")
-        source = find_model(str(record.spec["model"]), download=False)
+        if spec.units != NEURONS:
+            raise InputError(f"they are computed for neurons, and this run read {spec.units}")
+        if spec.trust_remote_code:
+            raise InputError("the run used code of its model, and reading a run runs no code")
+        commit = None if spec.revision is None else record.model.commit
+        source = find_model(str(spec.model), download=False, revision=commit)
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(f"the model {source.name} is not the one that the run used")
+        if spec.quantize is not None:
+            check_quantizer(source, spec.quantize)
+            source = replace(source, quantize=spec.quantize)
+        if spec.adapter is not None:
+            adapter = find_adapter(spec.adapter)
+            if adapter.digest != record.fingerprint.fields["adapter_digest"]:
+                raise InputError(f"the adapter {spec.adapter} is not the one that the run used")
+            source = replace(source, adapter=adapter)
     except InputError as error:
         say(f"skilljobs: the tokens of this neuron are not known: {error}", err=True)
         return card

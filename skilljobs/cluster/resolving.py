@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.cluster.machines import machine_for_replica
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.footprint import refuse_too_large
 from skilljobs.plan.numerics import resolve_numerics

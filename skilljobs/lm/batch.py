@@ -23,6 +23,8 @@ class TokenizedExample:
     continuations: list[list[int]]
     answer: int
     is_choice: bool
+    answer_text: str = ""
+    """The right answer, as it was before it was tokenized."""
 
     @cached_property
     def tree(self) -> TokenTree:
@@ -50,23 +52,27 @@ def longest_sequence(batch: Sequence[TokenizedExample], prompt_length: int) -> i
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], end: str | None
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    end: str | None,
+    texts_are_complete: bool = False,
 ) -> list[TokenizedExample]:
     """Tokenize the texts and continuations of `examples`.
 
-    Texts get the tokenizer's opening tokens. Continuations do not, and are tokenized as in the middle of a text; they
-    are followed by the tokens of `end`, or by the tokenizer's EOS token if `end` is not given.
+    Texts get the tokenizer's opening tokens, unless `texts_are_complete`: a chat template writes all of its special
+    tokens itself, and a text without an opening token is then meant to have none. Continuations get none either, and
+    are tokenized as in the middle of a text; they are followed by the tokens of `end`, or by the tokenizer's EOS token
+    if `end` is not given.
 
     Raises:
         InputError: the tokenizer has no EOS token and no `end` is given, or cannot tokenize a continuation by itself.
     """
     if not examples:
         return []
-    texts = text_ids(tokenizer, [example.text for example in examples])
+    plain = [example.text for example in examples]
+    texts = _ids(tokenizer, plain, False) if texts_are_complete else text_ids(tokenizer, plain)
     continuations = [example.choices or (example.answer_text,) for example in examples]
-    if not end and tokenizer.eos_token_id is None:
-        raise InputError("the model's tokenizer has no end token: say what ends an answer (--answer-end TEXT)")
-    ends = continuation_ids(tokenizer, [end])[0] if end else [tokenizer.eos_token_id]
+    ends = end_ids(tokenizer, end)
     flat = iter(continuation_ids(tokenizer, [answer for answers in continuations for answer in answers]))
     return [
         TokenizedExample(
@@ -74,9 +80,21 @@ def tokenize(
             continuations=[[*next(flat), *ends] for _ in answers],
             answer=example.answer if example.choices and example.answer is not None else 0,
             is_choice=example.choices is not None,
+            answer_text=example.answer_text,
         )
         for example, text, answers in zip(examples, texts, continuations, strict=True)
     ]
+
+
+def end_ids(tokenizer: PreTrainedTokenizerBase, end: str | None) -> list[int]:
+    """Return the tokens of `end`, which ends every answer, or the tokenizer's EOS token if it is not given.
+
+    Raises:
+        InputError: there is neither.
+    """
+    if not end and tokenizer.eos_token_id is None:
+        raise InputError("the model's tokenizer has no end token: say what ends an answer (--answer-end TEXT)")
+    return continuation_ids(tokenizer, [end])[0] if end else [tokenizer.eos_token_id]
 
 
 ANCHOR = "\n"

@@ -14,8 +14,8 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.prefix import Prefix
-from skilljobs.lm.sites import TokenMode, Window, capture_activations
 from skilljobs.lm.transfer import HostCopy
+from skilljobs.neurons.sites import TokenMode, Window, capture_activations
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class ScoredBatch:
     token_counts: list[list[int]]
     finite: HostCopy | None = None
     """None if no neuron was read."""
+    exact: list[bool] | None = None
+    """Whether the model's own answer to each example is the right one; None if it was not asked."""
 
     @cached_property
     def log_probabilities(self) -> list[torch.Tensor]:

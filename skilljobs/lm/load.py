@@ -1,4 +1,7 @@
-"""Loading a frozen causal language model and its tokenizer. No code of a model's repository is ever run."""
+"""Loading a frozen causal language model and its tokenizer.
+
+Code of a model's repository is only run if its source says so, which `--trust-remote-code` alone makes it do.
+"""
 
 import re
 from typing import Any
@@ -7,10 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from skilljobs.checkpoints.checkpoint import listed
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import listed
 from skilljobs.lm.memory import is_out_of_memory
-from skilljobs.lm.source import ModelSource
+from skilljobs.lm.quantization import quantizer_options
 
 _OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$")
 """Masks and positions that older checkpoints store (GPT-2, Pythia) and that models now make themselves."""
@@ -26,7 +30,7 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            source.path, local_files_only=True, trust_remote_code=False
+            source.path, local_files_only=True, trust_remote_code=source.trust_remote_code
         )
     except Exception as error:  # tokenizers raises bare exceptions
         raise InputError(f"the model {source.name} has no tokenizer that can be read: {_first_line(error)}") from error
@@ -48,6 +52,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what is wrong with the weights is said below, in one sentence
     placement: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
+    placement |= quantizer_options(source.quantize, getattr(torch, dtype), device)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             source.path,
@@ -55,7 +60,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
             attn_implementation=attention,
             local_files_only=True,
             use_safetensors=True,
-            trust_remote_code=False,
+            trust_remote_code=source.trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are named below
             **placement,
@@ -63,12 +68,19 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     except _REFUSALS as error:
         if is_out_of_memory(error):
             raise
-        raise InputError(f"the model {source.name} cannot be loaded: {_first_line(error)}") from error
+        reason = _first_line(error)
+        if "trust_remote_code" in str(error):
+            reason = "it needs Python code of its own, which only --trust-remote-code runs"
+        raise InputError(f"the model {source.name} cannot be loaded: {reason}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     _check_weights(source, info)
-    if device != "auto":
+    if device != "auto" and source.quantize is None:
         model.to(device)
+    if source.adapter is not None:
+        from skilljobs.lm.adapter import merge_adapter
+
+        model = merge_adapter(model, source.adapter, source.name)
     model.requires_grad_(False)
     loaded: PreTrainedModel = model.eval()
     return loaded

@@ -5,13 +5,14 @@ from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
-from skilljobs.lm.ffn import chosen_sites, find_neurons
 from skilljobs.lm.head import LMHead, transform_before_head
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
-from skilljobs.lm.sites import LayerSites
+from skilljobs.lm.quantization import is_quantized
 from skilljobs.lm.tree import TokenTree, TreeBatch
-from skilljobs.lm.units import find_units
+from skilljobs.neurons.ffn import chosen_sites, find_neurons
+from skilljobs.neurons.sites import LayerSites
+from skilljobs.neurons.units import find_units
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons, NeuronName
 
@@ -83,6 +84,11 @@ class FrozenLM:
         return next(self.embedding.parameters()).dtype
 
     @property
+    def precision(self) -> torch.dtype:
+        """The type whose rounding errors are to be expected: kernels for packed weights compute in 16 bits or less."""
+        return torch.bfloat16 if is_quantized(self.model) else self.dtype
+
+    @property
     def vocabulary_size(self) -> int:
         """The number of tokens that the model has embeddings for."""
         return int(self.config.vocab_size)
@@ -150,7 +156,7 @@ class FrozenLM:
         """Refuse a model whose logits are not simply its LM head's output, since scores would be silently wrong.
 
         Raises:
-            InputError: The logits differ from the LM head's output.
+            InputError: The logits differ from the LM head's output, or are not finite.
         """
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
         try:
@@ -160,8 +166,12 @@ class FrozenLM:
                 raise
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
         parts = self.head.logits(self.head.states(self.body(ids, use_cache=False).last_hidden_state)).to(whole.device)
+        if not bool(whole.isfinite().all()):
+            kind = str(self.dtype).removeprefix("torch.")
+            advice = "" if self.dtype == torch.float32 else ": use --dtype float32, or bfloat16 in place of float16"
+            raise InputError(f"{type(self.model).__name__}: its logits are not finite in {kind}{advice}")
         difference = (whole - parts).abs().max().item()
-        if not difference <= HEAD_TOLERANCE.get(self.dtype, 1e-4) * (1 + whole.abs().max().item()):
+        if not difference <= HEAD_TOLERANCE.get(self.precision, 1e-4) * (1 + whole.abs().max().item()):
             raise InputError(
                 f"{type(self.model).__name__}: its logits are not its LM head's output"
                 f" (they differ by {difference:.3g})"
@@ -192,6 +202,6 @@ class FrozenLM:
                 expected = self.body(alone, use_cache=False).last_hidden_state[0, -3:].float()
                 for states in (uncached[row, length:][nodes], cached[row][nodes].float()):
                     distance = (states - expected).norm() / expected.norm()
-                    if not distance <= MASK_TOLERANCE.get(self.dtype, 1e-3):
+                    if not distance <= MASK_TOLERANCE.get(self.precision, 1e-3):
                         return False
         return True

@@ -6,7 +6,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from skilljobs.lm.safetensors_header import read_header
+from skilljobs.checkpoints.safetensors_header import read_header
 
 TENSOR = "soft_prompt"
 

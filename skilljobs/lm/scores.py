@@ -1,6 +1,7 @@
 """Computing the model-derived metrics of each example of a scored batch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import ScoredBatch
@@ -16,4 +17,6 @@ def answer_scores(scored: ScoredBatch, batch: Sequence[TokenizedExample]) -> lis
             scores.append(choice_scores(totals, counts, example.answer, len(example.text)))
         else:
             scores.append(target_scores(totals[0], counts[0], len(example.text)))
+    if scored.exact is not None:
+        scores = [replace(score, exact=exact) for score, exact in zip(scores, scored.exact, strict=True)]
     return scores

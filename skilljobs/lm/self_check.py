@@ -12,11 +12,11 @@ import torch
 
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.experts import experts_of_transformers
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.model import UNSUPPORTED, FrozenLM
-from skilljobs.lm.sites import Window, capture_activations
+from skilljobs.neurons.experts import experts_of_transformers
+from skilljobs.neurons.sites import Window, capture_activations
 
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
 """Allowed error, relative to 1 + the largest value. A wrong mask or a lost input is off by about 1."""
@@ -47,7 +47,7 @@ def check_reading_in_parts(lm: FrozenLM) -> float:
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"{name} cannot be read in parts (text and prompt, then answers): {reason}") from error
-        if not worst <= TOLERANCE.get(lm.dtype, 2e-3):
+        if not worst <= TOLERANCE.get(lm.precision, 2e-3):
             raise InputError(
                 f"{name} is not supported: read with a prompt of its own token embeddings, {length} tokens of text give"
                 f" activations or scores that differ from those of a plain forward pass (relative error {worst:.2g})"

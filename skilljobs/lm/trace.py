@@ -7,7 +7,7 @@ import torch
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded, text_positions
-from skilljobs.lm.sites import TokenMode, Window, capture_activations
+from skilljobs.neurons.sites import TokenMode, Window, capture_activations
 
 
 @torch.inference_mode()

@@ -12,10 +12,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from skilljobs.lm.experts import ExpertNeurons
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.results import TokenEffect
-from skilljobs.lm.sites import ProjectionInput
+from skilljobs.neurons.experts import ExpertNeurons
+from skilljobs.neurons.sites import ProjectionInput
 from skilljobs.stats.neurons import NeuronName
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")

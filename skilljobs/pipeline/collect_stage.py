@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from skilljobs.checkpoints.safetensors_header import tensors_digest
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import JobFailed
-from skilljobs.lm.safetensors_header import tensors_digest
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.set_aside import named, refuse_too_many, set_aside_examples
 from skilljobs.pipeline.stage import Stage

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from skilljobs.checkpoints.checkpoint import check_weight_files
+from skilljobs.checkpoints.neuron_count import neurons_read
+from skilljobs.checkpoints.source import find_model
 from skilljobs.cluster.authentication import use_token_at_hand
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import check_weight_files
-from skilljobs.lm.neuron_count import neurons_read
-from skilljobs.lm.source import find_model
 from skilljobs.machine import available_cpus, free_memory, total_memory
 from skilljobs.plan.capacity import this_machine
 from skilljobs.plan.checks import shard_sums_size

@@ -32,7 +32,7 @@ class Job:
             spec=self.plan.spec,
             model_name=self.plan.source.name,
             reading=self.plan.reading,
-            answer_end=self.plan.spec.answer_end or self.plan.task.answer_end,
+            answer_end=self.plan.prompt_format.answer_end,
             batch_tokens=numerics.batch_tokens,
         )
 

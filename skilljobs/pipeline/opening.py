@@ -7,9 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from skilljobs.checkpoints.safetensors_header import tensors_digest
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
-from skilljobs.lm.safetensors_header import tensors_digest
+from skilljobs.plan.chosen_model import QUANTIZER
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.plan.versions import installed_version
@@ -27,7 +28,13 @@ from skilljobs.store.record import (
 from skilljobs.store.run import RunFiles, refuse_changes
 from skilljobs.tasks.registry import find_task
 
-COVERED_BY = {"data": "examples_digest", "train_data": "examples_digest", "model": "model_digest"}
+COVERED_BY = {
+    "data": "examples_digest",
+    "train_data": "examples_digest",
+    "model": "model_digest",
+    "revision": "commit",
+    "adapter": "adapter_digest",
+}
 """Options that name files, and the field of the fingerprint that holds what was read from them."""
 
 
@@ -62,7 +69,7 @@ def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -
     fields = planned_fields(plan)
     if run.exists:
         _refuse_other_files(run, plan, fields)
-        refuse_changes(uri, run.record.fingerprint.fields, fields)
+        refuse_changes(uri, _defaults() | run.record.fingerprint.fields, fields)
         run.plan_stages(tuple(stage_names))
         run.change_spec(plan.spec)
         return run
@@ -77,7 +84,7 @@ def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -
         shards=tuple(len(shard) for shard in plan.shards),
         halves=plan.halves,
         units_repeat=plan.units_repeat,
-        model=ModelFacts(name=plan.source.name),
+        model=ModelFacts(name=plan.source.name, commit=plan.source.revision),
         groups=plan.layout.groups,
         columns=Columns(
             fields=plan.columns.fields,
@@ -106,6 +113,16 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
     prompt = reused_prompt_bytes(plan.spec)
     if prompt is not None:
         fields["soft_prompt"] = f"tensor {_digest_of_prompt(prompt)}"
+    if plan.spec.chat:
+        fields["answer_end"] = plan.prompt_format.answer_end
+    adapter = plan.source.adapter
+    fields["adapter_digest"] = None if adapter is None else adapter.digest
+    if adapter is not None:
+        fields["version.peft"] = installed_version("peft")
+    if plan.spec.quantize is not None:
+        fields["version.bitsandbytes"] = installed_version(QUANTIZER)
+    if plan.source.revision is not None:
+        fields["commit"] = plan.source.revision
     return fields | {
         "format": FORMAT_VERSION,
         "model_digest": plan.source.digest,
@@ -114,6 +131,12 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
         "populations": list(plan.layout.populations),
         "shard_sizes": [len(shard) for shard in plan.shards],
     }
+
+
+def _defaults() -> dict[str, Any]:
+    """What a run has done that was begun before there was an option: it used the option's default."""
+    options = JobSpec(data="").as_json() | {"adapter_digest": None}
+    return {name: value for name, value in options.items() if name not in {*COVERED_BY, "task"}}
 
 
 def _digest_of_prompt(prompt: bytes) -> str:

@@ -24,6 +24,11 @@ class Prepare(Stage):
             job.run.folder.write(examples_name(shard), example_bytes(examples, schema))
         job.run.folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
         job.reporter.note(f"columns: {plan.columns.line}")
+        shots = plan.prompt_format.shots
+        if shots:
+            job.reporter.note(f"few-shot: in front of every text stand the train examples {', '.join(shots)}")
+        if plan.reading.has_exact:
+            job.reporter.note("exact: every example is read a second time and answered, token by token")
         if plan.bad_rows:
             shown = "; ".join(f"row {row.number}: {row.reason}" for row in plan.bad_rows[:ROWS_SHOWN])
             more = f"; and {len(plan.bad_rows) - ROWS_SHOWN} more" if len(plan.bad_rows) > ROWS_SHOWN else ""

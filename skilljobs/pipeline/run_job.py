@@ -7,17 +7,26 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.pipeline.opening import open_run_files
 from skilljobs.pipeline.texts import TextMaker
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.job_plan import plan_job
+from skilljobs.plan.prompt_format import ChatFormat
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.store.run import RunFiles
 from skilljobs.tasks.text_task import TextTask
+
+
+def read_chat(source: ModelSource, system: str | None, answer_end: str | None) -> ChatFormat:
+    """The chat template of a model (see `skilljobs.lm.chat.read_chat`). Imports transformers."""
+    from skilljobs.lm import chat
+
+    return chat.read_chat(source, system, answer_end)
 
 
 def run_job(
@@ -39,7 +48,7 @@ def run_job(
         if isinstance(task, TextTask) and (task.options.generate or task.options.grader is not None):
             texts = TextMaker(spec, task, files.folder)
             if not texts.are_done:
-                plan_job(spec, texts.draft_rows())  # whatever is wrong with the rest shows before anything is written
+                plan_job(spec, texts.draft_rows(), read_chat)  # what is wrong with the rest shows before that is done
                 from skilljobs.cluster.session import ray_session
 
                 lease.acquire()
@@ -47,7 +56,7 @@ def run_job(
                 cluster = stack.enter_context(ray_session(placement.address, placement.debug))
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()
-        plan = plan_job(spec, rows)
+        plan = plan_job(spec, rows, read_chat)
         if not (files.exists and files.record.is_complete):
             lease.acquire()
         from skilljobs.pipeline.run_plan import run_plan

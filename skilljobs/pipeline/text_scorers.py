@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.cluster.pool import ScorerPool
 from skilljobs.cluster.resolving import resolve_on
 from skilljobs.cluster.shared_scorers import scorers_of_job
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.work import ModelSetup
 from skilljobs.progress.reporter import Reporter

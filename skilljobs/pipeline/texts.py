@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skilljobs.checkpoints.source import ModelSource, find_model
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest, stable_hash
-from skilljobs.lm.source import ModelSource, find_model
 from skilljobs.pipeline.grading import GradeFunction, find_grade_function, grade
 from skilljobs.plan.capacity import Cluster, Placement
+from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
@@ -37,7 +38,7 @@ class TextMaker:
     def __init__(self, spec: JobSpec, task: TextTask, folder: Folder) -> None:
         self.spec, self.task, self.folder = spec, task, folder
         self.grader = task.options.grader
-        self.source = find_model(spec.model or "")
+        self.source = chosen_model(spec)
         self.rows = task.requests()
         self._grade_function: GradeFunction | None = None
         self._judge: ModelSource | None = None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from skilljobs.lm.results import TuningPoint
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
-from skilljobs.plan.reused_prompt import reused_prompt_bytes
+from skilljobs.plan.reused_prompt import differences, reused_prompt_bytes
 from skilljobs.plan.work import LeftOut, PromptAccuracy
 from skilljobs.store.record import Accuracy
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
@@ -29,7 +29,12 @@ class Tune(Stage):
         return job.plan.spec.soft_prompt is not None or "prompt_digest" not in job.run.record.fingerprint.fields
 
     def run(self, job: Job) -> str:
-        reused = reused_prompt_bytes(job.plan.spec)
+        spec = job.plan.spec
+        reused = reused_prompt_bytes(spec)
+        changed = differences(spec, job.run.record.fingerprint.fields)
+        if changed:
+            settings = "; ".join(changed)
+            job.reporter.note(f"--soft-prompt {spec.soft_prompt} comes from a run with other settings: {settings}")
         accuracy = PromptAccuracy(None, None)
         left_out: dict[str, None] = {}
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.cluster.authentication import token_location
 from skilljobs.cluster.machines import refuse_missing
 from skilljobs.cluster.pool import ScorerPool
@@ -12,7 +13,6 @@ from skilljobs.cluster.session import look_at_cluster, ray_session
 from skilljobs.cluster.shared_scorers import scorers_of_job
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.checks import check_sums_size, shard_sums_size
 from skilljobs.plan.job_plan import JobPlan
@@ -165,9 +165,10 @@ class Workplace:
         model, numerics, replicas = self._loaded_model, self._numerics, self._replicas
         assert numerics is not None
         assert replicas is not None
+        units = counted(sum(layer.count for layer in model.neurons), noun_of(plan.spec.units))
         return (
             f"{plan.source.name}, {model.parameters:,} parameters,"
-            f" {counted(sum(layer.count for layer in model.neurons), noun_of(plan.spec.units))} in {counted(len(model.neurons), 'layer')},"
+            f" {units} in {counted(len(model.neurons), 'layer')},"
             f" {numerics.dtype} on {replicas.count} x {model.device_model},"
             f" batches of {numerics.batch_tokens:,} tokens"
         )

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
 from skilljobs.tasks.base import Example
@@ -29,10 +29,13 @@ def check_sums_size(size: int, spec: JobSpec) -> None:
         )
 
 
-def too_long(examples: Sequence[Example], source: ModelSource, prompt_length: int) -> dict[str, str]:
+def too_long(
+    examples: Sequence[Example], source: ModelSource, prompt_length: int, texts_are_complete: bool = False
+) -> dict[str, str]:
     """The examples that do not fit into the model's context, by `example_id`, each with its tokens and the room.
 
-    A token takes at least one byte, so examples with few bytes pass without being tokenized.
+    A token takes at least one byte, so examples with few bytes pass without being tokenized. If `texts_are_complete`,
+    the tokenizer adds no opening tokens to them.
     """
     if source.context is None:
         return {}
@@ -53,7 +56,7 @@ def too_long(examples: Sequence[Example], source: ModelSource, prompt_length: in
             len(tokenizer.encode(continuation, add_special_tokens=False).ids)
             for continuation in example.choices or (example.answer_text,)
         )
-        tokens = len(tokenizer.encode(example.text).ids) + longest
+        tokens = len(tokenizer.encode(example.text, add_special_tokens=not texts_are_complete).ids) + longest
         if tokens > room:
             reasons[example.example_id] = f"it takes {tokens:,} tokens, room for {room:,} (and the soft prompt)"
     return reasons

@@ -1,8 +1,8 @@
 """How much memory a scorer takes, from what is known before one starts."""
 
+from skilljobs.checkpoints.neuron_count import neurons_read
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.neuron_count import neurons_read
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Machine
 from skilljobs.selection import Selection
 
@@ -14,14 +14,21 @@ BATCH_SHARE = 0.5
 a token are an estimate."""
 EXAMPLE_TOKENS = 32
 """A lower bound for the tokens of an example with its soft prompt, in practice."""
+QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.6}
+"""Bytes of a quantized weight with its share of the scales."""
 CPU_RUNTIME_BYTES, GPU_RUNTIME_BYTES = 600_000_000, 3_000_000_000
 """Memory of the libraries; on a GPU, of its context and a block of logits."""
 
 
 def weights_bytes(source: ModelSource, dtype: str) -> float:
-    """Bytes of the model's weights when they are held as `dtype`."""
+    """Bytes of the model's weights as `dtype`; those of its layers are quantized if the source says so."""
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
-    return sum(file.stat().st_size for file in source.weight_files) * _width(dtype) / _width(stored)
+    numbers = sum(file.stat().st_size for file in source.weight_files) / _width(stored)
+    if source.quantize is None:
+        return numbers * _width(dtype)
+    vocabulary = source.config.get("vocab_size")
+    kept = 2 * vocabulary * (source.width or 0) if isinstance(vocabulary, int) else 0  # embeddings and LM head
+    return min(kept, numbers) * _width(dtype) + max(0.0, numbers - kept) * QUANTIZED_BYTES[source.quantize]
 
 
 def refuse_too_large(source: ModelSource, dtype: str, gpus: int, machine: Machine) -> None:

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skilljobs.checkpoints.checkpoint import check_weight_files
+from skilljobs.checkpoints.neuron_count import neurons_read
+from skilljobs.checkpoints.source import ModelSource
+from skilljobs.checkpoints.tokenizer_files import check_tokenizer_files
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
-from skilljobs.lm.checkpoint import check_weight_files
-from skilljobs.lm.neuron_count import neurons_read
-from skilljobs.lm.source import ModelSource, find_model
-from skilljobs.lm.tokenizer_files import check_tokenizer_files
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
+from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.metric_choice import choose_metrics, external_values
+from skilljobs.plan.prompt_format import ChatReader, PromptFormat, format_examples
 from skilljobs.plan.reused_prompt import planned_prompt_length
 from skilljobs.plan.sharding import sample, shard_examples
 from skilljobs.plan.work import Reading
@@ -53,6 +55,8 @@ class JobPlan:
     bad_rows: list[BadRow]
     columns: ColumnReport
     """What became of every column of the data."""
+    prompt_format: PromptFormat
+    """What was put around the texts of the data."""
 
     @property
     def test(self) -> list[Example]:
@@ -96,17 +100,20 @@ class JobPlan:
         return stable_digest(sizes, *parts, size=16).hex()
 
 
-def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) -> JobPlan:
+def plan_job(
+    spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None, read_chat: ChatReader | None = None
+) -> JobPlan:
     """Read and check everything that `spec` names.
 
     Args:
         texts: rows that were written and graded for the job, where its task is a `TextTask`.
+        read_chat: reads a model's chat template; needed for `--chat`.
 
     Raises:
         InputError: something that it names does not exist, or does not fit the rest.
     """
     spec, _ = resolve_spec(spec)
-    source = find_model(spec.model or "")
+    source = chosen_model(spec)
     check_weight_files(source)
     check_tokenizer_files(source)
     prompt_length = planned_prompt_length(spec, source)
@@ -115,7 +122,8 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
         task.texts = texts
     data_name = task.options.data or task.name
     reader = read_rows(task)
-    reader.quarantine(too_long(reader.examples, source, prompt_length))
+    prompt_format = format_examples(spec, task, source, reader, read_chat)
+    reader.quarantine(too_long(reader.examples, source, prompt_length, texts_are_complete=spec.chat))
     reader.refuse_too_many_bad(spec.max_bad_rows)
     examples = reader.examples
     check_columns(examples)
@@ -153,6 +161,7 @@ def plan_job(spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None) ->
         sums_size=sums_size,
         bad_rows=reader.bad,
         columns=report_columns(task, list(reader.columns), test, external),
+        prompt_format=prompt_format,
     )
     if spec.soft_prompt is None:
         _check_tuning(plan, str(data_name))

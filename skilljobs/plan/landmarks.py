@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from skilljobs.checkpoints.source import ModelSource, find_again
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource, find_again
 from skilljobs.store.files import Folder
 from skilljobs.store.run import RECORD
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
-from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, MODEL_METRICS
+from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
@@ -27,7 +27,8 @@ def choose_metrics(
         InputError: a metric does not exist, or no neuron could know it.
     """
     external = external_metrics(test)
-    derived_names = (*MODEL_METRICS, *task.choice_probabilities)
+    asked = (EXACT,) if EXACT in spec.metric else ()
+    derived_names = (*MODEL_METRICS, *asked, *task.choice_probabilities)
     needs_choices = CHOICE_ONLY_METRICS | set(task.choice_probabilities)
     for metric in external:
         if {metric.name, metric.column} & set(derived_names) or metric.name.startswith(NULL):
@@ -55,7 +56,12 @@ def choose_metrics(
                 " no neuron before them could know it"
             )
         elif not matching:
-            known = [*dict.fromkeys(metric.column for metric in external), *derived_names]
+            known = [
+                *dict.fromkeys(metric.column for metric in external),
+                *MODEL_METRICS,
+                EXACT,
+                *task.choice_probabilities,
+            ]
             raise InputError(f"there is no metric {name!r}; there are {', '.join(known)}")
         else:
             chosen += [metric for metric in matching if metric not in chosen]

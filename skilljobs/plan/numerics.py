@@ -1,6 +1,7 @@
 """What decides the last bits of the numbers: worked out when a job is first submitted, and then stored."""
 
-from skilljobs.lm.source import ModelSource
+from skilljobs.checkpoints.source import ModelSource
+from skilljobs.errors import InputError
 from skilljobs.plan.capacity import Machine
 from skilljobs.plan.footprint import fitting_batch_tokens, weights_bytes
 from skilljobs.spec import JobSpec
@@ -25,8 +26,16 @@ def resolve_numerics(
         machine: the machine that a replica is planned for.
         sums_size: bytes of a shard's sums.
         kept_tokens: prompt positions kept for each neuron and example.
+
+    Raises:
+        InputError: a soft prompt would have to be tuned on a CPU through weights of 4 bits.
     """
     on_gpu = gpus_per_replica > 0
+    if spec.quantize == "4bit" and spec.soft_prompt is None and not on_gpu:
+        raise InputError(
+            "--quantize 4bit: bitsandbytes' gradients of 4-bit weights are wrong on CPUs: tune the soft prompt on the"
+            " model as it is, and reuse it (--soft-prompt RUN)"
+        )
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
     own = stored if stored in ("bfloat16", "float16", "float32") else "float32"
     dtype = spec.dtype or (own if on_gpu else "float32")

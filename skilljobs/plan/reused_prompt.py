@@ -1,15 +1,21 @@
 """A soft prompt that a job reuses, from a run or a file, local or on object storage."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
+from skilljobs.checkpoints.safetensors_header import FLOATING_TYPES, checked_tensors, is_finite, read_header
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import FLOATING_TYPES
-from skilljobs.lm.safetensors_header import checked_tensors, is_finite, read_header
-from skilljobs.lm.source import ModelSource
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT, JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME, RunFiles, prompt_uri
 from skilljobs.uris import parent_and_name
+
+READ_WITH = ("model", "adapter", "quantize", "chat", "system", "few_shot", "template", "hide_choices", "answer_end")
+"""Options that decide what stands before and behind a soft prompt, and which model reads it."""
+_NAMED_FILES = ("model", "adapter")
+"""Those that name files: files moved elsewhere are the same ones."""
 
 
 def is_reused(spec: JobSpec) -> bool:
@@ -36,6 +42,31 @@ def reused_prompt_bytes(spec: JobSpec) -> bytes | None:
         return Folder(parent).read(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"--soft-prompt {name}: there is no such run or file") from error
+
+
+def differences(spec: JobSpec, digests: Mapping[str, object]) -> list[str]:
+    """What was otherwise in the run that the reused soft prompt comes from, each in words; none for a file.
+
+    `digests` are this job's `model_digest` and `adapter_digest`.
+    """
+    try:
+        run = RunFiles(str(spec.soft_prompt)) if is_reused(spec) else None
+        record = run.record if run is not None and run.exists else None
+    except (OSError, ValueError, pa.ArrowException):
+        return []
+    if record is None:
+        return []
+    before, now, default = record.spec, spec.as_json(), JobSpec(data="").as_json()
+    changed = []
+    for name in READ_WITH:
+        values = before.get(name, default.get(name)), now.get(name)
+        if name in _NAMED_FILES:
+            same = record.fingerprint.fields.get(f"{name}_digest") == digests.get(f"{name}_digest")
+        else:
+            same = values[0] == values[1]
+        if not same:
+            changed.append(f"{name} = {values[0]!r} there, {values[1]!r} here")
+    return changed
 
 
 def planned_prompt_length(spec: JobSpec, source: ModelSource) -> int:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.lm.source import ModelSource
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.selection import Selection
 from skilljobs.spec import JobSpec
+from skilljobs.stats.answers import EXACT
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.record import Numerics
@@ -65,6 +66,11 @@ class Reading:
     """The values that skewed null metrics are drawn from; None if there are no such metrics."""
     choice_probabilities: Mapping[str, int] = field(default_factory=dict)
     """The task's own model-derived metrics: each the probability of the choice at an index."""
+
+    @property
+    def has_exact(self) -> bool:
+        """Whether the model's own answers are asked for."""
+        return any(metric.name == EXACT and metric.kind == "model" for metric in self.layout.metrics)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from skilljobs.analysis.neuron_card import Cards, NeuronCard
 from skilljobs.analysis.overlap import correlations_given_others
 from skilljobs.analysis.ranking import check_reduced, null_threshold, top
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
-from skilljobs.lm.safetensors_header import read_header
+from skilljobs.checkpoints.safetensors_header import read_header
 from skilljobs.plan.data_options import command_of
 from skilljobs.printable import well_formed
 from skilljobs.report.figures import SavedFigure, draw_figures, families, usual_metrics

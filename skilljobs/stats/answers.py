@@ -27,11 +27,15 @@ class AnswerScores:
     confidence_mean: float | None
     correct_mean: bool | None
     text_tokens: int
+    exact: bool | None = None
+    """Whether the model's own answer, by greedy decoding, is the right one; None if it was not asked."""
     choice_probabilities: tuple[float, ...] | None = None
     """softmax(s) of each choice, from which a task's own model-derived metrics are taken."""
 
 
-MODEL_METRICS = tuple(name for name in AnswerScores.__dataclass_fields__ if name != "choice_probabilities")
+EXACT = "exact"
+"""The one model-derived metric that is only computed if it is asked for: it costs a decoding."""
+MODEL_METRICS = tuple(name for name in AnswerScores.__dataclass_fields__ if name not in (EXACT, "choice_probabilities"))
 DEFAULT_MODEL_METRICS = ("confidence", "margin", "correct", "text_tokens")
 CHOICE_ONLY_METRICS = frozenset({"correct", "margin", "entropy", "confidence_mean", "correct_mean"})
 
@@ -73,12 +77,12 @@ def target_scores(total: float, token_count: int, text_tokens: int) -> AnswerSco
 
 
 def metric_cells(scores: AnswerScores, choice_metrics: Mapping[str, int]) -> dict[str, float | bool | None]:
-    """Return every model-derived metric by name.
+    """Return every model-derived metric by name, `exact` among them.
 
     `choice_metrics` are a task's own metrics, each the probability of the choice at the given index.
     """
     probabilities = scores.choice_probabilities or ()
-    return {name: getattr(scores, name) for name in MODEL_METRICS} | {
+    return {name: getattr(scores, name) for name in (*MODEL_METRICS, EXACT)} | {
         name: probabilities[index] if index < len(probabilities) else None for name, index in choice_metrics.items()
     }
 

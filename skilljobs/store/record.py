@@ -83,6 +83,8 @@ class ModelFacts(_Part):
     """The model, by name at first, with its size once it was loaded."""
 
     name: str
+    commit: str | None = None
+    """The commit on the Hugging Face hub; None for a model of this machine."""
     parameters: int | None = None
     neurons: tuple[LayerNeurons, ...] | None = None
     """Those that are read, layer by layer."""

@@ -15,7 +15,6 @@ from skilljobs.store.record import (
     Accuracy,
     FileDigest,
     Fingerprint,
-    ModelFacts,
     Numerics,
     RunRecord,
     SetAsideExample,
@@ -162,7 +161,7 @@ class RunFiles:
         self, parameters: int, neurons: tuple[LayerNeurons, ...], versions: Mapping[str, str | None]
     ) -> None:
         """Record the size of the loaded model and the versions of the packages that ran it."""
-        model = ModelFacts(name=self.record.model.name, parameters=parameters, neurons=neurons)
+        model = self.record.model.model_copy(update={"parameters": parameters, "neurons": neurons})
         self._change(model=model, versions={**self.record.versions, **versions})
 
     def record_accuracy(self, accuracy: Accuracy) -> None:

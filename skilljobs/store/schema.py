@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from skilljobs.stats.answers import MODEL_METRICS
+from skilljobs.stats.answers import EXACT, MODEL_METRICS
 from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
@@ -44,6 +44,7 @@ MOMENTS = pa.schema(
 _SCORE_TYPES: dict[str, pa.DataType] = {
     "correct": pa.bool_(),
     "correct_mean": pa.bool_(),
+    EXACT: pa.bool_(),
     "text_tokens": pa.int32(),
 }
 CORRELATIONS = pa.schema(
@@ -89,16 +90,18 @@ EXAMPLE_FIXED = pa.schema(
 )
 
 
-def scores_schema(choice_probabilities: Iterable[str]) -> pa.Schema:
+def scores_schema(choice_probabilities: Iterable[str], has_exact: bool = False) -> pa.Schema:
     """Return the columns of `shards/scores-*.parquet`.
 
-    `choice_probabilities` are the names of the task's own model-derived metrics.
+    `choice_probabilities` are the names of the task's own model-derived metrics. `has_exact`: whether the model's own
+    answers were asked for.
     """
+    names = (*MODEL_METRICS, *((EXACT,) if has_exact else ()), *choice_probabilities)
     return pa.schema(
         [
             ("example_id", pa.string()),
             ("half", pa.int8()),
-            *((name, _SCORE_TYPES.get(name, pa.float64())) for name in (*MODEL_METRICS, *choice_probabilities)),
+            *((name, _SCORE_TYPES.get(name, pa.float64())) for name in names),
         ]
     )
 

@@ -151,13 +151,18 @@ def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
 
 
 def scores_file(
-    ids: Sequence[str], scores: Sequence[AnswerScores], choice_probabilities: Mapping[str, int], receipt: Receipt
+    ids: Sequence[str],
+    scores: Sequence[AnswerScores],
+    choice_probabilities: Mapping[str, int],
+    receipt: Receipt,
+    has_exact: bool = False,
 ) -> pa.Buffer:
     """Return the scores file, with a row for each example and the receipt in its metadata.
 
     `choice_probabilities` are the task's own metrics: each is the probability of the choice at its index.
+    `has_exact`: whether there is a column `exact`.
     """
-    schema = scores_schema(choice_probabilities)
+    schema = scores_schema(choice_probabilities, has_exact)
     rows = [
         {"example_id": example_id, "half": receipt.half, **metric_cells(score, choice_probabilities)}
         for example_id, score in zip(ids, scores, strict=True)

@@ -1,7 +1,7 @@
 """Collecting a shard: score its batches and add them to its sums. Needs a model and a prompt, but no files."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.forward import ScoredBatch, score_batch
+from skilljobs.lm.greedy import exact_matches
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import Prefix, read_prefix
@@ -141,7 +142,10 @@ class Collector:
 
         def run(part: list[int]) -> ScoredBatch:
             rows = [shard.tokenized[index] for index in part]
-            return score_batch(self.lm, self.prompt, rows, self.work.spec.tokens, prefix)
+            scored = score_batch(self.lm, self.prompt, rows, self.work.spec.tokens, prefix)
+            if not self.work.reading.has_exact:
+                return scored
+            return replace(scored, exact=exact_matches(self.lm, self.prompt, rows, self.work.answer_end, prefix))
 
         return in_parts(batch, run)
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.self_check import check_reading_in_parts
-from skilljobs.lm.source import ModelSource
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.record import Numerics

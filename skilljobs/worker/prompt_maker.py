@@ -111,7 +111,7 @@ class PromptMaker:
         validation = draw_validation([example for example in examples if example.split == "validation"])
         tokenized = {}
         for split, chosen in (("train", train), ("validation", validation)):
-            tokenized[split] = tokenize(self.lm.tokenizer, chosen, self.work.answer_end)
+            tokenized[split] = tokenize(self.lm.tokenizer, chosen, self.work.answer_end, self.work.spec.chat)
             self._ids |= {id(tokens): e.example_id for tokens, e in zip(tokenized[split], chosen, strict=True)}
         return tokenized
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from skilljobs.checkpoints.source import find_again
 from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.forward import score_batches
@@ -19,7 +20,6 @@ from skilljobs.lm.prompt import no_prompt
 from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.self_check import check_reading_in_parts
-from skilljobs.lm.source import find_again
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
 from skilljobs.machine import available_cpus

@@ -101,7 +101,8 @@ class ShardScorer:
         ids = [examples[place].example_id for place in collected.scores]
         if committed := self._committed(shard, fingerprint, part):
             return committed
-        self.folder.write(scores_name(shard), scores_file(ids, scores, reading.choice_probabilities, receipt))
+        data = scores_file(ids, scores, reading.choice_probabilities, receipt, reading.has_exact)
+        self.folder.write(scores_name(shard), data)
         return receipt
 
     def trace(self, shard: int, neurons: Sequence[TracedNeuron]) -> NDArray[np.float64]:
@@ -136,7 +137,7 @@ class ShardScorer:
         return receipt if receipt and receipt.files.get(examples_name(shard)) == sha256(part) else None
 
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
-        return tokenize(self.lm.tokenizer, examples, self.work.answer_end)
+        return tokenize(self.lm.tokenizer, examples, self.work.answer_end, self.work.spec.chat)
 
     def _collect(self, prepared: PreparedShard) -> tuple[Collected, Callable[[], ShardSums], float]:
         """The scores and what was set aside, a function that waits for the sums, and seconds."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import torch
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.lm.load import load_model, load_tokenizer
-from skilljobs.lm.source import ModelSource
 from tests.benchmarks.naive import Forward
 
 

@@ -16,14 +16,14 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from skilljobs.checkpoints.neuron_count import neurons_read
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.cluster.machines import smallest_gpu_memory
 from skilljobs.cluster.pool import QUEUE_DEPTH
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.load import load_tokenizer
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.neuron_count import neurons_read
 from skilljobs.lm.prompt import random_prompt
-from skilljobs.lm.source import ModelSource
 from skilljobs.machine import available_cpus
 from skilljobs.plan.capacity import this_machine
 from skilljobs.plan.checks import shard_sums_size

@@ -11,9 +11,13 @@ from skilljobs.tasks.base import Example
 
 
 class PlainModel:
-    """A forward of text, prompt and continuation in one piece, with hooks that keep every activation."""
+    """A forward of text, prompt and continuation in one piece, with hooks that keep every activation.
 
-    def __init__(self, directory: Path) -> None:
+    `chat_end`: what ends an answer in a chat, whose texts have all of their special tokens.
+    """
+
+    def __init__(self, directory: Path, chat_end: str | None = None) -> None:
+        self.chat_end = chat_end
         self.model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
         self.layers = [layer.mlp.down_proj for layer in self.model.model.layers]
@@ -21,8 +25,9 @@ class PlainModel:
     @torch.no_grad()
     def run(self, text: str, prompt: torch.Tensor, continuation: str) -> tuple[np.ndarray, float]:
         """Activations at the prompt positions (layers x positions x neurons, float64) and the log-probability."""
-        before = self.tokenizer(text).input_ids
-        after = [*self.tokenizer(continuation, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
+        before = self.tokenizer(text, add_special_tokens=self.chat_end is None).input_ids
+        end = self.tokenizer.convert_tokens_to_ids(self.chat_end or self.tokenizer.eos_token)
+        after = [*self.tokenizer(continuation, add_special_tokens=False).input_ids, end]
         embed = self.model.get_input_embeddings()
         pieces = [embed(torch.tensor(before)), prompt, embed(torch.tensor(after))]
         kept: list[torch.Tensor] = []

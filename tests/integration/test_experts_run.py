@@ -13,13 +13,13 @@ from transformers import AutoTokenizer, Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 import skilljobs
 from skilljobs.analysis.neuron_card import Cards
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.cli.main import main
 from skilljobs.errors import InputError
 from skilljobs.lm.prompt import read_prompt_bytes
-from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.stats.neurons import NeuronName
-from tests.lm.test_experts import Oracle, frozen
 from tests.models import save
+from tests.neurons.test_experts import Oracle, frozen
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = pytest.mark.ray

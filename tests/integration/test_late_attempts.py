@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import skilljobs
-from skilljobs.lm.source import find_model
+from skilljobs.checkpoints.source import find_model
 from skilljobs.plan.data_options import resolve_spec
 from skilljobs.plan.job_plan import plan_job
 from skilljobs.plan.work import ModelSetup, RunWork

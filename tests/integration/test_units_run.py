@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import skilljobs
 from skilljobs.errors import InputError
-from tests.lm.test_units import saelens
+from tests.neurons.test_units import saelens
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = pytest.mark.ray

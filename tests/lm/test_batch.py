@@ -4,9 +4,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import continuation_ids, text_ids, tokenize
-from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.tasks.base import Example
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.:?ABQ"

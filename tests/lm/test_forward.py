@@ -25,15 +25,15 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample, plan_batches
-from skilljobs.lm.ffn import find_neurons
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import SHORTEST, common_length, read_prefix
-from skilljobs.lm.sites import LayerSites, ProjectionInput, Window, capture_activations
-from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.lm.tree import TokenTree
+from skilljobs.neurons.ffn import find_neurons
+from skilljobs.neurons.sites import LayerSites, ProjectionInput, Window, capture_activations
 from skilljobs.stats.neurons import LayerNeurons
 from tests.models import llama_config, projections
 

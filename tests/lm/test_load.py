@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from skilljobs.checkpoints.checkpoint import check_weight_files
+from skilljobs.checkpoints.source import ModelSource, find_model
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import check_weight_files
 from skilljobs.lm.load import load_model, load_tokenizer
-from skilljobs.lm.source import ModelSource, find_model
 from tests.models import save_random_llama
 
 Tensors = dict[str, torch.Tensor]
@@ -118,7 +118,7 @@ def test_no_code_of_a_model_is_run_even_if_somebody_would_say_yes(folder: Path) 
     program = (
         "import sys\nfrom skilljobs.errors import InputError\n"
         "from skilljobs.lm.load import load_model, load_tokenizer\n"
-        "from skilljobs.lm.source import find_model\n"
+        "from skilljobs.checkpoints.source import find_model\n"
         "source = find_model(sys.argv[1])\n"
         "try:\n    load_model(source, 'float32', 'cpu')\nexcept InputError as error:\n    print(error)\n"
         "try:\n    load_tokenizer(source)\nexcept InputError as error:\n    print(error)\n"

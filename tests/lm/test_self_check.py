@@ -6,15 +6,15 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY, ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.architectures import ARCHITECTURES, EXPERTS, Architecture
-from skilljobs.lm.experts import ExpertNeurons
-from skilljobs.lm.ffn import find_neurons
 from skilljobs.lm.load import load_model
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.self_check import check_reading_in_parts
-from skilljobs.lm.sites import ProjectionInput
-from skilljobs.lm.source import TINY_DIRECTORY, ModelSource
+from skilljobs.neurons.architectures import ARCHITECTURES, EXPERTS, Architecture
+from skilljobs.neurons.experts import ExpertNeurons
+from skilljobs.neurons.ffn import find_neurons
+from skilljobs.neurons.sites import ProjectionInput
 from skilljobs.selection import Selection
 from tests.architectures import WINDOW, build_tiny, causal_types
 
@@ -55,6 +55,16 @@ def test_the_attention_may_be_chosen(tmp_path: Path) -> None:
     assert check(tiny("llama"), tmp_path, "eager").attention == "eager"
     with pytest.raises(InputError, match=r"the model model cannot be loaded: .*no-such-attention"):
         check(tiny("llama"), tmp_path, "no-such-attention")
+
+
+def test_a_model_that_overflows_in_float16_is_told_to_use_another_type(tmp_path: Path) -> None:
+    model = tiny("llama")
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(1e6)
+    model.save_pretrained(tmp_path)
+    loaded = load_model(ModelSource("model", tmp_path, {}), "float16", "cpu")
+    with pytest.raises(InputError, match=r"logits are not finite in float16: use --dtype float32"):
+        FrozenLM(loaded, AutoTokenizer.from_pretrained(TINY_DIRECTORY))
 
 
 @pytest.mark.parametrize("model_type", ["gpt_neo", "mistral", "gemma3_text"])

@@ -12,9 +12,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.lm.transfer import HostCopy, LaterCopy, to_device
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.worker.accumulator import SumsAccumulator

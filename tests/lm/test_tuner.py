@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY, ModelSource
 from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import score_batch
@@ -18,7 +19,6 @@ from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt, read_prompt_bytes
 from skilljobs.lm.recompute import bytes_kept
-from skilljobs.lm.source import TINY_DIRECTORY, ModelSource
 from skilljobs.lm.tuner import Tuner, default_learning_rate
 from skilljobs.lm.tuning_state import TuneSettings, TuningState
 from tests.lm.test_forward import build, random_batch
@@ -184,7 +184,7 @@ from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.load import load_model
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
-from skilljobs.lm.source import ModelSource
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.lm.tuner import Tuner
 from skilljobs.lm.tuning_state import TuneSettings, TuningState
 

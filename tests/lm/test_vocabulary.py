@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.source import TINY_DIRECTORY
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.stats.neurons import NeuronName
 from tests.lm.test_forward import build

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 from skilljobs.plan.capacity import Machine
 from skilljobs.plan.footprint import fitting_batch_tokens, refuse_too_large, weights_bytes
 from skilljobs.plan.numerics import resolve_numerics

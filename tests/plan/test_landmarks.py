@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skilljobs.lm.source import find_model
+from skilljobs.checkpoints.source import find_model
 from skilljobs.plan.landmarks import Landmarks
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from skilljobs.lm.source import TINY_DIRECTORY
+from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.lm.tiny.corpus import FORMS, questions_of_split, token_rows
 from skilljobs.lm.tiny.evaluate import exact_match, multiple_choice
 from skilljobs.lm.tiny.train import LOG, PHASES

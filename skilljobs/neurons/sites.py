@@ -95,6 +95,8 @@ class ProjectionInput:
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
         weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
+        if not weight.is_floating_point():
+            return _packed_column(self.projection, neuron)
         return weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron]
 
 
@@ -147,3 +149,12 @@ def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterato
             )
         values = [found[number] for number in range(len(layer.sites))]
         activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
+
+
+def _packed_column(projection: nn.Module, index: int) -> torch.Tensor:
+    """What a linear layer whose weights are packed makes of 1 at one place of its input, without its bias."""
+    weight: torch.Tensor = projection.weight  # type: ignore[assignment]
+    units = torch.zeros(2, 1, int(projection.in_features), device=weight.device, dtype=torch.float32)  # type: ignore[arg-type]
+    units[0, 0, index] = 1.0
+    found: torch.Tensor = projection(units)
+    return (found[0] - found[1])[0]

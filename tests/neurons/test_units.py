@@ -14,14 +14,14 @@ from transformers import PreTrainedModel
 from skilljobs.errors import InputError
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.sae import read_autoencoder
 from skilljobs.lm.self_check import check_reading_in_parts
-from skilljobs.lm.units import find_units
 from skilljobs.lm.vocabulary import token_effects
+from skilljobs.neurons.sae import read_autoencoder
+from skilljobs.neurons.units import find_units
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons, NeuronName
-from tests.lm.test_experts import frozen, tiny
 from tests.lm.test_forward import random_batch
+from tests.neurons.test_experts import frozen, tiny
 
 PROMPT_LENGTH, FEATURES, WIDTH = 3, 20, 32
 
@@ -263,7 +263,7 @@ def test_a_package_can_add_units(monkeypatch: pytest.MonkeyPatch) -> None:
         def load(self) -> Any:
             return lambda model, layers: list(layers)[:1]
 
-    monkeypatch.setattr("skilljobs.lm.units.entry_points", lambda group, name: [Point()] if name == "mine" else [])
+    monkeypatch.setattr("skilljobs.neurons.units.entry_points", lambda group, name: [Point()] if name == "mine" else [])
     lm = frozen(tiny("llama"))
     assert find_units(lm.model, lm.sites, "mine") == lm.sites[:1]
     with pytest.raises(InputError, match="there are no units 'yours'"):

@@ -13,9 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from skilljobs.errors import InputError
-from skilljobs.lm.experts import ExpertNeurons, router_beside, router_probabilities
-from skilljobs.lm.sae import SparseAutoencoder, read_autoencoder
-from skilljobs.lm.sites import Keep, LayerSites, Site, Window
+from skilljobs.neurons.experts import ExpertNeurons, router_beside, router_probabilities
+from skilljobs.neurons.sae import SparseAutoencoder, read_autoencoder
+from skilljobs.neurons.sites import Keep, LayerSites, ProjectionInput, Site, Window
 from skilljobs.selection import NEURONS, SAE, UNITS_ENTRY_POINTS
 from skilljobs.stats.neurons import LayerNeurons
 
@@ -132,7 +132,7 @@ def _heads(model: PreTrainedModel, layers: Sequence[LayerSites]) -> list[LayerSi
             raise InputError(f"{type(model).__name__} has several attentions in a layer ({', '.join(paths)})")
         if paths:
             projection, heads = modules[paths[0]], config.num_attention_heads
-            if projection.weight.numel() % (heads * config.hidden_size):  # type: ignore[union-attr, operator]
+            if ProjectionInput(projection).width % heads:
                 raise InputError(f"{type(model).__name__}: {paths[0]} cannot be divided among {heads} heads")
             found.append(_read_at(layer, heads, HeadNorms(projection, heads)))
     return found

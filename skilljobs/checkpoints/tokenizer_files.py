@@ -2,8 +2,8 @@
 
 import json
 
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource
 
 TOKENIZER = "tokenizer.json"
 OTHER_PATTERNS = ("*.model", "vocab.json", "vocab.txt", "tekken.json")

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from skilljobs.checkpoints.safetensors_header import FLOATING_TYPES, checked_tensors, read_header
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.safetensors_header import checked_tensors, read_header
-from skilljobs.lm.source import ModelSource
 
-FLOATING_TYPES = frozenset({"F64", "F32", "F16", "BF16"})
 EXPERT = "expert"
 """In the names of tensors and modules of a mixture of experts."""
 NAMES_SHOWN = 3

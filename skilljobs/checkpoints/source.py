@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from skilljobs.checkpoints.adapter_files import ADAPTER_CONFIG, Adapter
+from skilljobs.checkpoints.hub import fetch
 from skilljobs.errors import InputError
 from skilljobs.hashing import digest_of_files, sampled_digest
 from skilljobs.spec import TINY
 
-TINY_DIRECTORY = Path(__file__).parent / "tiny" / "weights"
+TINY_DIRECTORY = Path(__file__).parents[1] / "lm" / "tiny" / "weights"
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt")
+_CODE = "*.py"
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,16 @@ class ModelSource:
     config: dict[str, Any]
     revision: str | None = None
     """The commit that was fetched, if the model is from the Hugging Face hub."""
+    trust_remote_code: bool = False
+    """Whether code in the model's directory may be run."""
+    adapter: Adapter | None = None
+    """What is merged into the weights once they are loaded."""
+    quantize: str | None = None
+    """`8bit` or `4bit`: what the weights are quantized to while they are loaded."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, configuration and tokenizer."""
+        """SHA-256 of the weights, configuration, tokenizer, and code that may be run; an adapter has its own digest."""
         return digest_of_files(self._files)
 
     @property
@@ -37,8 +46,9 @@ class ModelSource:
 
     @property
     def _files(self) -> set[Path]:
-        """The files of weights, configuration and tokenizer."""
-        return {file for pattern in _PATTERNS for file in self.path.glob(pattern)}
+        """The files of weights, configuration and tokenizer, and of code that may be run."""
+        patterns = (*_PATTERNS, _CODE) if self.trust_remote_code else _PATTERNS
+        return {file for pattern in patterns for file in self.path.glob(pattern)}
 
     @property
     def weight_files(self) -> list[Path]:
@@ -128,18 +138,29 @@ class ModelSource:
         return number
 
 
-def find_model(name: str, download: bool = True) -> ModelSource:
+def find_model(
+    name: str, download: bool = True, revision: str | None = None, trust_remote_code: bool = False
+) -> ModelSource:
     """Return the model called `name`: `tiny`, a local directory, or an id on the Hugging Face hub.
 
     A model on the hub is downloaded if necessary; without `download`, it is taken from the local cache alone.
+    `revision` is the branch, tag or commit on the hub, by default its main branch. With `trust_remote_code`, code in
+    the model's directory is part of the model.
 
     Raises:
         InputError: There is no such model, or it is not a causal language model in transformers format.
     """
-    path, revision = TINY_DIRECTORY if name == TINY else Path(os.path.expanduser(name)), None
-    if not os.path.isdir(path):
-        path = _fetch(name, download=download)
-        revision = path.name
+    path, commit = TINY_DIRECTORY if name == TINY else Path(os.path.expanduser(name)), None
+    if os.path.isdir(path):
+        if revision is not None:
+            raise InputError(
+                f"--revision {revision} is for models on the Hugging Face hub, and {name} is on this machine"
+            )
+    else:
+        path = fetch(name, _fetched(trust_remote_code), revision, download)
+        commit = path.name
+    if (path / ADAPTER_CONFIG).is_file():  # transformers would load the model that this names
+        raise InputError(f"the model {name} holds an adapter ({ADAPTER_CONFIG}): give its base model to --model")
     config_file = path / "config.json"
     if not config_file.is_file():
         raise InputError(f"the model {name} has no config.json in {path}: it is not in transformers format")
@@ -160,7 +181,26 @@ def find_model(name: str, download: bool = True) -> ModelSource:
         )
     if not any(path.glob("*.safetensors")):
         raise InputError(f"the model {name} has no weights (*.safetensors) in {path}")
-    return ModelSource(name, path, config, revision)
+    source = ModelSource(name, path, config, commit, trust_remote_code)
+    if trust_remote_code:
+        _refuse_code_elsewhere(source)
+    return source
+
+
+def _refuse_code_elsewhere(source: ModelSource) -> None:
+    """Refuse a model whose code is in another repository: it would not be in the digest, and might change."""
+    entries = source.config.get("auto_map") or {}
+    named = entries.values() if isinstance(entries, dict) else [entries]
+    elsewhere = next((str(place) for place in named if "--" in str(place)), None)
+    if elsewhere is not None:
+        raise InputError(
+            f"the model {source.name} names code in another repository ({elsewhere}): copy that code into the model's"
+            " directory to use it"
+        )
+
+
+def _fetched(trust_remote_code: bool) -> tuple[str, ...]:
+    return (*_PATTERNS, "*.jinja", *((_CODE,) if trust_remote_code else ()))
 
 
 def find_again(source: ModelSource) -> ModelSource:
@@ -172,33 +212,6 @@ def find_again(source: ModelSource) -> ModelSource:
         InputError: The model is not available on this machine.
     """
     if source.revision is None:
-        return find_model(source.name)
-    return replace(source, path=_fetch(source.name, source.revision))
-
-
-def _fetch(name: str, revision: str | None = None, download: bool = True) -> Path:
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local or not name.strip():
-        raise InputError(f"there is no model directory {name!r}")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        patterns = list(_PATTERNS)
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=not download))
-    except GatedRepoError as error:
-        raise InputError(
-            f"the model {name} is gated: accept its licence on the Hugging Face hub and log in (`hf auth login`)"
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError):
-        reason = "nor a model on the Hugging Face hub"
-    except (LocalEntryNotFoundError, OSError):
-        reason = "nor in the local cache of the Hugging Face hub" + (
-            ", and the hub could not be reached" if download else ""
-        )
-    raise InputError(f"there is no model {name!r}: it is neither '{TINY}', nor a directory, {reason}")
+        found = find_model(source.name, trust_remote_code=source.trust_remote_code)
+        return replace(found, adapter=source.adapter, quantize=source.quantize)
+    return replace(source, path=fetch(source.name, _fetched(source.trust_remote_code), source.revision))

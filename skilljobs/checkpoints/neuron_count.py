@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Iterator
 
-from skilljobs.lm.checkpoint import EXPERT, stored_shapes
-from skilljobs.lm.source import ModelSource
+from skilljobs.checkpoints.checkpoint import EXPERT, stored_shapes
+from skilljobs.checkpoints.source import ModelSource
 from skilljobs.selection import NEURONS, Selection, is_in
 
 _EXPERT_DOWN = re.compile(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from skilljobs.lm.neuron_count import neurons_read
-from skilljobs.lm.source import ModelSource, find_model
+from skilljobs.checkpoints.neuron_count import neurons_read
+from skilljobs.checkpoints.source import ModelSource, find_model
 from skilljobs.selection import Selection
 
 TINY_SOURCE = find_model("tiny")
@@ -22,7 +22,7 @@ def test_neurons_of_a_large_mixture(monkeypatch: pytest.MonkeyPatch, fused: bool
         else:
             shapes |= {f"{prefix}.experts.{expert}.down_proj.weight": (2048, 768) for expert in range(128)}
             shapes |= {f"{prefix}.experts.{expert}.up_proj.weight": (768, 2048) for expert in range(128)}
-    monkeypatch.setattr("skilljobs.lm.neuron_count.stored_shapes", lambda source: shapes)
+    monkeypatch.setattr("skilljobs.checkpoints.neuron_count.stored_shapes", lambda source: shapes)
     source = ModelSource("qwen", TINY_SOURCE.path, {"hidden_size": 2048, "num_hidden_layers": 48, "num_experts": 128})
     assert neurons_read(source, Selection()) == 48 * 128 * 768
     assert neurons_read(source, Selection.of(None, "10-20", "0-15")) == 11 * 16 * 768

@@ -7,11 +7,11 @@ from dataclasses import replace
 from torch import nn
 from transformers import PreTrainedModel
 
+from skilljobs.checkpoints.checkpoint import EXPERT
 from skilljobs.errors import InputError
-from skilljobs.lm.architectures import DOWN_PROJECTIONS, SHARED_DOWN_PROJECTIONS
-from skilljobs.lm.checkpoint import EXPERT
-from skilljobs.lm.experts import LLAMA4, ExpertNeurons, is_router, read_through_registry, uses_registry
-from skilljobs.lm.sites import LayerSites, ProjectionInput, Site
+from skilljobs.neurons.architectures import DOWN_PROJECTIONS, SHARED_DOWN_PROJECTIONS
+from skilljobs.neurons.experts import LLAMA4, ExpertNeurons, is_router, read_through_registry, uses_registry
+from skilljobs.neurons.sites import LayerSites, ProjectionInput, Site
 from skilljobs.selection import Selection, check_range, is_in
 from skilljobs.stats.neurons import LayerNeurons
 
@@ -136,7 +136,8 @@ def _matching(model: PreTrainedModel, pattern: str, count: int) -> list[LayerSit
         if weight is None or getattr(weight, "ndim", 0) != 2:
             raise InputError(f"--ffn {pattern!r} matches a {type(module).__name__}, which is no down projection")
         site = ProjectionInput(module)
-        behind, width = weight.numel() // site.width, model.config.get_text_config().hidden_size
+        width = model.config.get_text_config().hidden_size
+        behind = getattr(module, "out_features", weight.numel() // site.width)
         if behind != width:
             raise InputError(
                 f"--ffn {pattern!r} matches a {type(module).__name__} that is {behind} wide behind it:"

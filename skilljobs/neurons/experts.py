@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from skilljobs.errors import InputError
-from skilljobs.lm.sites import Keep, Window
+from skilljobs.neurons.sites import Keep, Window
 
 IMPLEMENTATION = "skilljobs"
 LLAMA4 = "Llama4TextExperts"

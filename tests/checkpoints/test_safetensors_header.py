@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from skilljobs.checkpoints.checkpoint import check_weight_files
+from skilljobs.checkpoints.source import find_model
 from skilljobs.errors import InputError
-from skilljobs.lm.checkpoint import check_weight_files
-from skilljobs.lm.source import find_model
 from skilljobs.plan.reused_prompt import planned_prompt_length
 from skilljobs.spec import JobSpec
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from skilljobs.checkpoints.source import ModelSource, find_model
+from skilljobs.checkpoints.tokenizer_files import check_tokenizer_files
 from skilljobs.errors import InputError
-from skilljobs.lm.source import ModelSource, find_model
-from skilljobs.lm.tokenizer_files import check_tokenizer_files
 
 
 def test_tiny_is_bundled() -> None:

@@ -10,12 +10,12 @@ from torch.nn.functional import linear
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from skilljobs.checkpoints.neuron_count import neurons_read
+from skilljobs.checkpoints.source import TINY_DIRECTORY, ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.experts import ExpertNeurons
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.neuron_count import neurons_read
-from skilljobs.lm.source import TINY_DIRECTORY, ModelSource
+from skilljobs.neurons.experts import ExpertNeurons
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons
 from tests.architectures import build_tiny

@@ -12,6 +12,8 @@ METADATA = "__metadata__"
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 """Bytes of a value, for the types that all versions of safetensors have."""
 
+FLOATING_TYPES = frozenset({"F64", "F32", "F16", "BF16"})
+
 
 def read_header(data: bytes) -> dict[str, Any]:
     """The header of the file's bytes: JSON after its length in 8 bytes. Raises ValueError if there is none."""
