@@ -41,7 +41,7 @@ def test_tables_errors_and_notes_are_safe_to_show(capsys: Any) -> None:
 
     assert _exit_code(refuse, debug=False) == 2
     LineReporter().note(f"columns: {STEERING}")
-    row = {"metric": STEERING.replace("\ud800", ""), "layer": 0, "neuron": 1, "token": None, "n": 9}
+    row = {"metric": STEERING.replace("\ud800", ""), "layer": 0, "expert": None, "neuron": 1, "token": None, "n": 9}
     numbers = ("r", "ci_low", "ci_high", "p", "q", "r_half0", "r_half1", "activation_mean", "activation_std")
     table_console().print(metric_rows(pl.DataFrame([row | dict.fromkeys(numbers, 0.5)]), f"r of {STEERING}"))
     shown = capsys.readouterr()

@@ -35,7 +35,9 @@ def top(
             return run.strongest().filter(selected).head(k).collect()
         rows = run.correlations().filter(selected)
     order = [pl.col("r").abs(), *map(pl.col, NEURON_KEY)]
-    ordered = rows.filter(pl.col("r").is_not_null()).sort(order, descending=[True, False, False, False]).collect()
+    ordered = (
+        rows.filter(pl.col("r").is_not_null()).sort(order, descending=[True] + [False] * len(NEURON_KEY)).collect()
+    )
     if not per_layer:
         return ordered.head(k)
     return ordered.group_by("layer", maintain_order=True).head(k).sort("layer", maintain_order=True)

@@ -200,7 +200,7 @@ def test_the_commands(run: skilljobs.Run) -> None:
     with pytest.raises(InputError, match="'null:0' is a null metric"):
         output("plot", run.uri, "--metric", "null:0")
     assert output("plot", run.uri, "--metric", "words", "--metric", "words").splitlines()[-1].endswith("figures")
-    with pytest.raises(InputError, match="no neuron 9/1: the model has 2 layers of 24 neurons"):
+    with pytest.raises(InputError, match="no neuron 9/1: the run read layers 0 to 1"):
         output("neuron", run.uri, "9/1")
     with pytest.raises(InputError, match="'3' is not a neuron"):
         output("neuron", run.uri, "3")

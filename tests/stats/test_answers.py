@@ -30,5 +30,5 @@ def test_an_open_ended_example_has_no_choice_metrics() -> None:
     assert scores.confidence == pytest.approx(math.exp(-2))
     values = metric_values(scores, {})
     assert [name for name, value in values.items() if math.isnan(value)] == [
-        "correct", "margin", "entropy", "confidence_mean", "correct_mean",
+        "correct", "margin", "entropy", "confidence_mean", "correct_mean", "exact",
     ]  # fmt: skip

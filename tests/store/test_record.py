@@ -87,8 +87,8 @@ def test_a_newer_skilljobs_with_one_stage_more_has_something_left_to_do(run: Run
         ("[1]", "has a broken run.json: it is not a JSON object"),
         ("", "has a broken run.json"),
         ("{}", "has format version None"),
-        ('{"format": 2}', "has format version 2; this skilljobs reads 3"),
-        ('{"format": 3, "run_id": "mine"}', "has a broken run.json: created: field required"),
+        ('{"format": 2}', "has format version 2; this skilljobs reads 4"),
+        ('{"format": 4, "run_id": "mine"}', "has a broken run.json: created: field required"),
         ("[" * 100_000, "has a broken run.json"),
     ],
 )
