@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from skilljobs.errors import InputError
@@ -39,9 +38,12 @@ class Selection:
         Raises:
             InputError: there are no such units, or layers or experts are no range.
         """
-        known = [*UNITS, *(point.name for point in entry_points(group=UNITS_ENTRY_POINTS))]
-        if units not in known and not units.startswith(SAE):
-            raise InputError(f"there are no units {units!r}: they are {', '.join(known)} and {SAE}DIR")
+        if units not in UNITS and not units.startswith(SAE):
+            from importlib.metadata import entry_points  # takes a third of the time to import skilljobs
+
+            known = [*UNITS, *(point.name for point in entry_points(group=UNITS_ENTRY_POINTS))]
+            if units not in known:
+                raise InputError(f"there are no units {units!r}: they are {', '.join(known)} and {SAE}DIR")
         if experts is not None and units != NEURONS:
             raise InputError(f"--experts narrows the neurons of experts, and --units {units} reads none")
         return cls(ffn, _range("--layers", layers), _range("--experts", experts), units)

@@ -55,7 +55,7 @@ class S3Proxy:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Hand one request on, or break it."""
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        body = _body(request)
         if self._breaks(request):
             if self.mode == "hang":
                 time.sleep(600)
@@ -93,6 +93,18 @@ class S3Proxy:
                 return False
             self.failed += 1
             return True
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    if request.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    parts = []
+    while size := int(request.rfile.readline().split(b";")[0], 16):
+        parts.append(request.rfile.read(size))
+        request.rfile.readline()
+    while request.rfile.readline().strip():
+        pass
+    return b"".join(parts)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from skilljobs.cluster.authentication import TOKEN_ADVICE, use_token_at_hand
 from skilljobs.errors import InputError, JobFailed, Terminated
 from skilljobs.machine import available_cpus
 from skilljobs.plan.capacity import Cluster, Machine, this_machine
-from skilljobs.progress.interrupts import raise_on_sigterm
+from skilljobs.progress.interrupts import catch_sigterm_again, raise_on_sigterm
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Size of the object store, through which only receipts travel."""
@@ -70,6 +70,7 @@ def refuse_dead_ray() -> None:
 def _end() -> None:
     global _grows
     ray.shutdown()
+    catch_sigterm_again()
     _grows = None
 
 

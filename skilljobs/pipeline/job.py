@@ -41,4 +41,8 @@ class Job:
         """What a failure leaves, in words."""
         if self.plan.spec.prompts > 1:
             return f"the runs of its prompts are kept in {self.run.uri}"
-        return f"{self.run.committed_count()} of {len(self.plan.shards)} shards are committed in {self.run.uri}"
+        try:
+            count = self.run.committed_count()
+        except OSError:
+            return f"the storage of {self.run.uri} does not answer, and keeps the shards that are committed"
+        return f"{count} of {len(self.plan.shards)} shards are committed in {self.run.uri}"

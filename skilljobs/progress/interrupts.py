@@ -22,6 +22,13 @@ def raise_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, _terminate)
 
 
+def catch_sigterm_again() -> None:
+    """Have the system call Python's handler of SIGTERM. Ray's end takes it away behind Python's back."""
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
+
+
 @contextmanager
 def sigterm_raised() -> Iterator[None]:
     """Within the block SIGTERM is raised as `Terminated` in the main thread; afterwards it is handled as before."""

@@ -69,6 +69,20 @@ def test_a_signal_while_ray_starts(tmp_path: Path, number: signal.Signals, code:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_the_report_is_written(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """Ray, which has ended by then, took the handler of SIGTERM along."""
+    progress = tmp_path / "mine" / "progress.json"
+    job = start(tmp_path, "--report")
+    wait_for(lambda: (progress.is_file() and '"stage": "report"' in progress.read_text()) or job.poll() is not None)
+    job.send_signal(number)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == code, err
+    assert '"state": "stopped"' in progress.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_job_whose_scorer_hangs_stops_at_once(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """The scorer is stopped, and the job waits for its answer for half an hour."""
     job = start(tmp_path, "--replicas", "1", "--shard-timeout", "1800")
