@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 COMMAND = [sys.executable, "-c", "from skilljobs.cli.main import main; main()"]
+COMMAND_SECONDS = 420
 PATIENCE = 120
 MEMORY = 100 * 1024 * 1024
 
@@ -121,5 +122,5 @@ def run_command(words: Sequence[str], **environment: str | None) -> subprocess.C
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=COMMAND_SECONDS,
     )

@@ -1,5 +1,6 @@
 """An object store that answers with errors, or not at all, while a job works there."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
 KEPT = 3
+LONG = pytest.mark.skipif("SOAK" not in os.environ, reason="takes five minutes: run with SOAK=1")
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def command(tmp_path: Path, small_llama: Path) -> list[str]:
             "2", "--null", "1", "--shard-size", "5", "--run-id", "mine", "--no-report"]  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", ["fail", "hang"])
+@pytest.mark.parametrize("mode", ["fail", pytest.param("hang", marks=LONG)])
 def test_committed_work_stays_and_the_same_command_resumes(
     proxy: S3Proxy, command: list[str], tmp_path: Path, mode: Mode
 ) -> None:
