@@ -30,8 +30,8 @@ ROUTER_TOLERANCE = 0.01
 """Allowed difference of the shares that experts have of a token; low precision rounds them."""
 _ROUTER = re.compile(r"(router|gate)$")
 
-Observe = Callable[[int, torch.Tensor, torch.Tensor], None]
-"""Called with an expert, the rows of the flattened batch that it reads, and its weighted activations at these rows."""
+Observe = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None]
+"""Called with an expert, the rows of the flattened batch that it reads, and its activations and weights there."""
 
 
 def registered_forward(
@@ -55,12 +55,12 @@ def registered_forward(
         before = _project(experts, hidden_states[rows], up, up_bias, expert)
         activations = experts._apply_gate(before) if experts.has_gate else experts.act_fn(before)
         if observe is not None:
-            observe(expert, rows, activations.double() * weights.double())
+            observe(expert, rows, activations, weights)
         down_bias = experts.down_proj_bias if experts.has_bias else None
         states = _project(experts, activations, experts.down_proj, down_bias, expert)
         if experts.has_post_expert_norm:
             states = experts.post_expert_norm(states)
-        output = output.index_add(0, rows, (states * weights).to(output.dtype))
+        output.index_add_(0, rows, (states * weights).to(output.dtype))
     return output
 
 
@@ -228,15 +228,17 @@ class _Collector:
         )
         self.was_called = False
 
-    def __call__(self, expert: int, rows: torch.Tensor, activations: torch.Tensor) -> None:
+    def __call__(self, expert: int, rows: torch.Tensor, activations: torch.Tensor, weights: torch.Tensor) -> None:
         self.was_called = True
         column = self._columns.get(expert)
         if column is None:
             return
         sequences, positions = rows // self._length, rows % self._length
         inside = (positions >= self._start) & (positions < self._stop)
-        at_window = activations.new_zeros(self._window.batch_size, self._stop - self._start, self._width)
-        at_window[sequences[inside], positions[inside] - self._start] = activations[inside].detach()
+        shape = self._window.batch_size, self._stop - self._start, self._width
+        at_window = torch.zeros(shape, dtype=torch.float64, device=rows.device)
+        weighted = activations[inside].detach().double() * weights[inside].detach().double()
+        at_window[sequences[inside], positions[inside] - self._start] = weighted
         self.values[..., column : column + self._width] = self._window.reduced(at_window)
 
 
