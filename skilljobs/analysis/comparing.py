@@ -49,6 +49,9 @@ def compare(
     for run, metric in ((first, first_metric), (second, second_metric)):
         check_reduced(run)
         check_pair(run, metric, population)
+    read = [run.record.job_spec.units for run in (first, second)]
+    if read[0] != read[1]:
+        raise InputError(f"{first.uri} and {second.uri} cannot be compared: they read {read[0]} and {read[1]}")
     left, right = _r(first, first_metric, population), _r(second, second_metric, population)
     if not left.select(NEURON_KEY).equals(right.select(NEURON_KEY)):
         raise InputError(

@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import skilljobs
+from skilljobs.analysis.comparing import compare
 from skilljobs.errors import InputError
 from tests.neurons.test_units import saelens
 from tests.tables import random_rows, write_jsonl
@@ -39,6 +40,10 @@ def test_a_job_reads_other_units(
     assert top["r"].count() == 3
     assert run.vocabulary().collect().is_empty() == (units == "heads")
     assert Path(run.uri, "report.html").is_file()
+    if units == "residual":  # as wide as a layer has features
+        features = submit(small_llama, tmp_path, f"sae:{saelens(tmp_path / 'sae', width=16)}", run_id="other")
+        with pytest.raises(InputError, match="cannot be compared: they read residual and sae:"):
+            compare(run, features, "words", "words", "all", 10)
 
 
 def test_an_autoencoder_is_part_of_the_fingerprint(
