@@ -9,7 +9,7 @@ import click
 
 from skilljobs.errors import InputError, JobFailed, Terminated
 from skilljobs.printable import printable, printable_lines
-from skilljobs.progress.interrupts import sigterm_raised
+from skilljobs.progress.interrupts import sigterm_raised, was_terminated
 
 COMMANDS = {
     "submit": ("skilljobs.cli.submit", "Run a job, or resume it."),
@@ -89,6 +89,11 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except BrokenPipeError:
         return 1
     except BaseException as error:
+        if was_terminated():  # in the middle of an import or a drawing, it may end as an error of another kind
+            _say(
+                f"interrupted: committed shards are kept; run the same command again to resume ({type(error).__name__})"
+            )
+            return 143
         if is_table_damage(error):
             return _failed(
                 error, 1, debug, "a table of the run cannot be read: `skilljobs verify RUN` names what is damaged"
