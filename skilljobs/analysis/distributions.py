@@ -1,6 +1,6 @@
 """The traced activations of a run with the metrics of its examples, and their distributions by group."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,11 @@ class Group:
 
     label: str
     activations: Array
+
+
+def is_neuron(neuron: Mapping[str, Any]) -> pl.Expr:
+    """Whether a row is about a neuron, given by its `layer`, `expert` and `neuron`."""
+    return pl.all_horizontal(pl.col(name).eq_missing(neuron[name]) for name in ("layer", "expert", "neuron"))
 
 
 def neuron_text(row: dict[str, Any]) -> str:
@@ -80,7 +85,7 @@ class Traces:
 
     def activations(self, neuron: dict[str, Any]) -> Array | None:
         """Return a neuron's activation for each of `examples`, in order, or None if the neuron was not traced."""
-        same = pl.all_horizontal(pl.col(name).eq_missing(neuron[name]) for name in ("layer", "expert", "neuron"))
+        same = is_neuron(neuron)
         if neuron.get("token") is not None:
             same &= pl.col("token") == neuron["token"]
         rows = self._activations.filter(same)

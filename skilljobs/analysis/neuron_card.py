@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from skilljobs.analysis.distributions import Group, Traces, neuron_text
+from skilljobs.analysis.distributions import Group, Traces, is_neuron, neuron_text
 from skilljobs.analysis.ranking import check_reduced
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, NULL
@@ -85,7 +85,7 @@ class Cards:
 
         With `--tokens each` it is the card of that prompt token, or of the neuron's strongest token if `token` is None.
         """
-        correlations = self._correlations.filter(_is(name))
+        correlations = self._correlations.filter(is_neuron(asdict(name)))
         if correlations["token"].null_count() < len(correlations):
             token = correlations["token"][0] if token is None else token
             correlations = correlations.filter(pl.col("token") == token)
@@ -118,12 +118,8 @@ class Cards:
     def _tokens(self, name: NeuronName) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
         if self._vocabulary is None:
             return [], []
-        rows = self._vocabulary.filter(_is(name)).select("token", "logit").rows()
+        rows = self._vocabulary.filter(is_neuron(asdict(name))).select("token", "logit").rows()
         return rows[: len(rows) // 2], rows[len(rows) // 2 :]
-
-
-def _is(name: NeuronName) -> pl.Expr:
-    return pl.all_horizontal(pl.col(column).eq_missing(value) for column, value in asdict(name).items())
 
 
 def _check_is_read(layers: Sequence[LayerNeurons], name: NeuronName) -> None:

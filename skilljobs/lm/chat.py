@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
-from skilljobs.lm.load import load_tokenizer
+from skilljobs.lm.load import first_line, load_tokenizer
 
 DATE = datetime.datetime(2024, 7, 26)
 """What templates that write today's date get in its place (it is what Llama 3's falls back to), so that a job gives the
@@ -51,7 +51,7 @@ class Chat:
         try:
             rendered = self._render(said, generate=True)
         except Exception as error:  # templates raise what they like
-            raise ValueError(f"the chat template refuses it: {_first_line(error)}") from error
+            raise ValueError(f"the chat template refuses it: {first_line(error)}") from error
         self._check_order(rendered, said)
         if not rendered.endswith(self.ending):
             raise ValueError("the chat template does not end it with the beginning of an answer")
@@ -139,14 +139,14 @@ def _check_system(chat: Chat, whose: str) -> None:
         chat._check_order(rendered, [QUESTION])
         chat._refuse_special_tokens(chat.system)
     except Exception as error:
-        raise InputError(f"{whose} does not take --system {_cut(chat.system)!r}: {_first_line(error)}") from error
+        raise InputError(f"{whose} does not take --system {_cut(chat.system)!r}: {first_line(error)}") from error
 
 
 def _rendered(chat: Chat, said: Sequence[str], whose: str) -> str:
     try:
         return chat._render(said, generate=len(said) % 2 == 1)
     except Exception as error:
-        raise InputError(f"{whose} cannot be used: {_first_line(error)}") from error
+        raise InputError(f"{whose} cannot be used: {first_line(error)}") from error
 
 
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase, after: str, whose: str) -> str | None:
@@ -165,11 +165,6 @@ def _with_fixed_date(template: str, whose: str) -> str:
     if "strftime_now(" in fixed:
         raise InputError(f"{whose} writes the current time in a way that is not known: the texts would change with it")
     return fixed
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _cut(text: str) -> str:

@@ -33,7 +33,7 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
             source.path, local_files_only=True, trust_remote_code=source.trust_remote_code
         )
     except Exception as error:  # tokenizers raises bare exceptions
-        raise InputError(f"the model {source.name} has no tokenizer that can be read: {_first_line(error)}") from error
+        raise InputError(f"the model {source.name} has no tokenizer that can be read: {first_line(error)}") from error
     return tokenizer
 
 
@@ -68,7 +68,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     except _REFUSALS as error:
         if is_out_of_memory(error):
             raise
-        reason = _first_line(error)
+        reason = first_line(error)
         if "trust_remote_code" in str(error):
             reason = "it needs Python code of its own, which only --trust-remote-code runs"
         raise InputError(f"the model {source.name} cannot be loaded: {reason}") from error
@@ -107,6 +107,7 @@ def _check_weights(source: ModelSource, info: dict[str, Any]) -> None:
         raise InputError(f"the model {source.name} cannot be loaded: {info['error_msgs'][0]}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error that says something, or else its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -13,6 +13,7 @@ import torch
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import score_batch
+from skilljobs.lm.load import first_line
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.model import UNSUPPORTED, FrozenLM
 from skilljobs.neurons.experts import experts_of_transformers
@@ -45,8 +46,9 @@ def check_reading_in_parts(lm: FrozenLM) -> float:
         except UNSUPPORTED as error:
             if is_out_of_memory(error):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{name} cannot be read in parts (text and prompt, then answers): {reason}") from error
+            raise InputError(
+                f"{name} cannot be read in parts (text and prompt, then answers): {first_line(error)}"
+            ) from error
         if not worst <= TOLERANCE.get(lm.precision, 2e-3):
             raise InputError(
                 f"{name} is not supported: read with a prompt of its own token embeddings, {length} tokens of text give"

@@ -43,20 +43,19 @@ def registered_forward(
     """
     experts: Any = module
     observe: Observe | None = module.__dict__.get(_OBSERVER)
+    up_name = "gate_up_proj" if experts.has_gate else "up_proj"
+    up, up_bias = getattr(experts, up_name), getattr(experts, f"{up_name}_bias") if experts.has_bias else None
+    down_bias = experts.down_proj_bias if experts.has_bias else None
     output = torch.zeros_like(hidden_states)
     for expert in top_k_index.unique().tolist():
         if expert >= experts.num_experts:  # stands for an expert on another device
             continue
         rows, slots = torch.where(top_k_index == expert)
         weights = top_k_weights[rows, slots, None]
-        up = experts.gate_up_proj if experts.has_gate else experts.up_proj
-        up_bias = experts.gate_up_proj_bias if experts.has_gate and experts.has_bias else None
-        up_bias = experts.up_proj_bias if experts.has_bias and not experts.has_gate else up_bias
         before = _project(experts, hidden_states[rows], up, up_bias, expert)
         activations = experts._apply_gate(before) if experts.has_gate else experts.act_fn(before)
         if observe is not None:
             observe(expert, rows, activations, weights)
-        down_bias = experts.down_proj_bias if experts.has_bias else None
         states = _project(experts, activations, experts.down_proj, down_bias, expert)
         if experts.has_post_expert_norm:
             states = experts.post_expert_norm(states)
@@ -117,8 +116,11 @@ class ExpertNeurons:
     @property
     def width(self) -> int:
         """The number of neurons of one expert."""
-        is_transposed = getattr(self.module, "is_transposed", True)
-        return int(self._down.shape[1 if is_transposed else 2])
+        return int(self._down.shape[1 if self._is_transposed else 2])
+
+    @property
+    def _is_transposed(self) -> bool:
+        return bool(getattr(self.module, "is_transposed", True))
 
     @property
     def _down(self) -> torch.Tensor:
@@ -161,7 +163,7 @@ class ExpertNeurons:
         """See `Site`."""
         expert, place = divmod(neuron, self.width)
         down = self._down[self.chosen[expert]]
-        return down[place] if getattr(self.module, "is_transposed", True) else down[:, place]
+        return down[place] if self._is_transposed else down[:, place]
 
 
 def router_beside(layer: nn.Module, site: ExpertNeurons) -> nn.Module:

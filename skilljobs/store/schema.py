@@ -11,7 +11,9 @@ from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.store.files import Folder
 
-_KEY = [("layer", pa.int16()), ("token", pa.int16()), ("expert", pa.int16()), ("neuron", pa.int32())]
+_LAYER, _TOKEN = ("layer", pa.int16()), ("token", pa.int16())
+_NEURON = [("expert", pa.int16()), ("neuron", pa.int32())]
+_KEY = [_LAYER, _TOKEN, *_NEURON]
 NEURON_KEY = [name for name, _ in _KEY]
 """The columns that say which neuron a row is about, in the order of rows of equal rank."""
 
@@ -59,18 +61,16 @@ CORRELATIONS = pa.schema(
 ACTIVATIONS = pa.schema(
     [
         ("example_id", pa.string()),
-        ("layer", pa.int16()),
-        ("expert", pa.int16()),
-        ("neuron", pa.int32()),
-        ("token", pa.int16()),
+        _LAYER,
+        *_NEURON,
+        _TOKEN,
         ("activation", pa.float64()),
     ]
 )
 VOCABULARY = pa.schema(
     [
-        ("layer", pa.int16()),
-        ("expert", pa.int16()),
-        ("neuron", pa.int32()),
+        _LAYER,
+        *_NEURON,
         ("token", pa.string()),
         ("logit", pa.float64()),
     ]

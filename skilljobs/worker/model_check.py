@@ -20,13 +20,19 @@ class CheckedModel:
     relative_error: float
 
 
-def check_model(source: ModelSource, numerics: Numerics, selection: Selection) -> CheckedModel:
-    """Load a model and compare how it is read with a plain forward pass.
+def load_checked(
+    source: ModelSource, dtype: str, device: str, attention: str | None, selection: Selection
+) -> tuple[FrozenLM, float]:
+    """Load a model; also return its largest error relative to a plain forward pass.
 
     Raises:
         InputError: it cannot be loaded, its architecture is not supported, or it would be read wrong.
     """
-    model = load_model(source, numerics.dtype, numerics.device, numerics.attention)
-    lm = FrozenLM(model, load_tokenizer(source), selection)
-    error = check_reading_in_parts(lm)
+    lm = FrozenLM(load_model(source, dtype, device, attention), load_tokenizer(source), selection)
+    return lm, check_reading_in_parts(lm)
+
+
+def check_model(source: ModelSource, numerics: Numerics, selection: Selection) -> CheckedModel:
+    """What a run with these numerics would read of a model; errors as `load_checked`."""
+    lm, error = load_checked(source, numerics.dtype, numerics.device, numerics.attention, selection)
     return CheckedModel(lm.neurons, lm.attention, error)

@@ -14,12 +14,10 @@ from skilljobs.checkpoints.source import find_again
 from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.forward import score_batches
-from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt
 from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
-from skilljobs.lm.self_check import check_reading_in_parts
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
 from skilljobs.machine import available_cpus
@@ -27,6 +25,7 @@ from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.tasks.base import Example
+from skilljobs.worker.model_check import load_checked
 from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
 from skilljobs.worker.shard_scorer import ShardScorer
 
@@ -50,9 +49,7 @@ class Scorer:
         """The model; loaded when it is first used."""
         setup = self.setup
         source = find_again(setup.source) if setup.on_other_machines else setup.source
-        model = load_model(source, setup.dtype, setup.device, setup.attention)
-        lm = FrozenLM(model, load_tokenizer(source), setup.selection)
-        check_reading_in_parts(lm)
+        lm, _ = load_checked(source, setup.dtype, setup.device, setup.attention, setup.selection)
         return lm
 
     def load(self) -> LoadedModel | UnfitMachine:
