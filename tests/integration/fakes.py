@@ -58,6 +58,7 @@ class FakeScorer:
         if shard == 3 and kind == "die-at-once":
             os._exit(1)
         if shard == 3 and (kind == "hang-always" or (kind == "hang-once" and attempt == 0)):
+            time.sleep(REPLY_SECONDS)
             stop_this_process()
         if shard == 3 and kind == "slow-once":
             if attempt == 0:
