@@ -25,7 +25,8 @@ from skilljobs.neurons.sites import Keep, Window
 IMPLEMENTATION = "skilljobs"
 LLAMA4 = "Llama4TextExperts"
 """The class of experts that read every token, scaled by the router before the up projection instead of behind it."""
-_OBSERVER = "skilljobs_observer"
+OBSERVER = "skilljobs_observer"
+"""The attribute of a module of experts that holds what observes them in the present pass."""
 ROUTER_TOLERANCE = 0.01
 """Allowed difference of the shares that experts have of a token; low precision rounds them."""
 _ROUTER = re.compile(r"(router|gate)$")
@@ -42,7 +43,7 @@ def registered_forward(
     `hidden_states` is tokens x d_model; `top_k_index` and `top_k_weights` are tokens x experts a token.
     """
     experts: Any = module
-    observe: Observe | None = module.__dict__.get(_OBSERVER)
+    observe: Observe | None = module.__dict__.get(OBSERVER)
     up_name = "gate_up_proj" if experts.has_gate else "up_proj"
     up, up_bias = getattr(experts, up_name), getattr(experts, f"{up_name}_bias") if experts.has_bias else None
     down_bias = experts.down_proj_bias if experts.has_bias else None
@@ -135,16 +136,16 @@ class ExpertNeurons:
 
         def forward_begins(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             hidden = arguments[0] if arguments else named["hidden_states"]
-            self.module.__dict__[_OBSERVER] = _Collector(self, window, hidden)
+            self.module.__dict__[OBSERVER] = _Collector(self, window, hidden)
 
         def forward_ends(*_: Any) -> None:
-            collector = self.module.__dict__.pop(_OBSERVER)
+            collector = self.module.__dict__.pop(OBSERVER)
             if collector.was_called:
                 keep(collector.values)
 
         begins = self.module.register_forward_pre_hook(forward_begins, with_kwargs=True)
         ends = self.module.register_forward_hook(forward_ends)
-        return _Handles([begins, ends])
+        return Handles([begins, ends])
 
     def _read_scaled(self, window: Window, keep: Keep) -> RemovableHandle:
         module: Any = self.module
@@ -162,8 +163,12 @@ class ExpertNeurons:
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
         expert, place = divmod(neuron, self.width)
-        down = self._down[self.chosen[expert]]
-        return down[place] if self._is_transposed else down[:, place]
+        return self.directions(expert)[place]
+
+    def directions(self, place: int) -> torch.Tensor:
+        """The output directions of the neurons of one of the chosen experts: neurons x d_model."""
+        down = self._down[self.chosen[place]]
+        return down if self._is_transposed else down.T
 
 
 def router_beside(layer: nn.Module, site: ExpertNeurons) -> nn.Module:
@@ -244,7 +249,7 @@ class _Collector:
         self.values[..., column : column + self._width] = self._window.reduced(at_window)
 
 
-class _Handles(RemovableHandle):
+class Handles(RemovableHandle):
     """Several handles that are removed together."""
 
     def __init__(self, handles: Sequence[RemovableHandle]) -> None:

@@ -14,6 +14,8 @@ from skilljobs.errors import InputError
 from skilljobs.stats.neurons import LayerNeurons
 
 TokenMode = Literal["mean", "each", "last"]
+_COLUMNS_AT_ONCE = 256
+"""Columns of packed weights that are unpacked in one product."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,22 @@ class ProjectionInput:
 
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
+        if not self._weight.is_floating_point():
+            return _packed_columns(self.projection, [neuron])[0]
+        return self.directions()[neuron]
+
+    def directions(self) -> torch.Tensor:
+        """The output directions of all neurons: neurons x d_model."""
+        if not self._weight.is_floating_point():
+            every, block = range(self.width), _COLUMNS_AT_ONCE
+            parts = [every[start : start + block] for start in range(0, self.width, block)]
+            return torch.cat([_packed_columns(self.projection, part) for part in parts])
+        return self._weight.T if isinstance(self.projection, nn.Linear) else self._weight
+
+    @property
+    def _weight(self) -> torch.Tensor:
         weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
-        if not weight.is_floating_point():
-            return _packed_column(self.projection, neuron)
-        return weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron]
+        return weight
 
 
 @dataclass(frozen=True)
@@ -151,10 +165,10 @@ def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterato
         activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
 
 
-def _packed_column(projection: nn.Module, index: int) -> torch.Tensor:
-    """What a linear layer whose weights are packed makes of 1 at one place of its input, without its bias."""
+def _packed_columns(projection: nn.Module, places: Sequence[int]) -> torch.Tensor:
+    """What a linear layer whose weights are packed makes of 1 at each place of its input, without its bias."""
     weight: torch.Tensor = projection.weight  # type: ignore[assignment]
-    units = torch.zeros(2, 1, int(projection.in_features), device=weight.device, dtype=torch.float32)  # type: ignore[arg-type]
-    units[0, 0, index] = 1.0
+    units = torch.zeros(1 + len(places), 1, int(projection.in_features), device=weight.device, dtype=torch.float32)  # type: ignore[arg-type]
+    units[torch.arange(len(places)), 0, torch.tensor(places)] = 1.0
     found: torch.Tensor = projection(units)
-    return (found[0] - found[1])[0]
+    return (found[:-1] - found[-1:])[:, 0]
