@@ -25,6 +25,7 @@ COMMANDS = {
     "report": ("skilljobs.cli.report", "Write a run's report as one HTML page."),
     "doctor": ("skilljobs.cli.doctor", "Check this machine or a cluster, and whether a model fits."),
     "verify": ("skilljobs.cli.verify", "Check that no file of a run is damaged."),
+    "ablate": ("skilljobs.cli.ablate", "Silence neurons of a finished run, and see what that does."),
     "compare": ("skilljobs.cli.compare", "Compare two runs, the metrics of a run, or its soft prompts."),
 }
 

@@ -11,9 +11,11 @@ from ray.actor import ActorHandle
 
 from skilljobs.cluster.telemetry import count
 from skilljobs.lm.results import TuningPoint
+from skilljobs.plan.ablation_work import AblationWork, ShardToAblate
 from skilljobs.plan.capacity import Replicas
 from skilljobs.plan.work import LeftOut, LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
 from skilljobs.stats.neurons import NeuronName
+from skilljobs.store.ablations import AblationReceipt
 from skilljobs.store.shards import Receipt
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
@@ -52,6 +54,18 @@ class ScorerActor:
 
     def trace(self, work: RunWork, shard: int, neurons: Sequence[TracedNeuron]) -> tuple[int, NDArray[np.float64]]:
         return shard, self._scorer.for_run(work).trace(shard, neurons)
+
+    def output_norms(self, work: AblationWork) -> list[NDArray[np.float64]]:
+        return self._scorer.for_ablation(work).norms()
+
+    def measure(self, work: AblationWork, shard: int) -> int:
+        return self._scorer.for_ablation(work).measure(shard)
+
+    def ablate(self, work: AblationWork, shard: ShardToAblate) -> AblationReceipt:
+        receipt = self._scorer.for_ablation(work).ablate(shard)
+        count("tokens", receipt.tokens, work.run_id)
+        count("scoring_seconds", receipt.seconds, work.run_id)
+        return receipt
 
     def write(self, part: int, requests: Sequence[str], seed: int) -> tuple[int, list[str]]:
         return part, self._scorer.write(requests, seed)

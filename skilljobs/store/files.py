@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from skilljobs.errors import InputError
-from skilljobs.uris import checked_place, is_uri, with_option
+from skilljobs.uris import checked_place, child_uri, is_uri, with_option
 
 ATTEMPTS = 4
 """At a request to an object store. A request that is not answered takes three to ten seconds."""
@@ -111,6 +111,10 @@ class Folder:
             for info in entries
             if info.type == fs.FileType.File and info.base_name.endswith(suffix) and not info.base_name.startswith(".")
         )
+
+    def below(self, name: str) -> "Folder":
+        """The folder `name` in this one, whether it exists or not."""
+        return Folder(child_uri(self.uri, name))
 
     def folders(self) -> list[str]:
         """Return the sorted names of the folders directly below this one.

@@ -16,6 +16,8 @@ from skilljobs.store.files import Folder
 from skilljobs.store.record import RunRecord
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import (
+    ABLATION_NAME,
+    ABLATION_SCORES_NAME,
     ACTIVATIONS_NAME,
     BEST_NAME,
     TOP_NAME,
@@ -25,7 +27,7 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
-from skilljobs.store.schema import CORRELATIONS, METRICS
+from skilljobs.store.schema import ABLATION, CORRELATIONS, METRICS
 from skilljobs.store.shards import UNREADABLE
 from skilljobs.uris import child_uri, is_uri
 
@@ -119,6 +121,14 @@ class RunReader:
     def vocabulary(self) -> pl.LazyFrame:
         """Return the tokens whose logits the top neurons raise and lower most, computed from the weights alone."""
         return self._over_prompts(lambda uri: _scan(uri, [VOCABULARY_NAME]))
+
+    def ablation(self) -> pl.LazyFrame:
+        """Return what silencing neurons did: a row for each set and group of each ablation."""
+        return self._read_cached(ABLATION_NAME, ABLATION)
+
+    def ablation_scores(self) -> pl.LazyFrame:
+        """Return the scores of every example with each set of each ablation."""
+        return _scan(self.uri, [ABLATION_SCORES_NAME])
 
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""

@@ -21,10 +21,12 @@ from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
 from skilljobs.machine import available_cpus
+from skilljobs.plan.ablation_work import AblationWork
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.tasks.base import Example
+from skilljobs.worker.ablator import Ablator
 from skilljobs.worker.model_check import load_checked
 from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
 from skilljobs.worker.shard_scorer import ShardScorer
@@ -43,6 +45,7 @@ class Scorer:
         self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (setup.threads,))
         self._switching = Lock()
         self._shard_scorer: ShardScorer | None = None
+        self._ablator: Ablator | None = None
 
     @cached_property
     def lm(self) -> FrozenLM:
@@ -75,6 +78,14 @@ class Scorer:
             current = self._shard_scorer
             if current is None or current.work.job_id != work.job_id:
                 current = self._shard_scorer = ShardScorer(self.lm, work, self._computer)
+            return current
+
+    def for_ablation(self, work: AblationWork) -> Ablator:
+        """What works for one ablation; that of the previous one is dropped."""
+        with self._switching:
+            current = self._ablator
+            if current is None or current.work.job_id != work.job_id:
+                current = self._ablator = Ablator(self.lm, work, self._computer)
             return current
 
     def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[PromptNews]:
