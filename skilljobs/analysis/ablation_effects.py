@@ -53,16 +53,20 @@ class AblatedScores:
 
 
 def difference_without_change(run: RunReader, scores: AblatedScores) -> float:
-    """How far scores are from the run's with nothing silenced, relative to 1 + their size, at most."""
+    """How far log-probabilities and margins are from the run's with nothing silenced, at most.
+
+    Relative to 1 + the log-probabilities that they are made of; infinite where only one of them has a value.
+    """
     stored = run.scores().select("example_id", "target_logprob", "margin").collect()
     by_id = {row[0]: row[1:] for row in stored.iter_rows()}
+    logprob, margin = (np.array([by_id[example][place] for example in scores.ids], np.float64) for place in (0, 1))
+    size = 1 + np.abs(logprob) + np.nan_to_num(np.abs(logprob - margin))
     worst = 0.0
-    for place, name in enumerate(("target_logprob", "margin")):
-        expected = np.array([by_id[example][place] for example in scores.ids], np.float64)
+    for name, expected in (("target_logprob", logprob), ("margin", margin)):
         found = scores.values[name][0]
         if not np.array_equal(np.isnan(expected), np.isnan(found)):
             return float("inf")
-        worst = max(worst, float(np.nanmax(np.abs(found - expected) / (1 + np.abs(expected)), initial=0.0)))
+        worst = max(worst, float(np.nanmax(np.abs(found - expected) / size, initial=0.0)))
     return worst
 
 

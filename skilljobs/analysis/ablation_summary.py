@@ -7,7 +7,7 @@ from skilljobs.stats.layout import ALL
 LEVEL = 0.05
 
 
-def tested_rows(rows: pl.DataFrame, group: str = ALL) -> pl.DataFrame:
+def compared_rows(rows: pl.DataFrame, group: str) -> pl.DataFrame:
     """The rows of the sets that are compared with controls, over one group, with the controls' mean and range."""
     of_group = rows.filter(pl.col("group") == group)
     outcome = _outcome(rows)
@@ -29,15 +29,14 @@ def tested_rows(rows: pl.DataFrame, group: str = ALL) -> pl.DataFrame:
 
 def conclusion(rows: pl.DataFrame) -> str:
     """What the ablation says over all examples."""
-    tested = tested_rows(rows)
+    tested = compared_rows(rows, ALL)
     if tested.is_empty():
         return "No set was compared with controls over all examples."
     outcome = _outcome(rows).replace("_", " ")
     beyond = tested.filter(pl.col("p") <= LEVEL)
-    fewest = tested["controls"].min()
+    fewest = min(tested["controls"])
     what = f"{len(tested)} sets" if len(tested) > 1 else "the set"
-    smallest = 1 / (int(fewest) + 1) if isinstance(fewest, int) else 1.0
-    if smallest > LEVEL:
+    if 1 / (fewest + 1) > LEVEL:
         text = f"There are {fewest} controls, too few for any p of {LEVEL} or less."
     elif beyond.is_empty():
         text = (

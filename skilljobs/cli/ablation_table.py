@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from skilljobs.analysis.ablation_summary import conclusion, tested_rows
+from skilljobs.analysis.ablation_summary import compared_rows, conclusion
 from skilljobs.cli.tables import table_console
 from skilljobs.printable import printable
 from skilljobs.stats.layout import ALL
@@ -28,7 +28,7 @@ def print_ablation(rows: pl.DataFrame, form: str, specificity: str | None) -> No
     console = table_console()
     groups = [name for name in dict.fromkeys(rows["group"]) if specificity is None or name == ALL]
     for group in groups[:MOST_GROUPS]:
-        console.print(_table(tested_rows(rows, group), rows, group))
+        console.print(_table(compared_rows(rows, group), rows, group))
     if len(groups) > MOST_GROUPS:
         console.print(f"{len(groups) - MOST_GROUPS} more groups are in ablation.parquet")
     console.print(printable(conclusion(rows)))

@@ -63,7 +63,7 @@ class AblationRecord(BaseModel):
     is_complete: bool = False
     seconds: float = 0.0
     difference_without_change: float | None = None
-    """How far scores are from the run's with nothing silenced, relative to 1 + their size, at most."""
+    """How far scores are from the run's with nothing silenced, relative to 1 + the log-probabilities, at most."""
 
     def to_bytes(self) -> bytes:
         """The text of `ablation.json`."""
