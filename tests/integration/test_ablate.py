@@ -41,7 +41,7 @@ def run(ray_here: object, model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def submit(model: Path, out: Path, **options: Any) -> skilljobs.Run:
     data = write_jsonl(out / "table.jsonl", random_rows(90))
-    common = {"soft_prompt": "random", "prompt_length": LENGTH, "null": 2, "shard_size": 12, "batch_tokens": 300}
+    common = {"soft_prompt": "random", "prompt_length": LENGTH, "null": 2, "shard_size": 6, "batch_tokens": 300}
     common |= {"by": "kind", "report": False, "reporter": SilentReporter()}
     return skilljobs.submit(data=str(data), model=str(model), out=str(out), **{**common, **options})
 
