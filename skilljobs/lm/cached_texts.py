@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.passes import select_rows
+
+_ONLY_REPLACED = (DynamicLayer, DynamicSlidingWindowLayer)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,10 @@ class CachedTexts:
         """A copy of the cache for `copies` copies of the batch, one after another."""
         if self.cache is None:
             return None
-        cache = copy.deepcopy(self.cache)
+        cache = copy.copy(self.cache)
+        # keys and values are replaced and never changed in place; the states of other layers may be
+        plain = all(type(layer) in _ONLY_REPLACED for layer in cache.layers)
+        cache.layers = [copy.copy(layer) if plain else copy.deepcopy(layer) for layer in cache.layers]
         select_rows(cache, torch.arange(len(self.mask), device=self.mask.device).repeat(copies))
         return cache
 
