@@ -1,6 +1,7 @@
 """The table that `skilljobs ablate` prints, and its conclusion."""
 
 import json
+from typing import Any
 
 import click
 import polars as pl
@@ -8,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from skilljobs.analysis.ablation_summary import compared_rows, conclusion
+from skilljobs.analysis.ablation_summary import LEVEL, compared_rows, conclusion
 from skilljobs.cli.tables import table_console
 from skilljobs.printable import printable
 from skilljobs.stats.layout import ALL
@@ -29,6 +30,9 @@ def print_ablation(rows: pl.DataFrame, form: str, specificity: str | None) -> No
     groups = [name for name in dict.fromkeys(rows["group"]) if specificity is None or name == ALL]
     for group in groups[:MOST_GROUPS]:
         console.print(_table(compared_rows(rows, group), rows, group))
+    if specificity is not None:
+        for k in sorted(set(rows.filter(pl.col("set") == "top")["k"])):
+            console.print(_matrix(rows, k))
     if len(groups) > MOST_GROUPS:
         console.print(f"{len(groups) - MOST_GROUPS} more groups are in ablation.parquet")
     console.print(printable(conclusion(rows)))
@@ -61,3 +65,26 @@ def _table(tested: pl.DataFrame, rows: pl.DataFrame, group: str) -> Table:
         ]
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
+
+
+def _matrix(rows: pl.DataFrame, k: int) -> Table:
+    """The change of the outcome on the examples of each value (columns), by whose neurons are changed (rows)."""
+    outcome = str(rows["outcome"][0])
+    shown = rows.filter(pl.col("set") == "top", pl.col("k") == k)
+    levels = [metric for metric in dict.fromkeys(shown["metric"]) if metric in set(shown["group"])]
+    title = f"change of the {outcome} with {k} neurons of each changed; columns: on whose examples, numbered like rows"
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("neurons of", no_wrap=True)
+    for number in range(len(levels)):
+        table.add_column(str(number), justify="right", no_wrap=True)
+    for number, metric in enumerate(levels):
+        of_metric = {row["group"]: row for row in shown.filter(pl.col("metric") == metric).iter_rows(named=True)}
+        cells = [_cell(of_metric[level], f"delta_{outcome}") for level in levels]
+        table.add_row(Text(printable(f"{number}  {metric}")), *cells)
+    return table
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    """A change, with a star where it is beyond the controls'."""
+    star = "*" if row["p"] is not None and row["p"] <= LEVEL else ""
+    return "-" if row[name] is None else f"{row[name]:+.3g}{star}"

@@ -69,6 +69,7 @@ def check_changeable(layers: Sequence[LayerSites]) -> None:
             _hooks_of(site)
 
 
+@torch.no_grad()
 def output_norms(site: Site) -> torch.Tensor:
     """The norm of what each neuron of a site adds to the stream per unit of activation: float64, one for each.
 

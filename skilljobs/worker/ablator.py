@@ -15,7 +15,7 @@ from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.neuron_sets import Change, PlacedSet, score_sets, texts_before
 from skilljobs.lm.position_kinds import kind_count, prompt_kinds
-from skilljobs.lm.position_means import PositionSums, add_positions
+from skilljobs.lm.position_sums import PositionSums, add_positions
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.trace import read_activations

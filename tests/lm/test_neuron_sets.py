@@ -15,7 +15,7 @@ from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.neuron_sets import Change, PlacedSet, score_sets, texts_before
 from skilljobs.lm.position_kinds import answer_kind, kind_count, text_kind
-from skilljobs.lm.position_means import PositionSums, add_positions
+from skilljobs.lm.position_sums import PositionSums, add_positions
 from skilljobs.neurons.changes import SiteChange
 from skilljobs.neurons.experts import ExpertNeurons
 from skilljobs.neurons.interventions import Intervention, check_changeable
