@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from signal import SIGTERM
 from typing import Any
 
 import click
@@ -81,7 +82,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         interrupt = error.__cause__ or error  # click wraps KeyboardInterrupt in Abort
         _say(str(interrupt) or "interrupted: committed shards are kept; run the same command again to resume")
-        return 143 if isinstance(interrupt, Terminated) else 130
+        return 143 if isinstance(interrupt, Terminated) or interrupted_by() == SIGTERM else 130
     except InputError as error:
         return _failed(error, 2, debug, printable(str(error)))
     except JobFailed as error:
