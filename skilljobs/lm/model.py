@@ -1,11 +1,13 @@
-"""A frozen causal language model in three parts: embedding, body, and an LM head that is applied only where needed."""
+"""A frozen language model in three parts: embedding, body, and an LM head that is applied only where needed."""
 
 import torch
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from skilljobs.checkpoints.source import MASKED
 from skilljobs.errors import InputError
 from skilljobs.lm.head import LMHead, transform_before_head
+from skilljobs.lm.load import first_line
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.quantization import is_quantized
@@ -40,6 +42,8 @@ class FrozenLM:
         selection = selection or Selection()
         self.model = model
         self.tokenizer = tokenizer
+        self.is_masked: bool = type(model).__name__.endswith(MASKED)
+        """Whether it is a masked language model (see `skilljobs.lm.masked`)."""
         self.body: nn.Module = model.base_model if model.base_model is not model else getattr(model, "model", model)
         self.embedding: nn.Module = model.get_input_embeddings()
         layers = find_neurons(model, selection.ffn)
@@ -49,6 +53,8 @@ class FrozenLM:
         config = model.config.get_text_config()
         self.config = config
         self.width: int = config.hidden_size
+        if self.is_masked:
+            self._check_embedding()
         scale: float = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
         softcap = getattr(config, "final_logit_softcapping", None)
         self.head = LMHead.of(model.get_output_embeddings(), scale, softcap, transform_before_head(model))
@@ -57,7 +63,7 @@ class FrozenLM:
         self.window: int | None = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
         """The shortest attention window that the configuration names."""
         self._check_head()
-        self._respects_masks = self._test_masks()
+        self._respects_masks = not self.is_masked and self._test_masks()
 
     @property
     def neurons(self) -> tuple[LayerNeurons, ...]:
@@ -74,6 +80,18 @@ class FrozenLM:
             if neurons.layer == name.layer:
                 return number, neurons.place(name.neuron, name.expert)
         raise LookupError(f"layer {name.layer} is not read")
+
+    @property
+    def mask_token(self) -> int:
+        """The token at which a masked language model gives its answer.
+
+        Raises:
+            InputError: its tokenizer has none.
+        """
+        mask = self.tokenizer.mask_token_id
+        if not isinstance(mask, int):
+            raise InputError("the model's tokenizer has no mask token, at which it would give its answer")
+        return mask
 
     @property
     def device(self) -> torch.device:
@@ -123,6 +141,24 @@ class FrozenLM:
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
+    def run_encoder(self, embeddings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the last hidden states of whole rows in a masked language model, batch x positions x d_model.
+
+        `mask` is batch x positions, bool; padding stands on the right, so that the model's own positions are right.
+        """
+        output = self.body(inputs_embeds=embeddings, attention_mask=None if bool(mask.all()) else mask.long())
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def plain_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the float32 logits of the model's own forward pass over token ids, batch x positions x vocabulary."""
+        logits: torch.Tensor = self.model(input_ids=ids, **self._uncached).logits.float()
+        return logits
+
+    @property
+    def _uncached(self) -> dict[str, bool]:
+        return {} if self.is_masked else {"use_cache": False}
+
     def run_body_with_mask(
         self, embeddings: torch.Tensor, attended: torch.Tensor, positions: torch.Tensor, cache: Cache | None
     ) -> torch.Tensor:
@@ -151,6 +187,15 @@ class FrozenLM:
         """
         return self._respects_masks and positions <= min(self.window or MAX_TREE_POSITIONS, MAX_TREE_POSITIONS)
 
+    def _check_embedding(self) -> None:
+        """Refuse a model whose embeddings are not as wide as its stream: a prompt's vectors have that width."""
+        width = int(self.embedding.weight.shape[1])  # type: ignore[union-attr, index]
+        if width != self.width:
+            raise InputError(
+                f"{type(self.model).__name__}: its embeddings are {width} wide, and its d_model is {self.width}:"
+                " this is not supported"
+            )
+
     @torch.inference_mode()
     def _check_head(self) -> None:
         """Refuse a model whose logits are not simply its LM head's output, since scores would be silently wrong.
@@ -160,12 +205,20 @@ class FrozenLM:
         """
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
         try:
-            whole = self.model(ids, use_cache=False).logits.float()
+            whole = self.plain_logits(ids)
         except UNSUPPORTED as error:
             if is_out_of_memory(error):
                 raise
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
-        parts = self.head.logits(self.head.states(self.body(ids, use_cache=False).last_hidden_state)).to(whole.device)
+        hidden = self.body(ids, **self._uncached).last_hidden_state
+        try:
+            parts = self.head.logits(self.head.states(hidden)).to(whole.device)
+        except UNSUPPORTED as error:
+            if is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"{type(self.model).__name__}: its LM head cannot be run by itself: {first_line(error)}"
+            ) from error
         if not bool(whole.isfinite().all()):
             kind = str(self.dtype).removeprefix("torch.")
             advice = "" if self.dtype == torch.float32 else ": use --dtype float32, or bfloat16 in place of float16"

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.plan.work import RunWork
@@ -137,7 +138,7 @@ class ShardScorer:
         return receipt if receipt and receipt.files.get(examples_name(shard)) == sha256(part) else None
 
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
-        return tokenize(self.lm.tokenizer, examples, self.work.answer_end, self.work.spec.chat)
+        return tokenize_for(self.lm, examples, self.work.answer_end, self.work.spec.chat)
 
     def _collect(self, prepared: PreparedShard) -> tuple[Collected, Callable[[], ShardSums], float]:
         """The scores and what was set aside, a function that waits for the sums, and seconds."""
