@@ -7,6 +7,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 from skilljobs.checkpoints.source import MASKED
 from skilljobs.errors import InputError
 from skilljobs.lm.head import LMHead, transform_before_head
+from skilljobs.lm.limits import HEAD_TOLERANCE, MASK_TOLERANCE, UNSUPPORTED, check_masked, shortest_window
 from skilljobs.lm.load import first_line
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
@@ -18,18 +19,7 @@ from skilljobs.neurons.units import find_units
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons, NeuronName
 
-HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.05}
-
-MASK_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
-"""Allowed relative error of hidden states. A model that ignores the mask is off by about 1."""
-
 MAX_TREE_POSITIONS = 4096
-
-UNSUPPORTED = (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
-"""What architectures raise when they are used in a way that they do not support."""
-
-WINDOW_NAMES = ("sliding_window", "window_size", "local_attention", "attention_window_size", "attention_chunk_size")
-"""What configurations call the number of positions that a layer attends to."""
 
 
 class FrozenLM:
@@ -54,13 +44,12 @@ class FrozenLM:
         self.config = config
         self.width: int = config.hidden_size
         if self.is_masked:
-            self._check_embedding()
+            check_masked(model, self.embedding)
         scale: float = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
         softcap = getattr(config, "final_logit_softcapping", None)
         self.head = LMHead.of(model.get_output_embeddings(), scale, softcap, transform_before_head(model))
         self._layer_types: list[str] = sorted(set(getattr(config, "layer_types", None) or []))
-        windows = [getattr(config, name, None) for name in WINDOW_NAMES]
-        self.window: int | None = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
+        self.window: int | None = shortest_window(config)
         """The shortest attention window that the configuration names."""
         self._check_head()
         self._respects_masks = not self.is_masked and self._test_masks()
@@ -186,15 +175,6 @@ class FrozenLM:
         square of `positions`, is not too large.
         """
         return self._respects_masks and positions <= min(self.window or MAX_TREE_POSITIONS, MAX_TREE_POSITIONS)
-
-    def _check_embedding(self) -> None:
-        """Refuse a model whose embeddings are not as wide as its stream: a prompt's vectors have that width."""
-        width = int(self.embedding.weight.shape[1])  # type: ignore[union-attr, index]
-        if width != self.width:
-            raise InputError(
-                f"{type(self.model).__name__}: its embeddings are {width} wide, and its d_model is {self.width}:"
-                " this is not supported"
-            )
 
     @torch.inference_mode()
     def _check_head(self) -> None:

@@ -13,10 +13,11 @@ import torch
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample, opening_length
 from skilljobs.lm.forward import score_batch
+from skilljobs.lm.limits import UNSUPPORTED
 from skilljobs.lm.load import first_line
 from skilljobs.lm.masked import prompt_window
 from skilljobs.lm.memory import is_out_of_memory
-from skilljobs.lm.model import UNSUPPORTED, FrozenLM
+from skilljobs.lm.model import FrozenLM
 from skilljobs.neurons.experts import experts_of_transformers
 from skilljobs.neurons.sites import Window, capture_activations
 

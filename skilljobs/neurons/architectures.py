@@ -82,8 +82,9 @@ EXPERTS = (
 MASKED_MODELS = (
     Architecture(
         (
-            "bert", "big_bird", "camembert", "data2vec-text", "deberta", "deberta-v2", "ernie", "layoutlm",
-            "megatron-bert", "mpnet", "mra", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "tapas",
+            "bert", "camembert", "data2vec-text", "deberta", "deberta-v2", "ernie", "layoutlm", "megatron-bert",
+            "mpnet", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "tapas", "xlm-roberta",
+            "xlm-roberta-xl",
         ),
         "output.dense", gated=False,
     ),

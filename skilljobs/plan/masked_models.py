@@ -14,15 +14,11 @@ LabelReader = Callable[[ModelSource, Sequence[Example]], Mapping[str, str]]
 """Finds the examples that a masked language model cannot read, each with the reason. It needs transformers."""
 
 
-def check_masked(
-    spec: JobSpec, task: Task, source: ModelSource, reader: RowReader, read_labels: LabelReader | None
-) -> None:
-    """Refuse what a masked language model cannot do, and set aside the examples that it cannot read.
-
-    Nothing is done for a causal model.
+def refuse_for_masked(spec: JobSpec, task: Task, source: ModelSource) -> None:
+    """Refuse what a masked language model cannot do.
 
     Raises:
-        InputError: the job wants what the model cannot do.
+        InputError: the model is one, and the job wants that.
     """
     if not source.is_masked:
         return
@@ -36,5 +32,14 @@ def check_masked(
     ):
         if is_asked:
             raise InputError(f"{option}: the model {source.name} is a masked language model, and {reason}")
-    assert read_labels is not None, "a job with a masked language model is planned by what can read its tokenizer"
-    reader.quarantine(dict(read_labels(source, reader.examples)))
+
+
+def set_unreadable_aside(source: ModelSource, reader: RowReader, read_labels: LabelReader | None) -> None:
+    """Set aside the examples that a masked language model cannot read; those of a causal model stay as they are.
+
+    Raises:
+        InputError: the model's tokenizer has no mask token.
+    """
+    if source.is_masked:
+        assert read_labels is not None, "a job with a masked language model is planned by what reads its tokenizer"
+        reader.quarantine(dict(read_labels(source, reader.examples)))
