@@ -24,7 +24,7 @@ from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference
 from skilljobs.worker.prepared_shard import PreparedShard, prepare_shard
-from skilljobs.worker.thresholds import ThresholdCounter
+from skilljobs.worker.threshold_counter import ThresholdCounter
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.worker.collector import Collected, Collector
 from skilljobs.worker.prepared_shard import PreparedShard
-from skilljobs.worker.thresholds import ThresholdCounter, mean_activations
+from skilljobs.worker.threshold_counter import ThresholdCounter, mean_activations
 
 
 class ShardScorer:
