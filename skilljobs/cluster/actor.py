@@ -44,6 +44,9 @@ class ScorerActor:
     def make_references(self, work: RunWork) -> None:
         self._scorer.for_run(work).make_references()
 
+    def make_thresholds(self, work: RunWork) -> None:
+        self._scorer.for_run(work).make_thresholds()
+
     def score(self, work: RunWork, shard: int, fingerprint: str, attempt: int) -> Receipt:
         receipt = self._scorer.for_run(work).score(shard, fingerprint, attempt)
         count("examples", receipt.examples, work.run_id)

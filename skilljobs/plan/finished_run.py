@@ -47,6 +47,11 @@ class FinishedRun:
             raise InputError("the run used Python code of its model: --trust-remote-code runs it again")
         commit = None if spec.revision is None else record.model.commit
         source = find_model(str(spec.model), revision=commit, trust_remote_code=spec.trust_remote_code)
+        if source.is_masked:
+            raise InputError(
+                f"the model {source.name} is a masked language model, whose neurons cannot be silenced yet: its prompt"
+                " stands in front of the text, and nothing of a row is read before the rest of it"
+            )
         if source.digest != record.fingerprint.fields["model_digest"]:
             raise InputError(
                 f"the model {source.name} is not the one that the run {record.run_id} used: its files differ"

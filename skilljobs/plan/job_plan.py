@@ -18,6 +18,7 @@ from skilljobs.hashing import stable_digest
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
+from skilljobs.plan.masked_models import LabelReader, refuse_for_masked, set_unreadable_aside
 from skilljobs.plan.metric_choice import choose_metrics, external_values
 from skilljobs.plan.prompt_format import ChatReader, PromptFormat, format_examples
 from skilljobs.plan.reused_prompt import planned_prompt_length
@@ -26,6 +27,7 @@ from skilljobs.plan.work import Reading
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.null import most_skewed, null_metrics
+from skilljobs.stats.predictivity import PREDICTIVITY, above_layout, yes_no_metrics
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.columns import ColumnReport, report_columns
 from skilljobs.tasks.external_metrics import ExternalMetric, Population, check_columns, group_populations
@@ -47,6 +49,8 @@ class JobPlan:
     external: tuple[ExternalMetric, ...]
     populations: tuple[Population, ...]
     layout: Layout
+    yes_no: tuple[str, ...]
+    """The metrics whose predictivity is asked for."""
     null_values: NDArray[np.float64] | None
     """The values that skewed null metrics are drawn from; None if no external metric is skewed."""
     prompt_length: int
@@ -82,12 +86,21 @@ class JobPlan:
             InputError: they are above `--max-sums-gb`.
         """
         if self.sums_size == 0:
-            check_sums_size(shard_sums_size(self.layout, count, self.spec, self.prompt_length), self.spec)
+            check_sums_size(
+                shard_sums_size(self.layout, self.reading.counted, count, self.spec, self.prompt_length), self.spec
+            )
 
     @property
     def reading(self) -> Reading:
         """What scorers read from every example."""
-        return Reading(self.layout, self.external, self.populations, self.null_values, self.task.choice_probabilities)
+        return Reading(
+            self.layout,
+            self.external,
+            self.populations,
+            self.null_values,
+            self.task.choice_probabilities,
+            self.yes_no,
+        )
 
     @property
     def units_repeat(self) -> bool:
@@ -110,13 +123,17 @@ class JobPlan:
 
 
 def plan_job(
-    spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None, read_chat: ChatReader | None = None
+    spec: JobSpec,
+    texts: Sequence[Mapping[str, Any]] | None = None,
+    read_chat: ChatReader | None = None,
+    read_labels: LabelReader | None = None,
 ) -> JobPlan:
     """Read and check everything that `spec` names.
 
     Args:
         texts: rows that were written and graded for the job, where its task is a `TextTask`.
         read_chat: reads a model's chat template; needed for `--chat`.
+        read_labels: reads a model's label words; needed for masked language models.
 
     Raises:
         InputError: something that it names does not exist, or does not fit the rest.
@@ -129,9 +146,11 @@ def plan_job(
     task = make_task(spec)
     if isinstance(task, TextTask):
         task.texts = texts
+    refuse_for_masked(spec, task, source)
     data_name = task.options.data or task.name
     reader = read_rows(task)
     prompt_format = format_examples(spec, task, source, reader, read_chat)
+    set_unreadable_aside(source, reader, read_labels)
     reader.quarantine(too_long(reader.examples, source, prompt_length, texts_are_complete=spec.chat))
     reader.refuse_too_many_bad(spec.max_bad_rows)
     examples = reader.examples
@@ -153,7 +172,9 @@ def plan_job(
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    sums_size = shard_sums_size(layout, neurons_read(source, spec.selection), spec, prompt_length)
+    yes_no = _yes_no(spec, layout, external, test)
+    counted = above_layout(layout, yes_no) if yes_no else None
+    sums_size = shard_sums_size(layout, counted, neurons_read(source, spec.selection), spec, prompt_length)
     check_sums_size(sums_size, spec)
     plan = JobPlan(
         spec=spec,
@@ -165,6 +186,7 @@ def plan_job(
         external=external,
         populations=tuple(population for group in groups.values() for population in group),
         layout=layout,
+        yes_no=yes_no,
         null_values=null_values,
         prompt_length=prompt_length,
         sums_size=sums_size,
@@ -172,9 +194,27 @@ def plan_job(
         columns=report_columns(task, list(reader.columns), test, external),
         prompt_format=prompt_format,
     )
+    if yes_no and not plan.train:
+        raise InputError(f"{data_name} has no train examples, whose mean activations --statistic predictivity needs")
     if spec.soft_prompt is None:
         _check_tuning(plan, str(data_name))
     return plan
+
+
+def _yes_no(
+    spec: JobSpec, layout: Layout, external: Sequence[ExternalMetric], test: Sequence[Example]
+) -> tuple[str, ...]:
+    """The metrics whose predictivity `spec` asks for.
+
+    Raises:
+        InputError: it asks for predictivity, and no metric is yes or no.
+    """
+    if spec.statistic != PREDICTIVITY:
+        return ()
+    found = yes_no_metrics(layout, external_values(external, test))
+    if not found:
+        raise InputError("--statistic predictivity is about yes/no metrics, and none of the job's is one")
+    return found
 
 
 def _check_tuning(plan: JobPlan, data_name: str) -> None:

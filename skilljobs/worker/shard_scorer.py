@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.plan.work import RunWork
@@ -25,9 +26,10 @@ from skilljobs.store.references import (
     read_references,
     reference_bytes,
 )
-from skilljobs.store.run import PROMPT_NAME
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME
 from skilljobs.store.shards import (
     Receipt,
+    above_name,
     committed_receipt,
     examples_name,
     moments_file,
@@ -38,11 +40,13 @@ from skilljobs.store.shards import (
     sums_file,
     sums_name,
 )
+from skilljobs.store.thresholds import THRESHOLDS_NAME, read_thresholds, threshold_bytes
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.worker.collector import Collected, Collector
 from skilljobs.worker.prepared_shard import PreparedShard
+from skilljobs.worker.threshold_counter import ThresholdCounter, mean_activations
 
 
 class ShardScorer:
@@ -62,6 +66,16 @@ class ShardScorer:
         self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics, self.work.spec.units))
         self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.lm.neurons, self._keeps_tokens))
 
+    def make_thresholds(self) -> None:
+        """Write the threshold of each neuron at each prompt position: its mean over the train examples."""
+        examples = examples_from(self.folder.read(TUNING_EXAMPLES_NAME))
+        tokenized = self._tokenize([example for example in examples if example.split == "train"])
+        collector = self.collector
+        means = self._computer.submit(
+            mean_activations, self.lm, collector.prompt, tokenized, self.work.batch_tokens
+        ).result()
+        self.folder.write(THRESHOLDS_NAME, threshold_bytes(means, self.lm.neurons))
+
     def score(self, shard: int, fingerprint: str, attempt: int = 0) -> Receipt:
         """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
 
@@ -71,7 +85,7 @@ class ShardScorer:
         examples, part = self._read(shard)
         with self._preparing:
             prepared = self.collector.prepare(examples, self._tokenize(examples))
-        collected, fetch, seconds = self._computer.submit(self._collect, prepared).result()
+        collected, fetch, fetch_counts, seconds = self._computer.submit(self._collect, prepared).result()
         scores = list(collected.scores.values())
         sums, reading = fetch(), self.work.reading
         if committed := self._committed(shard, fingerprint, part):
@@ -81,6 +95,10 @@ class ShardScorer:
             sums_name(shard, attempt): sums_file(sums, reading.layout, self.lm.neurons, tokens),
             moments_name(shard, attempt): moments_file(sums, reading.layout),
         }
+        if fetch_counts and reading.counted:
+            positions = max(1, len(self.collector.prompt))
+            counts = sums_file(fetch_counts(), reading.counted, self.lm.neurons, positions)
+            files[above_name(shard, attempt)] = counts
         for name, data in files.items():
             self.folder.write(name, data)
         receipt = Receipt(
@@ -137,14 +155,21 @@ class ShardScorer:
         return receipt if receipt and receipt.files.get(examples_name(shard)) == sha256(part) else None
 
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
-        return tokenize(self.lm.tokenizer, examples, self.work.answer_end, self.work.spec.chat)
+        return tokenize_for(self.lm, examples, self.work.answer_end, self.work.spec.chat)
 
-    def _collect(self, prepared: PreparedShard) -> tuple[Collected, Callable[[], ShardSums], float]:
-        """The scores and what was set aside, a function that waits for the sums, and seconds."""
-        begun = time.monotonic()
-        accumulator = SumsAccumulator(self.work.reading.layout, *self._references)
-        collected = self.collector.collect(prepared, accumulator)
-        return collected, accumulator.fetch(), time.monotonic() - begun
+    @cached_property
+    def _thresholds(self) -> list[torch.Tensor]:
+        return [torch.from_numpy(layer).to(self.lm.device) for layer in read_thresholds(self.folder)]
+
+    def _collect(
+        self, prepared: PreparedShard
+    ) -> tuple[Collected, Callable[[], ShardSums], Callable[[], ShardSums] | None, float]:
+        """The scores and what was set aside, functions that wait for the sums and the counts, and seconds."""
+        begun, reading = time.monotonic(), self.work.reading
+        accumulator = SumsAccumulator(reading.layout, *self._references)
+        counter = ThresholdCounter(reading, self._thresholds) if reading.yes_no else None
+        collected = self.collector.collect(prepared, accumulator, counter)
+        return collected, accumulator.fetch(), counter.fetch() if counter else None, time.monotonic() - begun
 
 
 def peak_memory() -> int:

@@ -15,7 +15,7 @@ from skilljobs.stats.neurons import NeuronName
 from tests.lm.test_forward import random_batch
 from tests.models import save_random_llama
 
-LENGTH, LAYERS, WIDTH, DRAWS, SIZE, REPETITIONS = 2, 2, 150, 20, 4, 200
+LENGTH, LAYERS, WIDTH, DRAWS, SIZE, REPETITIONS = 2, 2, 400, 20, 4, 200
 
 
 def test_sets_from_rankings_of_noise_are_inside_their_controls(tmp_path: Path) -> None:
