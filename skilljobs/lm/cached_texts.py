@@ -39,9 +39,12 @@ class CachedTexts:
         return cache
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def read_texts(lm: FrozenLM, batch: Sequence[TokenizedExample], unread: int) -> CachedTexts:
-    """Read the texts of `batch` but for the last `unread` tokens of each."""
+    """Read the texts of `batch` but for the last `unread` tokens of each.
+
+    A gradient may be taken of what is read behind them.
+    """
     ids, mask = left_padded([example.text for example in batch], 0, lm.device)
     length = ids.shape[1] - unread
     if length == 0:
