@@ -9,8 +9,10 @@ from skilljobs.lm.head import LMHead, transform_before_head
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.quantization import is_quantized
+from skilljobs.lm.ranks import ALONE, Ranks, is_loss_of_rank
 from skilljobs.lm.tree import TokenTree, TreeBatch
 from skilljobs.neurons.ffn import chosen_sites, find_neurons
+from skilljobs.neurons.shares import projections_of, refuse_no_partition, shares_of_rank
 from skilljobs.neurons.sites import LayerSites
 from skilljobs.neurons.units import find_units
 from skilljobs.selection import Selection
@@ -34,11 +36,16 @@ class FrozenLM:
     """A transformers model that is run in parts, so that only the logits that are needed are computed."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, selection: Selection | None = None
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        selection: Selection | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`selection` says which neurons are read; None: all."""
+        """`selection` says which neurons are read; None: all. `ranks` are those that hold the model together."""
         selection = selection or Selection()
         self.model = model
+        self.ranks = ranks
         self.tokenizer = tokenizer
         self.body: nn.Module = model.base_model if model.base_model is not model else getattr(model, "model", model)
         self.embedding: nn.Module = model.get_input_embeddings()
@@ -57,6 +64,8 @@ class FrozenLM:
         self.window: int | None = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
         """The shortest attention window that the configuration names."""
         self._check_head()
+        if ranks.are_several:
+            self.sites = self._share_of_rank()
         self._respects_masks = self._test_masks()
 
     @property
@@ -74,6 +83,35 @@ class FrozenLM:
             if neurons.layer == name.layer:
                 return number, neurons.place(name.neuron, name.expert)
         raise LookupError(f"layer {name.layer} is not read")
+
+    def column(self, name: NeuronName) -> tuple[int, int | None]:
+        """The place of a neuron's layer, and its column in what is read there; None if another rank reads it.
+
+        Raises:
+            LookupError: no rank reads it.
+        """
+        number, place = self.place(name)
+        return number, self.sites[number].column(place)
+
+    @torch.inference_mode()
+    def _share_of_rank(self) -> list[LayerSites]:
+        """The sites of this rank's neurons.
+
+        Raises:
+            InputError: it is not known which they are, or not every neuron belongs to one rank.
+        """
+        entering: dict[nn.Module, int] = {}
+
+        def note_width(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+            entering[module] = arguments[0].shape[-1]
+
+        handles = [module.register_forward_pre_hook(note_width) for module in projections_of(self.sites)]
+        self.body(torch.tensor([[1, 2, 3]], device=self.device) % self.config.vocab_size, use_cache=False)
+        for handle in handles:
+            handle.remove()
+        sites = shares_of_rank(self.sites, entering, self.ranks.is_first)
+        refuse_no_partition(self.ranks.everyones([layer.places for layer in sites]), sites)
+        return sites
 
     @property
     def device(self) -> torch.device:
@@ -162,7 +200,7 @@ class FrozenLM:
         try:
             whole = self.model(ids, use_cache=False).logits.float()
         except UNSUPPORTED as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_loss_of_rank(error):
                 raise
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
         parts = self.head.logits(self.head.states(self.body(ids, use_cache=False).last_hidden_state)).to(whole.device)
@@ -193,7 +231,7 @@ class FrozenLM:
             self.run_body(embeddings[:, :length], mask, positions[:, :length], cache)
             cached = self.run_body_with_mask(embeddings[:, length:], attended[:, length:], positions[:, length:], cache)
         except UNSUPPORTED as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_loss_of_rank(error):
                 raise
             return False  # architectures that do not support such a mask fail in different ways
         for row, text in enumerate(texts):

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import linear
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from skilljobs.errors import InputError
-from skilljobs.neurons.sites import Keep, Window
+from skilljobs.neurons.sites import Keep, Window, whole
 
 IMPLEMENTATION = "skilljobs"
 LLAMA4 = "Llama4TextExperts"
@@ -111,19 +112,25 @@ class ExpertNeurons:
     @property
     def count(self) -> int:
         """The number of experts in the layer, chosen or not."""
-        return len(self._down)
+        return len(self.down)
 
     @property
     def width(self) -> int:
         """The number of neurons of one expert."""
-        return int(self._down.shape[1 if self._is_transposed else 2])
+        return int(self.down.shape[1 if self.is_transposed else 2])
 
     @property
-    def _is_transposed(self) -> bool:
+    def width_here(self) -> int:
+        """The number of neurons of one expert that this process holds: a part, if several ranks share the model."""
+        down = self.down.to_local() if isinstance(self.down, DTensor) else self.down
+        return int(down.shape[1 if self.is_transposed else 2])
+
+    @property
+    def is_transposed(self) -> bool:
         return bool(getattr(self.module, "is_transposed", True))
 
     @property
-    def _down(self) -> torch.Tensor:
+    def down(self) -> torch.Tensor:
         """The down projections: experts x neurons x d_model if transposed, or else experts x d_model x neurons."""
         down: torch.Tensor = self.module.down_proj  # type: ignore[assignment]
         return down
@@ -162,8 +169,8 @@ class ExpertNeurons:
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
         expert, place = divmod(neuron, self.width)
-        down = self._down[self.chosen[expert]]
-        return down[place] if self._is_transposed else down[:, place]
+        down = self.down[self.chosen[expert]]
+        return whole(down[place] if self.is_transposed else down[:, place])
 
 
 def router_beside(layer: nn.Module, site: ExpertNeurons) -> nn.Module:
@@ -222,11 +229,11 @@ class _Collector:
         tokens = hidden.shape[:-1].numel()
         self._length = tokens // window.batch_size
         self._start, self._stop, _ = window.positions.indices(self._length)
-        self._window, self._width = window, site.width
-        self._columns = {expert: place * site.width for place, expert in enumerate(site.chosen)}
+        self._window, self._width = window, site.width_here
+        self._columns = {expert: place * self._width for place, expert in enumerate(site.chosen)}
         kept = self._stop - self._start if window.tokens == "each" else 1
         self.values = torch.zeros(
-            window.batch_size, kept, len(site.chosen) * site.width, dtype=torch.float64, device=hidden.device
+            window.batch_size, kept, len(site.chosen) * self._width, dtype=torch.float64, device=hidden.device
         )
         self.was_called = False
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.utils.hooks import RemovableHandle
 
 from skilljobs.errors import InputError
@@ -97,7 +100,7 @@ class ProjectionInput:
         weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
         if not weight.is_floating_point():
             return _packed_column(self.projection, neuron)
-        return weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron]
+        return whole(weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron])
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,20 @@ class LayerSites:
     module: nn.Module
     neurons: LayerNeurons
     sites: tuple[Site, ...]
+    places: NDArray[np.int64] | None = None
+    """Of a model that several ranks hold together: the places among `neurons` of those that this rank reads."""
+
+    @property
+    def dense_columns(self) -> int:
+        """How many dense neurons are read here; they come first."""
+        return self.neurons.dense if self.places is None else int((self.places < self.neurons.dense).sum())
+
+    def column(self, place: int) -> int | None:
+        """The place, among what is read here, of the neuron at a place of `neurons`; None if another rank reads it."""
+        if self.places is None:
+            return place
+        found = np.flatnonzero(self.places == place)
+        return int(found[0]) if len(found) else None
 
 
 @contextmanager
@@ -149,6 +166,11 @@ def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterato
             )
         values = [found[number] for number in range(len(layer.sites))]
         activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of which each rank may hold a part; all ranks must ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def _packed_column(projection: nn.Module, index: int) -> torch.Tensor:

@@ -29,6 +29,13 @@ def read_chat(source: ModelSource, system: str | None, answer_end: str | None) -
     return chat.read_chat(source, system, answer_end)
 
 
+def check_shareable(source: ModelSource, spec: JobSpec) -> None:
+    """See `skilljobs.lm.tensor_parallel.check_shareable`. Imports transformers."""
+    from skilljobs.lm import tensor_parallel
+
+    tensor_parallel.check_shareable(source, spec)
+
+
 def run_job(
     spec: JobSpec, uri: str, run_id: str, placement: Placement, report: bool, verify: bool, reporter: Reporter
 ) -> RunFiles:
@@ -57,6 +64,8 @@ def run_job(
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()
         plan = plan_job(spec, rows, read_chat)
+        if spec.tensor_parallel > 1:
+            check_shareable(plan.source, spec)
         if not (files.exists and files.record.is_complete):
             lease.acquire()
         from skilljobs.pipeline.run_plan import run_plan
