@@ -86,7 +86,7 @@ def join(rank: int, count: int, meeting_point: str, device: str) -> Ranks:
     if loopback := _loopback([name for _, name in socket.if_nameindex()]):
         os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = loopback
     backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
-    store = distributed.FileStore(meeting_point, count)
+    store = distributed.FileStore(meeting_point, count)  # type: ignore[attr-defined]
     distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     return Ranks(rank, count)
 

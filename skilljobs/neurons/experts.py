@@ -6,7 +6,6 @@ what enters the expert's down projection, times the weight that the router gives
 for tokens that the router does not send there.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,16 +19,12 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from skilljobs.errors import InputError
 from skilljobs.neurons.sites import Keep, Window, whole
 
 IMPLEMENTATION = "skilljobs"
 LLAMA4 = "Llama4TextExperts"
 """The class of experts that read every token, scaled by the router before the up projection instead of behind it."""
 _OBSERVER = "skilljobs_observer"
-ROUTER_TOLERANCE = 0.01
-"""Allowed difference of the shares that experts have of a token; low precision rounds them."""
-_ROUTER = re.compile(r"(router|gate)$")
 
 Observe = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None]
 """Called with an expert, the rows of the flattened batch that it reads, and its activations and weights there."""
@@ -77,11 +72,6 @@ ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, registered_forward)
 def uses_registry(module: nn.Module) -> bool:
     """Whether a module's experts are computed through the registry of transformers."""
     return hasattr(module, "_is_expert_parallel") and hasattr(module, "is_transposed")
-
-
-def is_router(name: str) -> bool:
-    """Whether a submodule of this name decides which experts a token is sent to."""
-    return _ROUTER.search(name) is not None
 
 
 def read_through_registry(model: PreTrainedModel) -> None:
@@ -171,55 +161,6 @@ class ExpertNeurons:
         expert, place = divmod(neuron, self.width)
         down = self.down[self.chosen[expert]]
         return whole(down[place] if self.is_transposed else down[:, place])
-
-
-def router_beside(layer: nn.Module, site: ExpertNeurons) -> nn.Module:
-    """Return the router of a layer's experts.
-
-    Raises:
-        InputError: it is not known.
-    """
-    for parent in layer.modules():
-        if any(child is site.module for child in parent.children()):
-            for name, child in parent.named_children():
-                if is_router(name) and type(child) is not nn.Linear:
-                    return child
-    raise InputError("the router of the experts is not known: --units experts cannot read it")
-
-
-@torch.inference_mode()
-def router_probabilities(router: nn.Module, width: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what makes probabilities of a router's logits: a softmax over all experts, or a sigmoid of each.
-
-    It is found out from the weights that the router gives to the experts that it chooses.
-
-    Raises:
-        InputError: they fit neither.
-    """
-    parameter = next(router.parameters())
-    hidden = torch.randn(64, width, generator=torch.Generator().manual_seed(0)).to(parameter.device, parameter.dtype)
-    try:
-        logits, weights, chosen = router(hidden)
-        fitting = [
-            probabilities
-            for probabilities in (_softmax, torch.sigmoid)
-            if _are_proportional(probabilities(logits.float()).gather(1, chosen), weights.float())
-        ]
-    except (TypeError, ValueError, RuntimeError, IndexError):
-        fitting = []
-    if len(fitting) != 1:
-        raise InputError(f"how {type(router).__name__} makes probabilities of its logits is not known")
-    return fitting[0]
-
-
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    return torch.softmax(logits, -1)
-
-
-def _are_proportional(probabilities: torch.Tensor, weights: torch.Tensor) -> bool:
-    """Whether each row of `weights` is that of `probabilities`, up to a factor."""
-    shares, expected = (values / values.sum(1, keepdim=True) for values in (weights, probabilities))
-    return weights.shape[1] > 1 and bool((shares - expected).abs().max() < ROUTER_TOLERANCE)
 
 
 class _Collector:

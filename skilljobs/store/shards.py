@@ -110,7 +110,7 @@ def _layer_tables(
     places: Sequence[NDArray[np.int64]] | None,
 ) -> Iterator[pa.Table]:
     metrics = len(layout.metrics)
-    parts = places or [None] * len(neurons)
+    parts: Sequence[NDArray[np.int64] | None] = places or [None] * len(neurons)
     for layer, part, linear, square in zip(neurons, parts, sums.linear, sums.square, strict=True):
         populations, _, width = linear.shape
         rows = populations * width
