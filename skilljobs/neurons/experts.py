@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from skilljobs.neurons.sites import Keep, Window, whole
+from skilljobs.neurons.sites import Keep, Window, selected
 
 IMPLEMENTATION = "skilljobs"
 LLAMA4 = "Llama4TextExperts"
@@ -159,8 +159,7 @@ class ExpertNeurons:
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
         expert, place = divmod(neuron, self.width)
-        down = self.down[self.chosen[expert]]
-        return whole(down[place] if self.is_transposed else down[:, place])
+        return selected(self.down, 1 if self.is_transposed else 2, place)[self.chosen[expert]]
 
 
 class _Collector:

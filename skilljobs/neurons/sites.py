@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.hooks import RemovableHandle
 
@@ -100,7 +100,7 @@ class ProjectionInput:
         weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
         if not weight.is_floating_point():
             return _packed_column(self.projection, neuron)
-        return whole(weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron])
+        return selected(weight, 1 if isinstance(self.projection, nn.Linear) else 0, neuron)
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,18 @@ def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterato
         activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of which each rank may hold a part; all ranks must ask for it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+def selected(weight: torch.Tensor, dimension: int, index: int) -> torch.Tensor:
+    """What stands at one place along a dimension of a weight. If several ranks share it, all must ask for it."""
+    if not isinstance(weight, DTensor):
+        return weight.select(dimension, index)
+    held, mesh = weight.to_local(), weight.device_mesh
+    if not weight.placements[0].is_shard(dimension):
+        raise InputError(f"ranks share a weight as {weight.placements}, in which no neuron's part can be found")
+    place = index - mesh.get_local_rank() * held.shape[dimension]
+    is_here = 0 <= place < held.shape[dimension]
+    found = held.select(dimension, place).clone() if is_here else torch.zeros_like(held.select(dimension, 0))
+    distributed.all_reduce(found, group=mesh.get_group())
+    return found
 
 
 def _packed_column(projection: nn.Module, index: int) -> torch.Tensor:
