@@ -34,8 +34,8 @@ class ScorerActor:
         self._setup, self._rank = setup, rank
 
     @ray.method(concurrency_group="pulse")
-    def ping(self) -> None:
-        """Answer, which an actor that hangs does not."""
+    def ping(self, *answers: None) -> None:
+        """Answer, which an actor that hangs does not. Ray calls this once there are the `answers` of others."""
 
     def meeting_point(self) -> str:
         """A file of this machine at which the ranks of one scorer can meet."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -27,9 +27,16 @@ class RankedScorer:
         self._placed = placement_group([_share(replicas)] * replicas.ranks, strategy="STRICT_PACK", name=name)
         self._ranks = [self._start(name, setup, replicas, rank) for rank in range(replicas.ranks)]
         self._meeting_point = self._ranks[0].meeting_point.remote()
+        self._followed: list[ray.ObjectRef] = []
 
     def __getattr__(self, method: str) -> "_Method":
         return _Method(lambda *arguments: self._call(method, arguments))
+
+    @property
+    def has_lost_rank(self) -> bool:
+        """Whether a rank other than the first has died: that one may still wait for it."""
+        done, self._followed = ray.wait(self._followed, num_returns=len(self._followed), timeout=0)
+        return any(_is_dead(reference) for reference in done)
 
     def end(self) -> None:
         """End all ranks, and give back what they took."""
@@ -49,13 +56,20 @@ class RankedScorer:
 
     def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         first, *others = self._ranks
-        if method == "ping":
-            return first.ping.remote()
+        if method == "ping":  # answers once all ranks have
+            return first.ping.remote(*(actor.ping.remote() for actor in others))
         if method == "load":
             arguments = (self._meeting_point,)
-        for actor in others:
-            actor.follow.remote(method, *arguments)
+        self._followed += [actor.follow.remote(method, *arguments) for actor in others]
         return getattr(first, method).remote(*arguments)
+
+
+def _is_dead(done: ray.ObjectRef) -> bool:
+    try:
+        ray.get(done)
+    except RayError:
+        return True
+    return False
 
 
 class _Method:
@@ -86,6 +100,12 @@ def end_scorer(actor: ActorHandle) -> None:
         actor.end()
     else:
         ray.kill(actor)
+
+
+def lost_rank(actor: ActorHandle) -> Exception | None:
+    """The death of a scorer one of whose ranks has died, whatever the others still do; None if none has."""
+    is_lost = isinstance(actor, RankedScorer) and actor.has_lost_rank
+    return ScorerHungError("lost a rank (it died)") if is_lost else None
 
 
 def death_in(error: Exception) -> Exception | None:

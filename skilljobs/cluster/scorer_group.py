@@ -16,7 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayTaskError
 from skilljobs.cluster.ledger import MOST_ATTEMPTS
 from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import Pulse, ScorerHungError
-from skilljobs.cluster.ranked_scorer import RankedScorer, death_in, end_scorer
+from skilljobs.cluster.ranked_scorer import RankedScorer, death_in, end_scorer, lost_rank
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
 from skilljobs.cluster.session import refuse_dead_ray
 from skilljobs.cluster.waiting import wait
@@ -115,6 +115,9 @@ class ScorerGroup:
         if any(not member.loaded for member in self.members):
             refuse_dead_ray()
         for member in [member for member in self.members if not member.loaded]:
+            if death := lost_rank(member.actor):
+                self.replace(member, death, blameless=False)
+                continue
             is_lost, began = member.pulse.is_lost(), member.pulse.began
             if is_lost and began is not None and time.monotonic() - began > LOADING_SECONDS:
                 seconds = time.monotonic() - began

@@ -13,7 +13,7 @@ from skilljobs.cluster.deadlines import Deadline
 from skilljobs.cluster.ledger import MOST_ATTEMPTS, MOST_MACHINES_LOST
 from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import ScorerHungError
-from skilljobs.cluster.ranked_scorer import death_in
+from skilljobs.cluster.ranked_scorer import death_in, lost_rank
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
 from skilljobs.cluster.scorer_group import LOOK_SECONDS, ScorerGroup
 from skilljobs.cluster.waiting import wait
@@ -72,6 +72,8 @@ def _items(member: Member, results: ObjectRefGenerator | list[ray.ObjectRef], de
 def _wait(member: Member, awaited: ray.ObjectRef | ObjectRefGenerator, deadline: Deadline) -> None:
     begun = time.monotonic()
     while not wait([awaited], LOOK_SECONDS):
+        if death := lost_rank(member.actor):
+            raise death
         seconds = time.monotonic() - begun
         if seconds > deadline.seconds and member.pulse.is_lost():
             raise ScorerHungError(f"has not answered for {seconds:.0f} s")

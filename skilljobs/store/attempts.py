@@ -80,4 +80,7 @@ def _names_that_count(folder: Folder, kind: str, first_name: Callable[[int], str
 
 
 def _named(receipt: Receipt, kind: str) -> tuple[str, ...]:
-    return tuple(name for name in receipt.files if name.startswith(f"shards/{kind}-"))
+    names = tuple(name for name in receipt.files if name.startswith(f"shards/{kind}-"))
+    if not names:
+        raise FileNotFoundError(f"the scores of shard {receipt.shard} name no file of its {kind}")
+    return names
