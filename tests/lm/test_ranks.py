@@ -46,7 +46,10 @@ def look(ranks: Ranks, folder: Path) -> dict[str, Any]:
     state = TuningState.start(prompt)
     list(Tuner(lm, state, batch_of_two(), batch_of_two(), TuneSettings(STEPS, 0.05, "target", 0, 512)).run())
     expert = 1 if lm.neurons[0].experts else None
-    names = [NeuronName(0, None, 3), NeuronName(1, expert, lm.neurons[1].neurons_per_expert - 1 if expert else OF_SECOND_RANK)]
+    names = [
+        NeuronName(0, None, 3),
+        NeuronName(1, expert, lm.neurons[1].neurons_per_expert - 1 if expert else OF_SECOND_RANK),
+    ]
     return {
         "error": error,
         "neurons": lm.neurons,
