@@ -49,7 +49,7 @@ def build_tiny(model_type: str) -> PreTrainedModel | None:
     """
     torch.manual_seed(0)
     try:
-        config = _small_config(CONFIG_MAPPING[model_type])
+        config = small_config(CONFIG_MAPPING[model_type])
         with torch.device("meta"):
             size = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
         if size > MOST_PARAMETERS:
@@ -66,7 +66,8 @@ def build_tiny(model_type: str) -> PreTrainedModel | None:
     return model.eval()
 
 
-def _small_config(config_type: type[PreTrainedConfig]) -> PreTrainedConfig:
+def small_config(config_type: type[PreTrainedConfig]) -> PreTrainedConfig:
+    """A configuration of the sizes above."""
     usual = config_type()
     sizes = {name: size for name, size in SIZES.items() if hasattr(usual, name) and _can_be_set(config_type, name)}
     sizes |= OF_TYPE.get(usual.model_type, {})

@@ -13,6 +13,13 @@ from skilljobs.hashing import digest_of_files, sampled_digest
 from skilljobs.spec import TINY
 
 TINY_DIRECTORY = Path(__file__).parents[1] / "lm" / "tiny" / "weights"
+CAUSAL, MASKED = ("CausalLM", "LMHeadModel"), "ForMaskedLM"
+"""How the names of the classes end that transformers has for causal and for masked language models."""
+COUNTED_FROM_PADDING = frozenset(
+    ("camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
+     "xlm-roberta", "xlm-roberta-xl", "xmod")
+)  # fmt: skip
+"""Architectures whose first position has the number behind that of the padding token."""
 _PATTERNS = ("*.safetensors", "*.json", "*.model", "*.txt")
 _CODE = "*.py"
 
@@ -32,6 +39,17 @@ class ModelSource:
     """What is merged into the weights once they are loaded."""
     quantize: str | None = None
     """`8bit` or `4bit`: what the weights are quantized to while they are loaded."""
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether it is a masked language model, which gives its answer at a mask token."""
+        return any(name.endswith(MASKED) for name in self._architectures)
+
+    @property
+    def _architectures(self) -> list[str]:
+        """The names of the classes that the configuration says it is for."""
+        names = self.config.get("architectures") or []
+        return [str(name) for name in (names if isinstance(names, list) else [names])]
 
     @property
     def digest(self) -> str:
@@ -85,22 +103,26 @@ class ModelSource:
     @property
     def context(self) -> int | None:
         """The largest number of positions, or None if the configuration does not say."""
-        return self._number("max_position_embeddings", "n_positions")
+        positions = self._number("max_position_embeddings", "n_positions")
+        if positions is None or self.config.get("model_type") not in COUNTED_FROM_PADDING:
+            return positions
+        padding = self.config.get("pad_token_id", 1)
+        return positions - (padding if isinstance(padding, int) else 1) - 1
 
     @property
     def layers(self) -> int | None:
         """The number of layers, or None if the configuration does not say."""
-        return self._number("num_hidden_layers", "n_layer")
+        return self._number("num_hidden_layers", "n_layer", "n_layers")
 
     @property
     def width(self) -> int | None:
         """d_model, or None if the configuration does not say."""
-        return self._number("hidden_size", "n_embd")
+        return self._number("hidden_size", "n_embd", "dim")
 
     @property
     def heads(self) -> int | None:
         """The number of attention heads of a layer, or None if the configuration does not say."""
-        return self._number("num_attention_heads", "n_head")
+        return self._number("num_attention_heads", "n_head", "n_heads")
 
     @property
     def neurons(self) -> int | None:
@@ -108,7 +130,7 @@ class ModelSource:
         widths = self.config.get("intermediate_size")
         if isinstance(widths, list) and all(isinstance(width, int) for width in widths):
             return sum(widths) or None
-        per_layer = self._number("intermediate_size", "ffn_dim", "n_inner")
+        per_layer = self._number("intermediate_size", "ffn_dim", "n_inner", "hidden_dim")
         per_layer = per_layer or (4 * self.width if self.width else None)
         return self.layers * per_layer if self.layers and per_layer else None
 
@@ -148,7 +170,7 @@ def find_model(
     the model's directory is part of the model.
 
     Raises:
-        InputError: There is no such model, or it is not a causal language model in transformers format.
+        InputError: There is no such model, or it is no causal or masked language model in transformers format.
     """
     path, commit = TINY_DIRECTORY if name == TINY else Path(os.path.expanduser(name)), None
     if os.path.isdir(path):
@@ -170,21 +192,26 @@ def find_model(
         raise InputError(f"the configuration of the model {name}, {config_file}, is not valid JSON: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"the configuration of the model {name}, {config_file}, is not a JSON object")
-    architectures = config.get("architectures") or []
-    architectures = architectures if isinstance(architectures, list) else [architectures]
-    if config.get("is_encoder_decoder") or not any(
-        str(architecture).endswith(("CausalLM", "LMHeadModel")) for architecture in architectures
-    ):
-        raise InputError(
-            f"the model {name} is a {', '.join(map(str, architectures)) or 'model of unnamed architecture'},"
-            " not a causal language model"
-        )
+    source = ModelSource(name, path, config, commit, trust_remote_code)
+    _refuse_other_kinds(source)
     if not any(path.glob("*.safetensors")):
         raise InputError(f"the model {name} has no weights (*.safetensors) in {path}")
-    source = ModelSource(name, path, config, commit, trust_remote_code)
     if trust_remote_code:
         _refuse_code_elsewhere(source)
     return source
+
+
+def _refuse_other_kinds(source: ModelSource) -> None:
+    """Refuse what is neither a causal nor a masked language model."""
+    architectures = source._architectures
+    kind = f"the model {source.name} is a {', '.join(architectures) or 'model of unnamed architecture'}"
+    if source.config.get("is_encoder_decoder"):
+        raise InputError(
+            f"{kind}, an encoder-decoder: its text and its answer are read by two stacks, and a soft prompt stands in"
+            " one sequence with both"
+        )
+    if not any(name.endswith((*CAUSAL, MASKED)) for name in architectures):
+        raise InputError(f"{kind}, neither a causal nor a masked language model")
 
 
 def _refuse_code_elsewhere(source: ModelSource) -> None:

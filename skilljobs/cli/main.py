@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from signal import SIGTERM
 from typing import Any
 
 import click
 
 from skilljobs.errors import InputError, JobFailed, Terminated
 from skilljobs.printable import printable, printable_lines
-from skilljobs.progress.interrupts import sigterm_raised, was_terminated
+from skilljobs.progress.interrupts import interrupted_by, signals_raised
 
 COMMANDS = {
     "submit": ("skilljobs.cli.submit", "Run a job, or resume it."),
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    with sigterm_raised():
+    with signals_raised():
         code = _exit_code(lambda: cli.main(arguments, prog_name="skilljobs", standalone_mode=False), debug)
     sys.exit(code)
 
@@ -81,7 +82,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         interrupt = error.__cause__ or error  # click wraps KeyboardInterrupt in Abort
         _say(str(interrupt) or "interrupted: committed shards are kept; run the same command again to resume")
-        return 143 if isinstance(interrupt, Terminated) else 130
+        return 143 if isinstance(interrupt, Terminated) or interrupted_by() == SIGTERM else 130
     except InputError as error:
         return _failed(error, 2, debug, printable(str(error)))
     except JobFailed as error:
@@ -89,11 +90,11 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
     except BrokenPipeError:
         return 1
     except BaseException as error:
-        if was_terminated():  # in the middle of an import or a drawing, it may end as an error of another kind
+        if (signal := interrupted_by()) is not None:
             _say(
                 f"interrupted: committed shards are kept; run the same command again to resume ({type(error).__name__})"
             )
-            return 143
+            return 128 + signal
         if is_table_damage(error):
             return _failed(
                 error, 1, debug, "a table of the run cannot be read: `skilljobs verify RUN` names what is damaged"

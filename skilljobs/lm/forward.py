@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from skilljobs.lm.batch import TokenizedExample, plan_batches
+from skilljobs.lm.masked import label_log_probabilities, prompt_window
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded
@@ -74,15 +75,8 @@ def score_batch(
     common beginning of all texts, which the model has already read. Where continuations are read as trees, the call
     returns without waiting for a GPU to finish.
     """
-    cached = prefix.length if prefix else 0
-    ids, mask = left_padded([example.text[cached:] for example in batch], 0, lm.device)
-    mask = torch.nn.functional.pad(mask, (cached, 0), value=True)
-    cache = prefix.expanded_cache(len(batch)) if prefix else None
-    prompt_end = ids.shape[1] + len(prompt)
-    positions = slice(prompt_end - max(1, len(prompt)), prompt_end)
-    window = Window(len(ids), positions, tokens or "mean")
-    with capture_activations(lm.sites if tokens else [], window) as activations:
-        scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache)
+    score = _score_masked if lm.is_masked else _score_causal
+    scores, activations = score(lm, prompt, batch, tokens, prefix)
     gathered = [layer.to(lm.device, non_blocking=True) for layer in activations]
     return ScoredBatch(
         activations=gathered,
@@ -96,6 +90,39 @@ def _are_finite(activations: Sequence[torch.Tensor]) -> torch.Tensor:
     """Whether those of each layer and example are all finite: layers x batch."""
     # a sum in float64 of values of at most 32 bits is finite if and only if all of them are
     return torch.stack([layer.flatten(1).sum(1).isfinite() for layer in activations])
+
+
+def _score_causal(
+    lm: FrozenLM,
+    prompt: torch.Tensor,
+    batch: Sequence[TokenizedExample],
+    tokens: TokenMode | None,
+    prefix: Prefix | None,
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    cached = prefix.length if prefix else 0
+    ids, mask = left_padded([example.text[cached:] for example in batch], 0, lm.device)
+    mask = torch.nn.functional.pad(mask, (cached, 0), value=True)
+    cache = prefix.expanded_cache(len(batch)) if prefix else None
+    prompt_end = ids.shape[1] + len(prompt)
+    positions = slice(prompt_end - max(1, len(prompt)), prompt_end)
+    window = Window(len(ids), positions, tokens or "mean")
+    with capture_activations(lm.sites if tokens else [], window) as activations:
+        scores = continuation_log_probabilities(lm, ids, mask, prompt, batch, cache)
+    return scores, activations
+
+
+def _score_masked(
+    lm: FrozenLM,
+    prompt: torch.Tensor,
+    batch: Sequence[TokenizedExample],
+    tokens: TokenMode | None,
+    prefix: Prefix | None,
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    assert prefix is None, "nothing of a row can be read before the rest of it"
+    window = prompt_window(lm, len(batch), len(prompt), tokens or "mean")
+    with capture_activations(lm.sites if tokens else [], window) as activations:
+        scores = label_log_probabilities(lm, prompt, batch)
+    return scores, activations
 
 
 def score_batches(

@@ -19,8 +19,10 @@ from skilljobs.lm.transfer import to_device
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
 """Number of logits held at a time (hidden states x vocabulary tokens), by device type: 4 MiB fit in a CPU's cache."""
 SMALLEST_BLOCK = 512
-_TRANSFORMS = ("lm_head", "generator_predictions")
-"""Names of modules that a model has beside the last linear layer of its head."""
+_TRANSFORMS = (
+    ("lm_head",), ("generator_predictions",), ("head",), ("vocab_transform", "activation", "vocab_layer_norm"),
+)  # fmt: skip
+"""The modules that models have beside the last linear layer of their head, in the order of their use."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,12 @@ def transform_before_head(model: PreTrainedModel) -> nn.Module | None:
     path = next((path for path, module in model.named_modules() if module is last), "")
     parent, _, name = path.rpartition(".")
     if not parent:
-        beside = [module for name, module in model.named_children() if name in _TRANSFORMS and module is not last]
-        return beside[0] if beside else None
+        children = dict(model.named_children())
+        for names in _TRANSFORMS:
+            modules = [children[name] for name in names if name in children]
+            if len(modules) == len(names) and last not in modules:
+                return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+        return None
     head: nn.Module = copy.copy(model.get_submodule(parent))
     head._modules = {**head._modules, name: nn.Identity()}
     return head

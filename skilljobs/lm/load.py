@@ -1,4 +1,4 @@
-"""Loading a frozen causal language model and its tokenizer.
+"""Loading a frozen language model and its tokenizer.
 
 Code of a model's repository is only run if its source says so, which `--trust-remote-code` alone makes it do.
 """
@@ -7,7 +7,13 @@ import re
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from skilljobs.checkpoints.checkpoint import listed
@@ -16,9 +22,12 @@ from skilljobs.errors import InputError
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.quantization import quantizer_options
 from skilljobs.lm.ranks import ALONE, Ranks, is_loss_of_rank
+from skilljobs.lm.tensor_parallel import sharing_options
 
 _OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$")
 """Masks and positions that older checkpoints store (GPT-2, Pythia) and that models now make themselves."""
+_OF_OTHER_TASKS = re.compile(r"(^|\.)pooler\.|seq_relationship\.|discriminator_predictions\.")
+"""What checkpoints of masked language models hold for what they were trained on beside (BERT, RoBERTa, ELECTRA)."""
 _REFUSALS = (ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 """What transformers raises about files that it cannot use."""
 
@@ -56,12 +65,11 @@ def load_model(
     transformers_logging.set_verbosity_error()  # what is wrong with the weights is said below, in one sentence
     placement: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     if ranks.are_several:
-        from skilljobs.lm.tensor_parallel import sharing_options
-
         placement = sharing_options(source, ranks.count)
     placement |= quantizer_options(source.quantize, getattr(torch, dtype), device)
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        family = AutoModelForMaskedLM if source.is_masked else AutoModelForCausalLM
+        model, info = family.from_pretrained(
             source.path,
             dtype=getattr(torch, dtype),
             attn_implementation=attention,
@@ -100,7 +108,7 @@ def _check_weights(source: ModelSource, info: dict[str, Any]) -> None:
         ("has the wrong shape for", sorted(mismatched)),
         (
             "has more than its architecture:",
-            sorted(name for name in info["unexpected_keys"] if not _OLD_BUFFERS.search(name)),
+            sorted(name for name in info["unexpected_keys"] if not _is_of_no_use(name, source.is_masked)),
         ),
     ):
         if names:
@@ -112,6 +120,11 @@ def _check_weights(source: ModelSource, info: dict[str, Any]) -> None:
             )
     if info.get("error_msgs"):
         raise InputError(f"the model {source.name} cannot be loaded: {info['error_msgs'][0]}")
+
+
+def _is_of_no_use(name: str, is_masked: bool) -> bool:
+    """Whether a stored tensor has no part in what the model says of a token."""
+    return bool(_OLD_BUFFERS.search(name) or (is_masked and _OF_OTHER_TASKS.search(name)))
 
 
 def first_line(error: Exception) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from skilljobs.lm.batch import TokenizedExample, longest_sequence
 from skilljobs.lm.forward import score_batches
+from skilljobs.lm.masked import label_log_probabilities
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.passes import continuation_log_probabilities
@@ -26,19 +27,16 @@ def prompt_loss(
 
     The loss `target` is the mean negative log-probability per token of the right answers and their end tokens;
     `choices` is the cross-entropy of the right choice under the softmax of the summed log-probabilities. With
-    `recompute`, the gradient takes less memory and more time if continuations are read as trees; otherwise it has no
-    effect.
+    `recompute`, the gradient takes less memory and more time in a masked language model, and in one that reads
+    continuations as trees; otherwise it has no effect.
     """
     if loss == "target":
         batch = [example.with_right_answer_only() for example in batch]
-    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
-    cache = lm.new_cache()
-    with torch.no_grad():
-        lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
-    checkpointing = recompute and lm.takes_trees(longest_sequence(batch, len(vectors)))
-    with activation_checkpointing(lm.layers if checkpointing else []):
-        text_cache = ReadOnlyCache(cache) if checkpointing else cache
-        scores = continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, text_cache)
+    if lm.is_masked:
+        with activation_checkpointing(lm.layers if recompute else []):
+            scores = label_log_probabilities(lm, vectors, batch)
+    else:
+        scores = _continuation_scores(lm, vectors, batch, recompute)
     if loss == "target":
         return -scores.mean()
     lengths = [len(tokens) for example in batch for tokens in example.continuations]
@@ -47,6 +45,20 @@ def prompt_loss(
     return -torch.stack(
         [torch.log_softmax(s, 0)[example.answer] for s, example in zip(choice_sums, batch, strict=True)]
     ).mean()
+
+
+def _continuation_scores(
+    lm: FrozenLM, vectors: torch.Tensor, batch: Sequence[TokenizedExample], recompute: bool
+) -> torch.Tensor:
+    """The log-probabilities of all continuation tokens, of which the texts alone are read without gradients."""
+    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
+    cache = lm.new_cache()
+    with torch.no_grad():
+        lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
+    checkpointing = recompute and lm.takes_trees(longest_sequence(batch, len(vectors)))
+    with activation_checkpointing(lm.layers if checkpointing else []):
+        text_cache = ReadOnlyCache(cache) if checkpointing else cache
+        return continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, text_cache)
 
 
 def loss_terms(batch: Sequence[TokenizedExample], loss: Literal["target", "choices"]) -> int:

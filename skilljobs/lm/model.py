@@ -1,35 +1,27 @@
-"""A frozen causal language model in three parts: embedding, body, and an LM head that is applied only where needed."""
+"""A frozen language model in three parts: embedding, body, and an LM head that is applied only where needed."""
 
 import torch
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from skilljobs.checkpoints.source import MASKED
 from skilljobs.errors import InputError
 from skilljobs.lm.head import LMHead, transform_before_head
+from skilljobs.lm.limits import HEAD_TOLERANCE, MASK_TOLERANCE, UNSUPPORTED, check_masked, shortest_window
+from skilljobs.lm.load import first_line
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.quantization import is_quantized
 from skilljobs.lm.ranks import ALONE, Ranks, is_loss_of_rank
+from skilljobs.lm.tensor_parallel import sites_of_rank
 from skilljobs.lm.tree import TokenTree, TreeBatch
 from skilljobs.neurons.ffn import chosen_sites, find_neurons
-from skilljobs.neurons.shares import projections_of, refuse_no_partition, shares_of_rank
 from skilljobs.neurons.sites import LayerSites
 from skilljobs.neurons.units import find_units
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons, NeuronName
 
-HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float16: 0.05}
-
-MASK_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
-"""Allowed relative error of hidden states. A model that ignores the mask is off by about 1."""
-
 MAX_TREE_POSITIONS = 4096
-
-UNSUPPORTED = (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
-"""What architectures raise when they are used in a way that they do not support."""
-
-WINDOW_NAMES = ("sliding_window", "window_size", "local_attention", "attention_window_size", "attention_chunk_size")
-"""What configurations call the number of positions that a layer attends to."""
 
 
 class FrozenLM:
@@ -47,6 +39,8 @@ class FrozenLM:
         self.model = model
         self.ranks = ranks
         self.tokenizer = tokenizer
+        self.is_masked: bool = type(model).__name__.endswith(MASKED)
+        """Whether it is a masked language model (see `skilljobs.lm.masked`)."""
         self.body: nn.Module = model.base_model if model.base_model is not model else getattr(model, "model", model)
         self.embedding: nn.Module = model.get_input_embeddings()
         layers = find_neurons(model, selection.ffn)
@@ -56,17 +50,18 @@ class FrozenLM:
         config = model.config.get_text_config()
         self.config = config
         self.width: int = config.hidden_size
+        if self.is_masked:
+            check_masked(model, self.embedding)
         scale: float = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
         softcap = getattr(config, "final_logit_softcapping", None)
         self.head = LMHead.of(model.get_output_embeddings(), scale, softcap, transform_before_head(model))
         self._layer_types: list[str] = sorted(set(getattr(config, "layer_types", None) or []))
-        windows = [getattr(config, name, None) for name in WINDOW_NAMES]
-        self.window: int | None = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
+        self.window: int | None = shortest_window(config)
         """The shortest attention window that the configuration names."""
         self._check_head()
         if ranks.are_several:
-            self.sites = self._share_of_rank()
-        self._respects_masks = self._test_masks()
+            self.sites = sites_of_rank(self.body, self.sites, ranks, self.device)
+        self._respects_masks = not self.is_masked and self._test_masks()
 
     @property
     def neurons(self) -> tuple[LayerNeurons, ...]:
@@ -84,34 +79,17 @@ class FrozenLM:
                 return number, neurons.place(name.neuron, name.expert)
         raise LookupError(f"layer {name.layer} is not read")
 
-    def column(self, name: NeuronName) -> tuple[int, int | None]:
-        """The place of a neuron's layer, and its column in what is read there; None if another rank reads it.
+    @property
+    def mask_token(self) -> int:
+        """The token at which a masked language model gives its answer.
 
         Raises:
-            LookupError: no rank reads it.
+            InputError: its tokenizer has none.
         """
-        number, place = self.place(name)
-        return number, self.sites[number].column(place)
-
-    @torch.inference_mode()
-    def _share_of_rank(self) -> list[LayerSites]:
-        """The sites of this rank's neurons.
-
-        Raises:
-            InputError: it is not known which they are, or not every neuron belongs to one rank.
-        """
-        entering: dict[nn.Module, int] = {}
-
-        def note_width(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-            entering[module] = arguments[0].shape[-1]
-
-        handles = [module.register_forward_pre_hook(note_width) for module in projections_of(self.sites)]
-        self.body(torch.tensor([[1, 2, 3]], device=self.device) % self.config.vocab_size, use_cache=False)
-        for handle in handles:
-            handle.remove()
-        sites = shares_of_rank(self.sites, entering, self.ranks.is_first)
-        refuse_no_partition(self.ranks.everyones([layer.places for layer in sites]), sites)
-        return sites
+        mask = self.tokenizer.mask_token_id
+        if not isinstance(mask, int):
+            raise InputError("the model's tokenizer has no mask token, at which it would give its answer")
+        return mask
 
     @property
     def device(self) -> torch.device:
@@ -161,6 +139,24 @@ class FrozenLM:
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
+    def run_encoder(self, embeddings: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the last hidden states of whole rows in a masked language model, batch x positions x d_model.
+
+        `mask` is batch x positions, bool; padding stands on the right, so that the model's own positions are right.
+        """
+        output = self.body(inputs_embeds=embeddings, attention_mask=None if bool(mask.all()) else mask.long())
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def plain_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the float32 logits of the model's own forward pass over token ids, batch x positions x vocabulary."""
+        logits: torch.Tensor = self.model(input_ids=ids, **self._uncached).logits.float()
+        return logits
+
+    @property
+    def _uncached(self) -> dict[str, bool]:
+        return {} if self.is_masked else {"use_cache": False}
+
     def run_body_with_mask(
         self, embeddings: torch.Tensor, attended: torch.Tensor, positions: torch.Tensor, cache: Cache | None
     ) -> torch.Tensor:
@@ -198,12 +194,20 @@ class FrozenLM:
         """
         ids = torch.arange(1, 9, device=self.device)[None] % self.config.vocab_size
         try:
-            whole = self.model(ids, use_cache=False).logits.float()
+            whole = self.plain_logits(ids)
         except UNSUPPORTED as error:
             if is_out_of_memory(error) or is_loss_of_rank(error):
                 raise
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
-        parts = self.head.logits(self.head.states(self.body(ids, use_cache=False).last_hidden_state)).to(whole.device)
+        hidden = self.body(ids, **self._uncached).last_hidden_state
+        try:
+            parts = self.head.logits(self.head.states(hidden)).to(whole.device)
+        except UNSUPPORTED as error:
+            if is_out_of_memory(error) or is_loss_of_rank(error):
+                raise
+            raise InputError(
+                f"{type(self.model).__name__}: its LM head cannot be run by itself: {first_line(error)}"
+            ) from error
         if not bool(whole.isfinite().all()):
             kind = str(self.dtype).removeprefix("torch.")
             advice = "" if self.dtype == torch.float32 else ": use --dtype float32, or bfloat16 in place of float16"

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 import torch
 
 from skilljobs.errors import InputError
-from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.batch import TokenizedExample, opening_length
 from skilljobs.lm.forward import score_batch
+from skilljobs.lm.limits import UNSUPPORTED
 from skilljobs.lm.load import first_line
+from skilljobs.lm.masked import prompt_window
 from skilljobs.lm.memory import is_out_of_memory
-from skilljobs.lm.model import UNSUPPORTED, FrozenLM
+from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.ranks import is_loss_of_rank
 from skilljobs.neurons.experts import experts_of_transformers
 from skilljobs.neurons.sites import Window, capture_activations
@@ -66,6 +68,9 @@ def _lengths(lm: FrozenLM) -> Iterator[int]:
 
 
 def _errors(lm: FrozenLM, length: int) -> Iterator[float]:
+    if lm.is_masked:
+        yield from _masked_errors(lm, length)
+        return
     usual = max(1, min(lm.vocabulary_size, 1000) - FIRST_ID)
     ids = [FIRST_ID + (7919 * place) % usual for place in range(1, 3 * length)]
     prompt, first, second, third = ids[:PROMPT_LENGTH], ids[-1], ids[-2], ids[-3]
@@ -85,6 +90,30 @@ def _errors(lm: FrozenLM, length: int) -> Iterator[float]:
                     compared = layer.shape[-1] if lm.dtype is torch.float32 else site.dense_columns
                     if compared:
                         yield from _relative(layer[row, :, :compared], expected[0, :, :compared])
+
+
+def _masked_errors(lm: FrozenLM, length: int) -> Iterator[float]:
+    """As `_errors`, for two rows of a masked language model, one of which is padded."""
+    usual, opening = max(1, min(lm.vocabulary_size, 1000) - FIRST_ID), opening_length(lm.tokenizer)
+    ids = [FIRST_ID + (7919 * place) % usual for place in range(1, 3 * length)]
+    ids = [token if token != lm.mask_token else token - 1 for token in ids]
+    prompt, words = ids[:PROMPT_LENGTH], ids[-3:]
+    rows = [
+        [*ids[PROMPT_LENGTH:][:length], lm.mask_token, *ids[-length // 2 :]],
+        [*ids[-length:], lm.mask_token],
+    ]
+    batch = [TokenizedExample(row, [[word] for word in words], 0, True) for row in rows]
+    vectors = lm.embed(torch.tensor(prompt, device=lm.device)[None])[0]
+    scored = score_batch(lm, vectors, batch, "mean")
+    for number, row in enumerate(rows):
+        whole = [*row[:opening], *prompt, *row[opening:]]
+        ids_alone = torch.tensor([whole], device=lm.device)
+        with capture_activations(lm.sites, prompt_window(lm, 1, len(prompt), "mean")) as activations:
+            logits = lm.plain_logits(ids_alone)[0, whole.index(lm.mask_token)]
+        expected = torch.log_softmax(logits, -1)[torch.tensor(words, device=logits.device)].double()
+        yield from _relative(scored.log_probabilities[number], expected)
+        for layer, plain in zip(scored.activations, activations, strict=True):
+            yield from _relative(layer[number], plain[0])
 
 
 def _plain(

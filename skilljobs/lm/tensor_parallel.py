@@ -3,14 +3,19 @@
 Embeddings and LM head are held whole by every rank: scoring reads their weights directly.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.distributed import DistributedConfig
 
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
+from skilljobs.lm.ranks import Ranks
+from skilljobs.neurons.shares import projections_of, refuse_no_partition, shares_of_rank
+from skilljobs.neurons.sites import LayerSites
 from skilljobs.selection import NEURONS
 from skilljobs.spec import JobSpec
 
@@ -39,6 +44,8 @@ def check_shareable(source: ModelSource, spec: JobSpec) -> None:
     ):
         if is_given:
             raise InputError(f"{option} shares the weights and neurons of a plain model: it cannot be with {other}")
+    if source.is_masked:
+        raise InputError(f"{option}: the model {source.name} is a masked language model, which ranks do not share")
     model = _outline(source)
     name, config = type(model).__name__, model.config.get_text_config()
     plan = model.tp_plan or {}
@@ -67,6 +74,29 @@ def sharing_options(source: ModelSource, ranks: int) -> dict[str, Any]:
     """The options of `from_pretrained` that share a model among `ranks` ranks, which have met."""
     whole = dict.fromkeys(_whole_modules(_outline(source)), WHOLE)
     return {"distributed_config": DistributedConfig(tp_size=ranks, tp_plan=whole)}
+
+
+@torch.inference_mode()
+def sites_of_rank(
+    body: nn.Module, layers: Sequence[LayerSites], ranks: Ranks, device: torch.device
+) -> list[LayerSites]:
+    """The sites of this rank's neurons, of a model whose layers are `layers`.
+
+    Raises:
+        InputError: it is not known which they are, or not every neuron belongs to one rank.
+    """
+    entering: dict[nn.Module, int] = {}
+
+    def note_width(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        entering[module] = arguments[0].shape[-1]
+
+    handles = [module.register_forward_pre_hook(note_width) for module in projections_of(layers)]
+    body(torch.tensor([[0, 1, 2]], device=device), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    shares = shares_of_rank(layers, entering, ranks.is_first)
+    refuse_no_partition(ranks.everyones([layer.places for layer in shares]), shares)
+    return shares
 
 
 def _whole_modules(model: PreTrainedModel) -> list[str]:

@@ -38,7 +38,8 @@ def token_effects(lm: FrozenLM, neurons: Sequence[NeuronName], k: int) -> list[T
         chunk = directed[start : start + NEURONS_AT_ONCE]
         directions = torch.stack([direction.to(lm.head.weight) for _, direction in chunk])
         normed = norm(directions) - norm(torch.zeros_like(directions))
-        logits = head.logits(head.states(normed))[:, :vocabulary]
+        states = head.states(normed) - head.states(torch.zeros_like(normed))
+        logits = head.logits(states)[:, :vocabulary]
         logits -= logits.mean(1, keepdim=True)
         for (neuron, _), row in zip(chunk, logits, strict=True):
             for extremes in (row.topk(min(k, vocabulary)), row.topk(min(k, vocabulary), largest=False)):

@@ -42,6 +42,7 @@ DENSE = (
     Architecture(("nanochat", "phi"), "mlp.fc2", gated=False),
     Architecture(("biogpt", "opt", "whisper", "xglm"), "fc2", gated=False),
     Architecture(("mpt",), "ffn.down_proj", gated=False),
+
     Architecture(("ctrl",), "ffn.2", gated=False),
     Architecture(
         ("bert", "bert-generation", "big_bird", "electra", "ernie", "megatron-bert", "rembert", "roc_bert"),
@@ -78,8 +79,23 @@ EXPERTS = (
     ),
 )  # fmt: skip
 """Layers with experts, whose neurons are read too; `down_projection` is that of the FFN that all tokens share."""
+MASKED_MODELS = (
+    Architecture(
+        (
+            "bert", "camembert", "data2vec-text", "deberta", "deberta-v2", "ernie", "layoutlm", "megatron-bert",
+            "mpnet", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "tapas", "xlm-roberta",
+            "xlm-roberta-xl",
+        ),
+        "output.dense", gated=False,
+    ),
+    Architecture(("distilbert",), "ffn.lin2", gated=False),
+    Architecture(("modernbert",), "mlp.Wo", gated=True),
+    Architecture(("eurobert", "gte", "nomic_bert", "ultrabert"), "mlp.down_proj", gated=True),
+    Architecture(("jina_embeddings_v3",), "mlp.fc2", gated=False),
+)  # fmt: skip
+"""Masked language models, which read text and answer in both directions."""
 ARCHITECTURES = (*DENSE, *EXPERTS)
-DOWN_PROJECTIONS = tuple(dict.fromkeys(row.down_projection for row in DENSE if row.down_projection))
+DOWN_PROJECTIONS = tuple(dict.fromkeys(row.down_projection for row in (*DENSE, *MASKED_MODELS) if row.down_projection))
 SHARED_DOWN_PROJECTIONS = tuple(
     row.down_projection for row in EXPERTS if row.down_projection and row.down_projection not in DOWN_PROJECTIONS
 )

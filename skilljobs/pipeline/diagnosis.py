@@ -163,6 +163,9 @@ def _model(name: str, ffn: str | None) -> Iterator[Finding]:
         f"{neurons:,} in {len(checked.neurons)} layers, read as in a plain forward pass"
         f" (relative error {checked.relative_error:.1g}, {checked.attention} attention)",
     )  # fmt: skip
+    if source.is_masked:
+        yield Finding("ok", "answers", "read at the mask token: every answer must be one token (a label word)")
+        return
     if neurons_read(source, Selection()) is None:
         yield Finding("warning", "sums", "their size is known only when the model is loaded")
         return

@@ -19,6 +19,7 @@ from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.store.run import RunFiles
+from skilljobs.tasks.base import Example
 from skilljobs.tasks.text_task import TextTask
 
 
@@ -34,6 +35,14 @@ def check_shareable(source: ModelSource, spec: JobSpec) -> None:
     from skilljobs.lm import tensor_parallel
 
     tensor_parallel.check_shareable(source, spec)
+
+
+def read_labels(source: ModelSource, examples: Sequence[Example]) -> dict[str, str]:
+    """The examples that a masked language model cannot read (see `skilljobs.lm.masked.label_problems`)."""
+    from skilljobs.lm.load import load_tokenizer
+    from skilljobs.lm.masked import label_problems
+
+    return label_problems(load_tokenizer(source), examples)
 
 
 def run_job(
@@ -55,7 +64,9 @@ def run_job(
         if isinstance(task, TextTask) and (task.options.generate or task.options.grader is not None):
             texts = TextMaker(spec, task, files.folder)
             if not texts.are_done:
-                plan_job(spec, texts.draft_rows(), read_chat)  # what is wrong with the rest shows before that is done
+                plan_job(
+                    spec, texts.draft_rows(), read_chat, read_labels
+                )  # what is wrong with the rest shows before that is done
                 from skilljobs.cluster.session import ray_session
 
                 lease.acquire()
@@ -63,7 +74,7 @@ def run_job(
                 cluster = stack.enter_context(ray_session(placement.address, placement.debug))
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()
-        plan = plan_job(spec, rows, read_chat)
+        plan = plan_job(spec, rows, read_chat, read_labels)
         if spec.tensor_parallel > 1:
             check_shareable(plan.source, spec)
         if not (files.exists and files.record.is_complete):

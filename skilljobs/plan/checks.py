@@ -39,7 +39,7 @@ def too_long(
     """
     if source.context is None:
         return {}
-    room = source.context - prompt_length - 2
+    room = source.context - prompt_length - 2 - source.is_masked
     long_examples = [
         example
         for example in examples

@@ -18,6 +18,7 @@ from skilljobs.hashing import stable_digest
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
+from skilljobs.plan.masked_models import LabelReader, refuse_for_masked, set_unreadable_aside
 from skilljobs.plan.metric_choice import choose_metrics, external_values
 from skilljobs.plan.prompt_format import ChatReader, PromptFormat, format_examples
 from skilljobs.plan.reused_prompt import planned_prompt_length
@@ -101,13 +102,17 @@ class JobPlan:
 
 
 def plan_job(
-    spec: JobSpec, texts: Sequence[Mapping[str, Any]] | None = None, read_chat: ChatReader | None = None
+    spec: JobSpec,
+    texts: Sequence[Mapping[str, Any]] | None = None,
+    read_chat: ChatReader | None = None,
+    read_labels: LabelReader | None = None,
 ) -> JobPlan:
     """Read and check everything that `spec` names.
 
     Args:
         texts: rows that were written and graded for the job, where its task is a `TextTask`.
         read_chat: reads a model's chat template; needed for `--chat`.
+        read_labels: reads a model's label words; needed for masked language models.
 
     Raises:
         InputError: something that it names does not exist, or does not fit the rest.
@@ -120,9 +125,11 @@ def plan_job(
     task = make_task(spec)
     if isinstance(task, TextTask):
         task.texts = texts
+    refuse_for_masked(spec, task, source)
     data_name = task.options.data or task.name
     reader = read_rows(task)
     prompt_format = format_examples(spec, task, source, reader, read_chat)
+    set_unreadable_aside(source, reader, read_labels)
     reader.quarantine(too_long(reader.examples, source, prompt_length, texts_are_complete=spec.chat))
     reader.refuse_too_many_bad(spec.max_bad_rows)
     examples = reader.examples

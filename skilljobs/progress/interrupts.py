@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, so that a job that is asked to stop finishes what it has in hand."""
+"""SIGTERM as an exception, so that a job that is asked to stop finishes what it has in hand; which signal has come."""
 
 import signal
 import threading
@@ -8,12 +8,20 @@ from types import FrameType
 
 from skilljobs.errors import Terminated
 
-_terminated = False
+_came: int | None = None
+
+
+def interrupted_by() -> int | None:
+    """The number of the signal, SIGINT or SIGTERM, that came since `signals_raised` was entered.
+
+    An interrupt in the middle of an import or of a drawing may end as an error of another kind; this tells it apart.
+    """
+    return _came
 
 
 def was_terminated() -> bool:
-    """Whether SIGTERM came since `sigterm_raised` was entered."""
-    return _terminated
+    """Whether that signal was SIGTERM."""
+    return _came == signal.SIGTERM
 
 
 def raise_on_sigterm() -> None:
@@ -30,21 +38,35 @@ def catch_sigterm_again() -> None:
 
 
 @contextmanager
-def sigterm_raised() -> Iterator[None]:
-    """Within the block SIGTERM is raised as `Terminated` in the main thread; afterwards it is handled as before."""
+def signals_raised() -> Iterator[None]:
+    """Within the block SIGTERM is raised as `Terminated` in the main thread, and it is noted which signal came.
+
+    Afterwards both are handled as before. A SIGINT that is ignored, as under `nohup`, or that others handle, is left
+    alone.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    global _terminated
-    before, _terminated = signal.getsignal(signal.SIGTERM), False
+    global _came
+    before, on_interrupt, _came = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), None
     raise_on_sigterm()
+    if on_interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        if on_interrupt is signal.default_int_handler:
+            signal.signal(signal.SIGINT, on_interrupt)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    global _terminated
-    _terminated = True
+    global _came
+    _came = number
     raise Terminated
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _came
+    _came = number
+    raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from skilljobs.errors import InputError, JobFailed, Terminated
-from skilljobs.progress.interrupts import sigterm_raised
+from skilljobs.progress.interrupts import interrupted_by, signals_raised
 from skilljobs.progress.job_progress import JobProgress, read_progress, timestamp
 from skilljobs.progress.reporter import Reporter, StageClock
 from skilljobs.store.files import Folder
@@ -44,7 +44,7 @@ class Journal:
             self._progress = self._progress.changed(lines_dropped=before.lines_dropped if before else 0)
         self._folder.delete(STOP_NAME)
         self._write()
-        self._signals.enter_context(sigterm_raised())
+        self._signals.enter_context(signals_raised())
         self._thread.start()
         return self
 
@@ -55,10 +55,10 @@ class Journal:
         self._thread.join()
         self._signals.close()
         state, reason = "done", ""
-        if isinstance(error, KeyboardInterrupt):
+        is_expected = isinstance(error, InputError | JobFailed)
+        if isinstance(error, KeyboardInterrupt) or (error is not None and not is_expected and interrupted_by()):
             state, reason = "stopped", "committed shards are kept, and the same command resumes"
         elif error is not None:
-            is_expected = isinstance(error, InputError | JobFailed)
             state, reason = "failed", str(error) if is_expected else f"{type(error).__name__}: {error}"
         if reason:
             self._log(f"{state}: {reason}")

@@ -104,7 +104,11 @@ class Folder:
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """Return the sorted names of the files directly in `folder` that end in `suffix`, without temporary files."""
-        entries = self.filesystem.get_file_info(fs.FileSelector(self.path(folder), allow_not_found=True))
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        try:
+            entries = self.filesystem.get_file_info(selector)
+        except FileNotFoundError:  # made in this moment: pyarrow looks twice, and saw it the second time only
+            entries = self.filesystem.get_file_info(selector)
         base = f"{folder}/" if folder else ""
         return sorted(
             base + info.base_name

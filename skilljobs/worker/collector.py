@@ -100,7 +100,8 @@ class Collector:
         if not neurons:
             return traced_activations
 
-        places = [self.lm.column(traced.name) for traced in neurons]
+        found = [self.lm.place(traced.name) for traced in neurons]
+        places = [(layer, self.lm.sites[layer].column(place)) for layer, place in found]
 
         def run(part: list[int]) -> torch.Tensor:
             rows = [tokenized[index] for index in part]

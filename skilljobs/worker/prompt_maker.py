@@ -7,8 +7,9 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from skilljobs.hashing import stable_hash
-from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.losses import accuracy
+from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
 from skilljobs.lm.results import TuningPoint
@@ -116,7 +117,7 @@ class PromptMaker:
         validation = draw_validation([example for example in examples if example.split == "validation"])
         tokenized = {}
         for split, chosen in (("train", train), ("validation", validation)):
-            tokenized[split] = tokenize(self.lm.tokenizer, chosen, self.work.answer_end, self.work.spec.chat)
+            tokenized[split] = tokenize_for(self.lm, chosen, self.work.answer_end, self.work.spec.chat)
             self._ids |= {id(tokens): e.example_id for tokens, e in zip(tokenized[split], chosen, strict=True)}
         return tokenized
 

@@ -12,8 +12,8 @@ import torch
 
 from skilljobs.checkpoints.source import find_again
 from skilljobs.errors import JobFailed
-from skilljobs.lm.batch import tokenize
 from skilljobs.lm.forward import score_batches
+from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt
 from skilljobs.lm.ranks import ALONE, join
@@ -105,7 +105,7 @@ class Scorer:
         return self._computer.submit(self._judge, questions, answer_end, batch_tokens).result()
 
     def _judge(self, questions: Sequence[Example], answer_end: str | None, batch_tokens: int) -> list[float]:
-        tokenized = tokenize(self.lm.tokenizer, questions, answer_end)
+        tokenized = tokenize_for(self.lm, questions, answer_end)
         prompt = no_prompt(self.lm.width).vectors
         probabilities = [0.0] * len(questions)
         for indices, scored in score_batches(self.lm, prompt, tokenized, batch_tokens):

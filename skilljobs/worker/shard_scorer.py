@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from skilljobs.errors import JobFailed
-from skilljobs.lm.batch import TokenizedExample, tokenize
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.lm.ranks import Ranks
@@ -187,7 +188,7 @@ class ShardScorer:
         return receipt if receipt and receipt.files.get(examples_name(shard)) == sha256(part) else None
 
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
-        return tokenize(self.lm.tokenizer, examples, self.work.answer_end, self.work.spec.chat)
+        return tokenize_for(self.lm, examples, self.work.answer_end, self.work.spec.chat)
 
     def _collect(self, prepared: PreparedShard) -> tuple[Collected, Callable[[], ShardSums], float]:
         """The scores and what was set aside, a function that waits for the sums, and seconds."""

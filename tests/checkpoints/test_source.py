@@ -40,11 +40,16 @@ def test_the_error_for_a_missing_model_names_it(name: str) -> None:
     ("config", "reason"),
     [
         (None, "has no config.json"),
-        ({"architectures": ["BertForMaskedLM"]}, "BertForMaskedLM, not a causal language model"),
+        ({"architectures": ["BertForMaskedLM"]}, "has no weights"),
+        ({"architectures": ["BertModel"]}, "BertModel, neither a causal nor a masked language model"),
+        (
+            {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},
+            "T5ForConditionalGeneration, an encoder-decoder: its text and its answer are read by two stacks",
+        ),
         ({"architectures": ["LlamaForCausalLM"]}, "has no weights"),
     ],
 )
-def test_a_directory_that_is_not_a_causal_model_is_refused(tmp_path: Path, config: object, reason: str) -> None:
+def test_a_directory_that_is_no_language_model_is_refused(tmp_path: Path, config: object, reason: str) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=reason):
@@ -58,10 +63,10 @@ def test_a_configuration_that_is_no_object_is_refused(tmp_path: Path, config: by
         find_model(str(tmp_path))
 
 
-@pytest.mark.parametrize("architectures", [5, "BertForMaskedLM", {"a": 1}, [None]])
-def test_architectures_of_a_foreign_type_are_no_causal_model(tmp_path: Path, architectures: object) -> None:
+@pytest.mark.parametrize("architectures", [5, "BertModel", {"a": 1}, [None]])
+def test_architectures_of_a_foreign_type_are_no_language_model(tmp_path: Path, architectures: object) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architectures": architectures}))
-    with pytest.raises(InputError, match="not a causal language model"):
+    with pytest.raises(InputError, match="neither a causal nor a masked language model"):
         find_model(str(tmp_path))
 
 

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import DeepseekV2Config, Gemma3TextConfig, GPT2Config, LlamaConfig, PreTrainedConfig, Qwen3MoeConfig
+from transformers import (
+    BertConfig,
+    DeepseekV2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen3MoeConfig,
+)
 
 import skilljobs
 from skilljobs.checkpoints.source import TINY_DIRECTORY, ModelSource
@@ -59,6 +67,12 @@ def test_a_model_that_ranks_cannot_share_is_refused(tmp_path: Path, config: PreT
 def test_an_option_that_ranks_cannot_heed_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"--tensor-parallel 2 .* cannot be with --"):
         check(tmp_path, SHAREABLE["llama"](), **options)
+
+
+def test_a_masked_language_model_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, architectures=["BertForMaskedLM"])
+    with pytest.raises(InputError, match="the model mine is a masked language model, which ranks do not share"):
+        check(tmp_path, config)
 
 
 def test_the_tiny_model_is_refused_before_anything_starts(tmp_path: Path) -> None:
