@@ -39,8 +39,7 @@ def in_parts(batch: list[int], run: Callable[[list[int]], T]) -> Iterator[tuple[
             if in_step():
                 raise JobFailed(
                     f"a batch of {len(part)} does not fit into the memory of one of several ranks, which cannot split"
-                    " it each by itself",
-                    "a smaller --batch-tokens helps, in a new run",
+                    " it each by itself: use a smaller --batch-tokens, in a new run"
                 ) from error
             if len(part) == 1:
                 raise JobFailed(_out_of_memory_message(error)) from error

@@ -76,6 +76,7 @@ def run_job(
             rows = texts.finished_rows()
         plan = plan_job(spec, rows, read_chat, read_labels)
         if spec.tensor_parallel > 1:
+            placement.check_ranks(spec.tensor_parallel)
             check_shareable(plan.source, spec)
         if not (files.exists and files.record.is_complete):
             lease.acquire()

@@ -32,6 +32,18 @@ class Placement:
     shard_timeout: float | None = None
     """Seconds after which a shard is given to another scorer too; None for many times what shards take."""
 
+    def check_ranks(self, ranks: int) -> None:
+        """Refuse GPUs that several ranks would not have one each of.
+
+        Raises:
+            InputError: gives how many they take.
+        """
+        if ranks > 1 and self.gpus_per_replica not in (None, 0, ranks):
+            raise InputError(
+                f"--gpus-per-replica {self.gpus_per_replica}: each of the {ranks} ranks of --tensor-parallel takes one"
+                " GPU, or none"
+            )
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -52,15 +64,7 @@ class Cluster:
         return sum(machine.gpus for machine in self.machines)
 
     def gpus_of_replica(self, wanted: int | None, ranks: int = 1) -> int:
-        """The GPUs of a replica: as many as wanted, or by default one for each rank if there are any.
-
-        Raises:
-            InputError: several ranks would not have one each.
-        """
-        if ranks > 1 and wanted not in (None, 0, ranks):
-            raise InputError(
-                f"--gpus-per-replica {wanted}: each of the {ranks} ranks of --tensor-parallel takes one GPU, or none"
-            )
+        """The GPUs of a replica: as many as wanted, or by default one for each rank if there are any."""
         return ranks * min(1, self.gpus) if wanted is None else wanted
 
     def machine_for(self, gpus: int) -> Machine:

@@ -3,7 +3,7 @@
 import pytest
 
 from skilljobs.errors import InputError
-from skilljobs.plan.capacity import Cluster, Machine, Replicas, lay_out
+from skilljobs.plan.capacity import Cluster, Machine, Placement, Replicas, lay_out
 
 GB = 10**9
 
@@ -49,7 +49,8 @@ def test_ranks_take_one_gpu_each_or_none() -> None:
     assert [with_gpus.gpus_of_replica(wanted, 2) for wanted in (None, 0, 2)] == [2, 0, 2]
     assert without.gpus_of_replica(None, 2) == 0
     with pytest.raises(InputError, match="--gpus-per-replica 3: each of the 2 ranks"):
-        with_gpus.gpus_of_replica(3, 2)
+        Placement(gpus_per_replica=3).check_ranks(2)
+    Placement(gpus_per_replica=3).check_ranks(1)
 
 
 def test_all_ranks_of_a_replica_are_on_one_machine() -> None:
