@@ -161,18 +161,25 @@ class Run(RunReader):
     """A run: its tables, and questions to them."""
 
     def top(
-        self, metric: str, k: int = 20, population: str = ALL, given: Sequence[str] = (), per_layer: bool = False
+        self,
+        metric: str,
+        k: int = 20,
+        population: str = ALL,
+        given: Sequence[str] = (),
+        per_layer: bool = False,
+        sort: str = "r",
     ) -> pl.DataFrame:
         """The `k` neurons of largest |r| with `metric` in `population`, strongest first.
 
         Args:
             given: metrics that are held fixed: r is then the partial correlation.
             per_layer: whether `k` counts for each layer.
+            sort: `r`, or `predictivity` in a run that has it.
 
         Raises:
             InputError: the run has no such metric or population, or cannot hold `given` fixed.
         """
-        return top(self, metric, population, k, given, per_layer)
+        return top(self, metric, population, k, given, per_layer, sort)
 
     def soft_prompt(self) -> "torch.Tensor":
         """The soft prompt, P x d_model, float32.

@@ -98,6 +98,9 @@ class JobSpec:
     tokens: Literal["mean", "each", "last"] = option(
         "mean", "Activations at the prompt positions: averaged, each kept, or the last one."
     )
+    statistic: Literal["r", "predictivity"] = option(
+        "r", "Beside r, how well a neuron above its training mean predicts each yes/no metric."
+    )
     null: int = option(16, "Null metrics.", metavar="K", minimum=0)
     ffn: str | None = option(
         None,

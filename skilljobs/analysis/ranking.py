@@ -7,36 +7,52 @@ import polars as pl
 
 from skilljobs.errors import InputError
 from skilljobs.reduce.partial_correlations import partial_correlations
+from skilljobs.reduce.shard_sums import read_moments
 from skilljobs.stats.layout import ALL, NULL, NULL_SKEWED
 from skilljobs.stats.null import SKEWED, family_wise_threshold, is_skewed
+from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
 from skilljobs.store.schema import NEURON_KEY
 
+SORTABLE = ("r", PREDICTIVITY)
+"""What neurons can be ranked by."""
+
 
 def top(
-    run: RunReader, metric: str, population: str = ALL, k: int = 20, given: Sequence[str] = (), per_layer: bool = False
+    run: RunReader,
+    metric: str,
+    population: str = ALL,
+    k: int = 20,
+    given: Sequence[str] = (),
+    per_layer: bool = False,
+    sort: str = "r",
 ) -> pl.DataFrame:
     """Return the `k` neurons of largest |r|, strongest first, with the columns of `correlations`.
+
+    With `sort`, a column of `correlations`, those of the largest value there, and those without one are left out.
 
     With `given`, r is the partial correlation with these metrics held fixed. With `per_layer`, the `k` strongest
     neurons of each layer are returned, layer by layer. Neurons whose r is undefined are left out.
 
     Raises:
-        InputError: the run has no such metric or population, has no correlations yet, or cannot hold `given` fixed.
+        InputError: the run has no such metric or population, has no correlations yet, cannot hold `given` fixed, or has
+            nothing to sort by.
     """
     check_reduced(run)
     check_pair(run, metric, population)
+    if sort != "r":
+        _check_sortable(run, sort, given)
     if given:
         rows = partial_correlations(run, metric, population, given).lazy()
     else:
         selected = (pl.col("metric") == metric) & (pl.col("population") == population)
-        if k <= TOP_ROWS and not per_layer:
+        if k <= TOP_ROWS and not per_layer and sort == "r":
             return run.strongest().filter(selected).head(k).collect()
         rows = run.correlations().filter(selected)
-    order = [pl.col("r").abs(), *map(pl.col, NEURON_KEY)]
+    order = [pl.col(sort).abs(), *map(pl.col, NEURON_KEY)]
     ordered = (
-        rows.filter(pl.col("r").is_not_null()).sort(order, descending=[True] + [False] * len(NEURON_KEY)).collect()
+        rows.filter(pl.col(sort).is_not_null()).sort(order, descending=[True] + [False] * len(NEURON_KEY)).collect()
     )
     if not per_layer:
         return ordered.head(k)
@@ -93,6 +109,28 @@ def applicable_threshold(run: RunReader, metric: str, n: int) -> NullThreshold |
     """
     threshold = null_threshold(run, metric)
     return threshold if threshold is not None and threshold.n == n else None
+
+
+def _check_sortable(run: RunReader, sort: str, given: Sequence[str]) -> None:
+    if sort not in SORTABLE:
+        raise InputError(f"neurons cannot be sorted by {sort!r}: choose one of {', '.join(SORTABLE)}")
+    if given:
+        raise InputError(f"--given holds metrics fixed in r, and --sort {sort} is not about r: leave one of them out")
+    if sort not in run.correlations().collect_schema():
+        raise InputError(f"the run at {run.uri} has no {sort}: submit it with --statistic {sort}")
+
+
+def predictivity_of_majority(run: RunReader, metric: str, population: str) -> float | None:
+    """Return the predictivity of always giving the more frequent answer, over half 1; None if that is empty.
+
+    It is what the predictivity of a neuron must be compared with.
+    """
+    moments = read_moments(run.prompts()[0].folder, run.record.halves[1])
+    if moments is None:
+        return None
+    pairs = [moments.pair(member, metric, metric) for member in run.layout().members_of(population)]
+    n, yes = sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+    return abs(yes / n - 0.5) if n else None
 
 
 def check_reduced(run: RunReader) -> None:

@@ -12,9 +12,25 @@ from rich.text import Text
 from skilljobs.analysis.ranking import NullThreshold
 from skilljobs.printable import printable
 
-COLUMNS = ("layer", "expert", "neuron", "token", "r", "95 %", "p", "q", "half 0", "half 1", "mean", "std", "n")
+COLUMNS = (
+    "layer",
+    "expert",
+    "neuron",
+    "token",
+    "r",
+    "95 %",
+    "p",
+    "q",
+    "half 0",
+    "half 1",
+    "predictivity",
+    "mean",
+    "std",
+    "n",
+)
 OPTIONAL_COLUMNS = ("std", "mean", "p", "n", "q")
 """Columns that are left out, in this order, if the terminal is narrow, because digits must not be cut."""
+RARE_COLUMNS = ("expert", "token", "predictivity")
 WIDTH_WITHOUT_TERMINAL = 120
 
 
@@ -121,8 +137,8 @@ def null_text(threshold: NullThreshold) -> str:
 
 
 def _used(columns: Sequence[str], rows: pl.DataFrame) -> list[str]:
-    """The columns to show: `expert` and `token` are null throughout where a model or a run has none."""
-    return [name for name in columns if name not in ("expert", "token") or rows[name].count()]
+    """The columns to show: some are absent, or null throughout, where a model or a run has none."""
+    return [name for name in columns if name not in RARE_COLUMNS or (name in rows and rows[name].count())]
 
 
 def _table(rows: pl.DataFrame, title: str, columns: list[str]) -> Table:
@@ -147,6 +163,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         "q": _small(row["q"]),
         "half 0": _r(row["r_half0"]),
         "half 1": _r(row["r_half1"]),
+        "predictivity": _number(row.get("predictivity")),
         "mean": _number(row["activation_mean"]),
         "std": _number(row["activation_std"]),
         "n": str(row["n"]),

@@ -1,8 +1,13 @@
 """`skilljobs top`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from skilljobs.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
@@ -12,10 +17,25 @@ from skilljobs.printable import printable
 @click.option("-k", default=20, show_default=True, type=click.IntRange(min=1), help="How many neurons.")
 @click.option("--per", type=click.Choice(["layer"]), help="Show the strongest neurons of each layer.")
 @click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed (partial correlation).")
+@click.option(
+    "--sort",
+    type=click.Choice(["r", "predictivity"]),
+    default="r",
+    show_default=True,
+    help="What neurons are ranked by.",
+)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def top(
-    run: str, metric: str, population: str, k: int, per: str | None, given: tuple[str, ...], form: str, debug: bool
+    run: str,
+    metric: str,
+    population: str,
+    k: int,
+    per: str | None,
+    given: tuple[str, ...],
+    sort: str,
+    form: str,
+    debug: bool,
 ) -> None:
     """Show the neurons that correlate most strongly with a metric, largest |r| first.
 
@@ -25,12 +45,12 @@ def top(
     skilljobs top runs/RUN --metric confidence --population within:operation -k 10
     skilljobs top runs/RUN --metric confidence --given answer_length --given operation
     """
-    from skilljobs.analysis.ranking import applicable_threshold
+    from skilljobs.analysis.ranking import applicable_threshold, predictivity_of_majority
     from skilljobs.analysis.ranking import top as top_neurons
     from skilljobs.api import open_run
 
     opened = open_run(run)
-    rows = top_neurons(opened, metric, population, k, given, per_layer=per == "layer")
+    rows = top_neurons(opened, metric, population, k, given, per_layer=per == "layer", sort=sort)
     if form == "json":
         import json
 
@@ -42,13 +62,26 @@ def top(
 
         console = table_console()
         if rows.is_empty():
-            text = f"{metric}, {population}: r is undefined for every neuron (the metric is constant there)"
+            reason = (
+                "the metric is constant there" if sort == "r" else "the metric is constant there, or no yes/no metric"
+            )
+            text = f"{metric}, {population}: {sort} is undefined for every neuron ({reason})"
             console.print(printable(text))
             return
         condition = f", given {', '.join(given)}" if given else ""
         console.print(neuron_table(rows, f"{metric}, {population}{condition}", console))
+        if sort == "predictivity":
+            _print_majority(console, predictivity_of_majority(opened, metric, population))
+            return
         threshold = applicable_threshold(opened, metric, rows["n"][0])
         if threshold is not None and population == "all" and not given:
             console.print(null_text(threshold))
         if opened.record.units_repeat:
             console.print("examples share units, so p and q are too small; the null threshold respects units")
+
+
+def _print_majority(console: "Console", majority: float | None) -> None:
+    if majority is not None:
+        console.print(
+            f"predictivity is |accuracy - 1/2| on half 1; always giving the more frequent answer has {majority:.3f}"
+        )

@@ -82,6 +82,9 @@ class ScorerActor:
         with self._in_step():
             self._scorer.for_run(work).make_references()
 
+    def make_thresholds(self, work: RunWork) -> None:
+        self._scorer.for_run(work).make_thresholds()
+
     def score(self, work: RunWork, shard: int, fingerprint: str, attempt: int) -> Receipt:
         with self._in_step():
             receipt = self._scorer.for_run(work).score(shard, fingerprint, attempt)

@@ -41,9 +41,10 @@ def check_shareable(source: ModelSource, spec: JobSpec) -> None:
         ("--adapter", spec.adapter is not None),
         ("--trust-remote-code", spec.trust_remote_code),
         (f"--units {spec.units}", spec.units != NEURONS),
+        (f"--statistic {spec.statistic}", spec.statistic != "r"),
     ):
         if is_given:
-            raise InputError(f"{option} shares the weights and neurons of a plain model: it cannot be with {other}")
+            raise InputError(f"{option} shares the weights and neurons of a plain model: it does not go with {other}")
     if source.is_masked:
         raise InputError(f"{option}: the model {source.name} is a masked language model, which ranks do not share")
     model = _outline(source)

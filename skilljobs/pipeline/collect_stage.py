@@ -28,6 +28,7 @@ from skilljobs.store.shards import (
     read_scores,
     sha256,
 )
+from skilljobs.store.thresholds import THRESHOLDS_NAME
 
 
 class Collect(Stage):
@@ -35,7 +36,7 @@ class Collect(Stage):
 
     name = "collect"
     needs = "scorers"
-    reads = (PROMPT_NAME, REFERENCE_NAME, METRICS_NAME, "examples/part-*.parquet")
+    reads = (PROMPT_NAME, REFERENCE_NAME, METRICS_NAME, THRESHOLDS_NAME, "examples/part-*.parquet")
     writes = ("shards/*.parquet",)
     records_digests = False
 
@@ -57,6 +58,8 @@ class Collect(Stage):
                 "reference_digest": sha256(run.folder.read(REFERENCE_NAME)),
             }
         )
+        if plan.yes_no:
+            run.extend_fingerprint({"thresholds_digest": sha256(run.folder.read(THRESHOLDS_NAME))})
         planned, retried_before, twice_before = len(plan.shards), pool.retried, pool.given_twice
         receipts = _committed(plan, run)
         refuse_too_many(plan, receipts.values())

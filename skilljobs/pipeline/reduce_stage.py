@@ -14,7 +14,15 @@ from skilljobs.store.run import BEST_NAME, TOP_NAME
 def reduce_job(job: Job) -> ReduceJob:
     """What a reducer must know about a job."""
     neurons = job.run.record.neurons
-    return ReduceJob(job.run.uri, job.plan.layout, job.plan.halves, job.plan.kept_tokens, neurons)
+    return ReduceJob(
+        uri=job.run.uri,
+        layout=job.plan.layout,
+        halves=job.plan.halves,
+        tokens=job.plan.kept_tokens,
+        neurons=neurons,
+        yes_no=job.plan.yes_no,
+        counted_tokens=max(1, job.plan.prompt_length),
+    )
 
 
 class Reduce(Stage):

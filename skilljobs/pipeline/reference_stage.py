@@ -3,8 +3,9 @@
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
-from skilljobs.store.run import PROMPT_NAME
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME
 from skilljobs.store.shards import examples_name
+from skilljobs.store.thresholds import THRESHOLDS_NAME
 
 
 class Reference(Stage):
@@ -12,9 +13,14 @@ class Reference(Stage):
 
     name = "reference"
     needs = "scorers"
-    reads = (PROMPT_NAME, examples_name(0))
-    writes = (REFERENCE_NAME, METRICS_NAME)
+    reads = (PROMPT_NAME, examples_name(0), TUNING_EXAMPLES_NAME)
+    writes = (REFERENCE_NAME, METRICS_NAME, THRESHOLDS_NAME)
 
     def run(self, job: Job) -> str:
-        job.workplace.pool.run_on_one(lambda actor: [actor.make_references.remote(job.work)], lambda _: None)
-        return "of every neuron and metric, from the first batch"
+        pool = job.workplace.pool
+        pool.run_on_one(lambda actor: [actor.make_references.remote(job.work)], lambda _: None)
+        what = "of every neuron and metric, from the first batch"
+        if not job.plan.yes_no:
+            return what
+        pool.run_on_one(lambda actor: [actor.make_thresholds.remote(job.work)], lambda _: None)
+        return f"{what}; thresholds: means over {len(job.plan.train)} train examples"

@@ -127,7 +127,9 @@ class Workplace:
         model = self._loaded_model
         if plan.sums_size == 0:  # the model's files did not tell
             read = sum(layer.count for layer in model.neurons)
-            check_sums_size(shard_sums_size(plan.layout, read, plan.spec, plan.prompt_length), plan.spec)
+            check_sums_size(
+                shard_sums_size(plan.layout, plan.reading.counted, read, plan.spec, plan.prompt_length), plan.spec
+            )
         numerics = self._numerics = numerics.model_copy(update={"attention": model.attention})
         run.fix_numerics(numerics)
         versions = {name: model.versions[name] for name in ("torch", "transformers")}

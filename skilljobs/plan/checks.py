@@ -9,10 +9,14 @@ from skilljobs.stats.layout import Layout
 from skilljobs.tasks.base import Example
 
 
-def shard_sums_size(layout: Layout, neurons: int | None, spec: JobSpec, prompt_length: int) -> int:
-    """Bytes of a shard's sums before compression; 0 if it is not known how many neurons are read."""
-    tokens = max(1, prompt_length) if spec.tokens == "each" else 1
-    return layout.bytes_per_neuron() * (neurons or 0) * tokens
+def shard_sums_size(
+    layout: Layout, counted: Layout | None, neurons: int | None, spec: JobSpec, prompt_length: int
+) -> int:
+    """Bytes of a shard's sums, and of its counts of each token, before compression; 0 if the neurons are not known."""
+    positions = max(1, prompt_length)
+    each = layout.bytes_per_neuron() * (positions if spec.tokens == "each" else 1)
+    counts = counted.bytes_per_neuron() * positions if counted else 0
+    return (each + counts) * (neurons or 0)
 
 
 def check_sums_size(size: int, spec: JobSpec) -> None:

@@ -27,6 +27,7 @@ from skilljobs.plan.work import Reading
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.null import most_skewed, null_metrics
+from skilljobs.stats.predictivity import PREDICTIVITY, above_layout, yes_no_metrics
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.columns import ColumnReport, report_columns
 from skilljobs.tasks.external_metrics import ExternalMetric, Population, check_columns, group_populations
@@ -48,6 +49,8 @@ class JobPlan:
     external: tuple[ExternalMetric, ...]
     populations: tuple[Population, ...]
     layout: Layout
+    yes_no: tuple[str, ...]
+    """The metrics whose predictivity is asked for."""
     null_values: NDArray[np.float64] | None
     """The values that skewed null metrics are drawn from; None if no external metric is skewed."""
     prompt_length: int
@@ -79,7 +82,14 @@ class JobPlan:
     @property
     def reading(self) -> Reading:
         """What scorers read from every example."""
-        return Reading(self.layout, self.external, self.populations, self.null_values, self.task.choice_probabilities)
+        return Reading(
+            self.layout,
+            self.external,
+            self.populations,
+            self.null_values,
+            self.task.choice_probabilities,
+            self.yes_no,
+        )
 
     @property
     def units_repeat(self) -> bool:
@@ -151,7 +161,9 @@ def plan_job(
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    sums_size = shard_sums_size(layout, neurons_read(source, spec.selection), spec, prompt_length)
+    yes_no = _yes_no(spec, layout, external, test)
+    counted = above_layout(layout, yes_no) if yes_no else None
+    sums_size = shard_sums_size(layout, counted, neurons_read(source, spec.selection), spec, prompt_length)
     check_sums_size(sums_size, spec)
     plan = JobPlan(
         spec=spec,
@@ -163,6 +175,7 @@ def plan_job(
         external=external,
         populations=tuple(population for group in groups.values() for population in group),
         layout=layout,
+        yes_no=yes_no,
         null_values=null_values,
         prompt_length=prompt_length,
         sums_size=sums_size,
@@ -170,9 +183,27 @@ def plan_job(
         columns=report_columns(task, list(reader.columns), test, external),
         prompt_format=prompt_format,
     )
+    if yes_no and not plan.train:
+        raise InputError(f"{data_name} has no train examples, whose mean activations --statistic predictivity needs")
     if spec.soft_prompt is None:
         _check_tuning(plan, str(data_name))
     return plan
+
+
+def _yes_no(
+    spec: JobSpec, layout: Layout, external: Sequence[ExternalMetric], test: Sequence[Example]
+) -> tuple[str, ...]:
+    """The metrics whose predictivity `spec` asks for.
+
+    Raises:
+        InputError: it asks for predictivity, and no metric is yes or no.
+    """
+    if spec.statistic != PREDICTIVITY:
+        return ()
+    found = yes_no_metrics(layout, external_values(external, test))
+    if not found:
+        raise InputError("--statistic predictivity is about yes/no metrics, and none of the job's is one")
+    return found
 
 
 def _check_tuning(plan: JobPlan, data_name: str) -> None:

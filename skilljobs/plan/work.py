@@ -13,6 +13,7 @@ from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import EXACT
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.neurons import LayerNeurons
+from skilljobs.stats.predictivity import above_layout
 from skilljobs.store.record import Numerics
 from skilljobs.tasks.external_metrics import ExternalMetric, Population
 
@@ -70,6 +71,14 @@ class Reading:
     """The values that skewed null metrics are drawn from; None if there are no such metrics."""
     choice_probabilities: Mapping[str, int] = field(default_factory=dict)
     """The task's own model-derived metrics: each the probability of the choice at an index."""
+
+    yes_no: tuple[str, ...] = ()
+    """The metrics whose predictivity is asked for."""
+
+    @property
+    def counted(self) -> Layout | None:
+        """The layout of the counts of examples above a threshold; None if predictivity is not asked for."""
+        return above_layout(self.layout, self.yes_no) if self.yes_no else None
 
     @property
     def has_exact(self) -> bool:

@@ -18,6 +18,7 @@ def correlation_table(
     metric: str,
     population: str,
     n: int,
+    schema: pa.Schema = CORRELATIONS,
 ) -> pa.Table:
     """One row for each neuron, token by token; NaN becomes null. With `tokens` None each neuron has a single row."""
     rows = len(columns["r"])
@@ -27,7 +28,10 @@ def correlation_table(
             "metric": pa.repeat(metric, rows),
             "population": pa.repeat(population, rows),
             "n": np.full(rows, n, np.int64),
-            **{name: pa.array(values, from_pandas=True) for name, values in columns.items()},
+            **{
+                name: pa.array(values, from_pandas=True).cast(schema.field(name).type)
+                for name, values in columns.items()
+            },
         },
-        schema=CORRELATIONS,
+        schema=schema,
     )

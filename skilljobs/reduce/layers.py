@@ -3,7 +3,7 @@
 The pipeline runs `reduce_layer` as a task for each layer, and then `rank` once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
 from skilljobs.reduce.correlation_table import correlation_table
-from skilljobs.reduce.shard_sums import Halves, read_totals
+from skilljobs.reduce.shard_sums import Halves, read_counts, read_totals
 from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.neurons import LayerNeurons
-from skilljobs.stats.totals import LayerTotals
+from skilljobs.stats.predictivity import COLUMNS as PREDICTIVITY_COLUMNS
+from skilljobs.stats.predictivity import above_layout, accuracy, predictivity_columns
+from skilljobs.stats.totals import LayerTotals, Moments
 from skilljobs.store.files import Folder
 from skilljobs.store.run import BEST_NAME, TOP_NAME, TOP_ROWS, correlations_name
-from skilljobs.store.schema import BEST, CORRELATIONS, parquet_bytes, parquet_stream
+from skilljobs.store.schema import BEST, CORRELATIONS, CORRELATIONS_PREDICTIVITY, parquet_bytes, parquet_stream
 
 Array = NDArray[np.float64]
+Predictor = Callable[[str, str], dict[str, Array]]
 UNRANKED = "unranked"
 
 
@@ -36,6 +39,15 @@ class ReduceJob:
     """Prompt positions kept for each neuron; None if they are aggregated."""
     neurons: tuple[LayerNeurons, ...]
     """Those of each layer that is read."""
+    yes_no: tuple[str, ...] = ()
+    """The metrics whose predictivity was counted."""
+    counted_tokens: int = 1
+    """Prompt positions for which it was counted."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the correlations."""
+        return CORRELATIONS_PREDICTIVITY if self.yes_no else CORRELATIONS
 
     @property
     def layers(self) -> int:
@@ -65,17 +77,20 @@ def unranked_name(layer: int) -> str:
 def reduce_layer(job: ReduceJob, layer: int) -> None:
     """Write the correlations of the layer at this place among those that are read, still without q."""
     folder = Folder(job.uri)
-    tables = _layer_tables(job, layer, *read_totals(folder, job.halves, layer, job.layout))
-    folder.write(unranked_name(layer), parquet_bytes(tables, CORRELATIONS))
+    whole, halves = read_totals(folder, job.halves, layer, job.layout)
+    predict = predictor(job, folder, layer, [half.moments if half else None for half in halves])
+    tables = _layer_tables(job, layer, whole, halves, predict)
+    folder.write(unranked_name(layer), parquet_bytes(tables, job.schema))
 
 
 def _layer_tables(
-    job: ReduceJob, layer: int, whole: LayerTotals, halves: Sequence[LayerTotals | None]
+    job: ReduceJob, layer: int, whole: LayerTotals, halves: Sequence[LayerTotals | None], predict: Predictor
 ) -> Iterator[pa.Table]:
     for metric, population in pairs(job.layout):
         centred = whole.centred(metric, population)
         columns = correlation_columns(centred, [half.centred(metric, population) if half else None for half in halves])
-        yield correlation_table(columns, job.neurons[layer], job.tokens, metric, population, centred.n)
+        columns |= predict(metric, population)
+        yield correlation_table(columns, job.neurons[layer], job.tokens, metric, population, centred.n, job.schema)
 
 
 def rank(job: ReduceJob) -> None:
@@ -88,7 +103,7 @@ def rank(job: ReduceJob) -> None:
     files = [folder.open(unranked_name(layer)) for layer in range(job.layers)]
     readers = [pq.ParquetFile(file) for file in files]
     tops, bests = [], []
-    with parquet_stream(folder, job.correlations_names, CORRELATIONS) as writers:
+    with parquet_stream(folder, job.correlations_names, job.schema) as writers:
         for group, _ in enumerate(pairs(job.layout)):
             ranked = _with_q([reader.read_row_group(group) for reader in readers])
             for writer, table in zip(writers, ranked, strict=True):
@@ -96,12 +111,32 @@ def rank(job: ReduceJob) -> None:
             tops.append(_largest(pa.concat_tables(ranked), TOP_ROWS))
             if job.tokens is not None:
                 bests.append(pa.concat_tables(_with_q([_best(table, job.tokens) for table in ranked])))
-    folder.write(TOP_NAME, parquet_bytes(tops, CORRELATIONS))
+    folder.write(TOP_NAME, parquet_bytes(tops, job.schema))
     if bests:
         folder.write(BEST_NAME, parquet_bytes(bests, BEST))
     for file in files:
         file.close()
     folder.delete_folder(UNRANKED)
+
+
+def predictor(job: ReduceJob, folder: Folder, layer: int, moments: Sequence[Moments | None]) -> Predictor:
+    """What predictivity adds to the columns of a metric and population; nothing if it was not counted."""
+    if not job.yes_no:
+        return lambda metric, population: {}
+    layout = above_layout(job.layout, job.yes_no)
+    counts = [read_counts(folder, shards, layer, layout) for shards in job.halves]
+    rows = job.neurons[layer].count * (job.tokens or 1)
+
+    def predict(metric: str, population: str) -> dict[str, Array]:
+        if metric not in job.yes_no:
+            return {name: np.full(rows, np.nan) for name in PREDICTIVITY_COLUMNS}
+        halves = [
+            None if c is None or m is None else accuracy(layout, c, m, metric, population)
+            for c, m in zip(counts, moments, strict=True)
+        ]
+        return predictivity_columns(halves, job.counted_tokens, job.tokens is not None)
+
+    return predict
 
 
 def _with_q(tables: Sequence[pa.Table]) -> list[pa.Table]:

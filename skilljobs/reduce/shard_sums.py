@@ -7,7 +7,7 @@ from pyarrow import parquet as pq
 
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerSums, LayerTotals, Moments, tree_sum
-from skilljobs.store.attempts import is_of_rank, moments_names, sums_and_moments, sums_names
+from skilljobs.store.attempts import above_names, is_of_rank, moments_names, sums_and_moments, sums_names
 from skilljobs.store.files import Folder
 from skilljobs.store.references import read_layer_reference, rows_in_order
 from skilljobs.store.schema import NEURON_KEY, sums_schema
@@ -33,6 +33,12 @@ def _moments(folder: Folder, name: str) -> Moments:
 def read_layer(folder: Folder, shards: Sequence[int], layer: int, layout: Layout) -> LayerSums | None:
     """The sums of one layer over `shards`, added up; None if there are no shards."""
     names = sums_names(folder)
+    return tree_sum(_layer(folder, names[shard], layer, layout) for shard in shards)
+
+
+def read_counts(folder: Folder, shards: Sequence[int], layer: int, layout: Layout) -> LayerSums | None:
+    """The counts above thresholds of one layer over `shards`, added up; None if there are no shards."""
+    names = above_names(folder)
     return tree_sum(_layer(folder, names[shard], layer, layout) for shard in shards)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.stats.correlate import interval, p_value
+from skilljobs.stats.predictivity import COLUMNS
 
 Array = NDArray[np.float64]
 
@@ -40,3 +41,9 @@ def mean_over_prompts(columns: Sequence[Mapping[str, Array]], degrees_of_freedom
         "activation_mean": over_prompts("activation_mean").mean(0),
         "activation_std": np.sqrt(np.square(over_prompts("activation_std")).mean(0)),
     }
+
+
+def mean_predictivity(predictivity: Sequence[Array]) -> dict[str, Array]:
+    """Return the mean over prompts, NaN where that of any is; no token, as each prompt has its own best one."""
+    mean = np.stack(predictivity).mean(0)
+    return dict(zip(COLUMNS, (mean, np.full_like(mean, np.nan)), strict=True))

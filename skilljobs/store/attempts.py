@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from skilljobs.store.files import Folder
-from skilljobs.store.shards import Receipt, moments_name, read_receipt, scores_name, sums_name
+from skilljobs.store.shards import Receipt, above_name, moments_name, read_receipt, scores_name, sums_name
 
 
 class CountedNames(dict[int, tuple[str, ...]]):
@@ -42,6 +42,11 @@ def sums_names(folder: Folder) -> CountedNames:
 def moments_names(folder: Folder) -> CountedNames:
     """Return the name of the moments file of each shard, by itself, as `sums_names` does."""
     return _names_that_count(folder, "moments", moments_name)
+
+
+def above_names(folder: Folder) -> CountedNames:
+    """Return the name of the file of counts of each shard, as `sums_names` does."""
+    return _names_that_count(folder, "above", above_name)
 
 
 def sums_and_moments(folder: Folder, shard: int) -> tuple[tuple[str, ...], str]:

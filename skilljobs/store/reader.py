@@ -11,6 +11,7 @@ from pyarrow import parquet as pq
 
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.attempts import sums_names
 from skilljobs.store.files import Folder
 from skilljobs.store.record import RunRecord
@@ -25,7 +26,7 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
-from skilljobs.store.schema import CORRELATIONS, METRICS
+from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS
 from skilljobs.store.shards import UNREADABLE
 from skilljobs.uris import child_uri, is_uri
 
@@ -106,7 +107,8 @@ class RunReader:
 
     def strongest(self) -> pl.LazyFrame:
         """Return the rows with the 1,000 largest |r| of each metric and population."""
-        return self._read_cached(TOP_NAME, CORRELATIONS)
+        has_predictivity = self.record.job_spec.statistic == PREDICTIVITY
+        return self._read_cached(TOP_NAME, CORRELATIONS_PREDICTIVITY if has_predictivity else CORRELATIONS)
 
     def best(self) -> pl.LazyFrame:
         """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""

@@ -9,6 +9,7 @@ from pyarrow import parquet as pq
 from skilljobs.stats.answers import EXACT, MODEL_METRICS
 from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.files import Folder
 
 _LAYER, _TOKEN = ("layer", pa.int16()), ("token", pa.int16())
@@ -19,6 +20,7 @@ NEURON_KEY = [name for name, _ in _KEY]
 
 TUNING = pa.schema([("step", pa.int32()), ("split", pa.string()), ("loss", pa.float64()), ("accuracy", pa.float64())])
 REFERENCE = pa.schema([*_KEY, ("reference", pa.float64())])
+THRESHOLDS = pa.schema([*_KEY, ("threshold", pa.float64())])
 METRICS = pa.schema(
     [
         ("metric", pa.string()),
@@ -58,6 +60,8 @@ CORRELATIONS = pa.schema(
         *((name, pa.float64()) for name in NUMBERS),
     ]
 )
+CORRELATIONS_PREDICTIVITY = pa.schema([*CORRELATIONS, (PREDICTIVITY, pa.float64()), ("predictivity_token", pa.int16())])
+"""With `--statistic predictivity`."""
 ACTIVATIONS = pa.schema(
     [
         ("example_id", pa.string()),

@@ -71,6 +71,11 @@ def moments_name(shard: int, attempt: int = 0) -> str:
     return f"shards/moments-{shard:05d}{_suffix(attempt)}.parquet"
 
 
+def above_name(shard: int, attempt: int = 0) -> str:
+    """Return the name of the file of a shard that counts how often each neuron is above its threshold."""
+    return f"shards/above-{shard:05d}{_suffix(attempt)}.parquet"
+
+
 def _suffix(attempt: int) -> str:
     return f".a{attempt}" if attempt else ""
 

@@ -17,12 +17,14 @@ from skilljobs.lm.prefix import Prefix, read_prefix
 from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.trace import read_activations
+from skilljobs.neurons.sites import TokenMode, Window
 from skilljobs.plan.work import RunWork
 from skilljobs.stats.answers import AnswerScores, metric_values
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference
 from skilljobs.worker.prepared_shard import PreparedShard, prepare_shard
+from skilljobs.worker.threshold_counter import ThresholdCounter
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Collector:
         for batch in shard.batches:
             parts = [self._finite(shard, *scored) for scored in self._score(shard, batch, prefix)]
             if any(part.indices for part in parts):
-                activations = [torch.cat(layer) for layer in zip(*(part.activations for part in parts), strict=True)]
+                parted = [self._kept(part.activations) for part in parts]
+                activations = [torch.cat(layer) for layer in zip(*parted, strict=True)]
                 values = torch.from_numpy(np.concatenate([part.values for part in parts]))
                 return (
                     [activation_reference(layer).cpu().numpy() for layer in activations],
@@ -74,8 +77,12 @@ class Collector:
                 )
         raise JobFailed("no example of the first shard has finite activations and a finite score", NOT_FINITE_ADVICE)
 
-    def collect(self, shard: PreparedShard, accumulator: SumsAccumulator) -> Collected:
+    def collect(
+        self, shard: PreparedShard, accumulator: SumsAccumulator, counter: ThresholdCounter | None = None
+    ) -> Collected:
         """Add a shard to `accumulator`, without the examples that have an activation or a score that is not finite.
+
+        `counter` counts the same examples, where predictivity is asked for.
 
         Raises:
             JobFailed: a metric that every example should have is missing.
@@ -87,7 +94,10 @@ class Collector:
             finite = self._finite(shard, indices, part)
             if finite.indices:
                 members = torch.from_numpy(shard.members[finite.indices])
-                accumulator.add(finite.activations, torch.from_numpy(finite.values), members)
+                values = torch.from_numpy(finite.values)
+                accumulator.add(self._kept(finite.activations), values, members)
+                if counter is not None:
+                    counter.add(finite.activations, values, members)
             scores.update(zip(finite.indices, finite.scores, strict=True))
             set_aside.update({indices[row]: self._layer_number(layer) for row, layer in part.not_finite.items()})
 
@@ -118,6 +128,16 @@ class Collector:
                 traced_activations[part] = activations.cpu().numpy()
         return traced_activations
 
+    @property
+    def _tokens_read(self) -> TokenMode:
+        """What is read of each example: all positions where thresholds are of each."""
+        return "each" if self.work.reading.yes_no else self.work.spec.tokens
+
+    def _kept(self, activations: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Of the activations that were read, those that are correlated: rows x tokens x neurons, each layer."""
+        window = Window(len(activations[0]), slice(None), self.work.spec.tokens)
+        return [window.reduced(layer) for layer in activations] if self.work.reading.yes_no else list(activations)
+
     def _layer_number(self, place: int | None) -> int | None:
         return None if place is None else self.lm.neurons[place].layer
 
@@ -144,7 +164,7 @@ class Collector:
 
         def run(part: list[int]) -> ScoredBatch:
             rows = [shard.tokenized[index] for index in part]
-            scored = score_batch(self.lm, self.prompt, rows, self.work.spec.tokens, prefix)
+            scored = score_batch(self.lm, self.prompt, rows, self._tokens_read, prefix)
             if not self.work.reading.has_exact:
                 return scored
             return replace(scored, exact=exact_matches(self.lm, self.prompt, rows, self.work.answer_end, prefix))

@@ -29,9 +29,10 @@ from skilljobs.store.references import (
     read_references,
     reference_bytes,
 )
-from skilljobs.store.run import PROMPT_NAME
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME
 from skilljobs.store.shards import (
     Receipt,
+    above_name,
     committed_receipt,
     examples_name,
     moments_file,
@@ -42,11 +43,13 @@ from skilljobs.store.shards import (
     sums_file,
     sums_name,
 )
+from skilljobs.store.thresholds import THRESHOLDS_NAME, read_thresholds, threshold_bytes
 from skilljobs.store.traces import TracedNeuron
 from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.worker.collector import Collected, Collector
 from skilljobs.worker.prepared_shard import PreparedShard
+from skilljobs.worker.threshold_counter import ThresholdCounter, mean_activations
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class ShardScorer:
             self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics, self.work.spec.units))
             self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.lm.neurons, self._keeps_tokens))
 
+    def make_thresholds(self) -> None:
+        """Write the threshold of each neuron at each prompt position: its mean over the train examples."""
+        examples = examples_from(self.folder.read(TUNING_EXAMPLES_NAME))
+        tokenized = self._tokenize([example for example in examples if example.split == "train"])
+        collector = self.collector
+        means = self._computer.submit(
+            mean_activations, self.lm, collector.prompt, tokenized, self.work.batch_tokens
+        ).result()
+        self.folder.write(THRESHOLDS_NAME, threshold_bytes(means, self.lm.neurons))
+
     def score(self, shard: int, fingerprint: str, attempt: int = 0) -> Receipt:
         """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
 
@@ -93,12 +106,12 @@ class ShardScorer:
         examples, part = self._read(shard)
         with self._preparing:
             prepared = self.collector.prepare(examples, self._tokenize(examples))
-        collected, fetch, seconds = self._computer.submit(self._collect, prepared).result()
+        collected, fetch, fetch_counts, seconds = self._computer.submit(self._collect, prepared).result()
         scores = list(collected.scores.values())
         sums, reading = fetch(), self.work.reading
         if not self._ranks.are_several and (committed := self._committed(shard, fingerprint, part)):
             return committed
-        written = self._write_sums(shard, attempt, sums)
+        written = self._write_sums(shard, attempt, sums, fetch_counts() if fetch_counts else None)
         receipt = Receipt(
             shard=shard,
             half=examples[0].half,
@@ -137,8 +150,11 @@ class ShardScorer:
         vectors = read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors
         return Collector(self.lm, vectors.to(self.lm.device, self.lm.dtype), self.work)
 
-    def _write_sums(self, shard: int, attempt: int, sums: ShardSums) -> list[WrittenSums]:
-        """Write this rank's sums, the first rank also the moments. Returns what each rank wrote, once all have."""
+    def _write_sums(self, shard: int, attempt: int, sums: ShardSums, counts: ShardSums | None) -> list[WrittenSums]:
+        """Write this rank's sums, the first rank also the moments. Returns what each rank wrote, once all have.
+
+        `counts` are of predictivity, for which there is one rank.
+        """
         layout, neurons, ranks = self.work.reading.layout, self.lm.neurons, self._ranks
         tokens = self._references[0][0].shape[0] if self._keeps_tokens else None
         moments = moments_file(sums, layout)
@@ -149,6 +165,9 @@ class ShardScorer:
             files[sums_name(shard, attempt, ranks.rank)] = sums_file(sums, layout, neurons, tokens, self._places)
         if ranks.is_first:
             files[moments_name(shard, attempt)] = moments
+        if counts is not None and self.work.reading.counted:
+            positions = max(1, len(self.collector.prompt))
+            files[above_name(shard, attempt)] = sums_file(counts, self.work.reading.counted, neurons, positions)
         for name, data in files.items():
             self.folder.write(name, data)
         digests = {name: sha256(data) for name, data in files.items()}
@@ -190,12 +209,19 @@ class ShardScorer:
     def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
         return tokenize_for(self.lm, examples, self.work.answer_end, self.work.spec.chat)
 
-    def _collect(self, prepared: PreparedShard) -> tuple[Collected, Callable[[], ShardSums], float]:
-        """The scores and what was set aside, a function that waits for the sums, and seconds."""
-        begun = time.monotonic()
-        accumulator = SumsAccumulator(self.work.reading.layout, *self._references)
-        collected = self.collector.collect(prepared, accumulator)
-        return collected, accumulator.fetch(), time.monotonic() - begun
+    @cached_property
+    def _thresholds(self) -> list[torch.Tensor]:
+        return [torch.from_numpy(layer).to(self.lm.device) for layer in read_thresholds(self.folder)]
+
+    def _collect(
+        self, prepared: PreparedShard
+    ) -> tuple[Collected, Callable[[], ShardSums], Callable[[], ShardSums] | None, float]:
+        """The scores and what was set aside, functions that wait for the sums and the counts, and seconds."""
+        begun, reading = time.monotonic(), self.work.reading
+        accumulator = SumsAccumulator(reading.layout, *self._references)
+        counter = ThresholdCounter(reading, self._thresholds) if reading.yes_no else None
+        collected = self.collector.collect(prepared, accumulator, counter)
+        return collected, accumulator.fetch(), counter.fetch() if counter else None, time.monotonic() - begun
 
 
 def joined(parts: Sequence[tuple[list[NDArray[np.float64]], list[NDArray[np.int64]]]]) -> list[NDArray[np.float64]]:

@@ -62,10 +62,17 @@ def test_a_model_that_ranks_cannot_share_is_refused(tmp_path: Path, config: PreT
 
 
 @pytest.mark.parametrize(
-    "options", [{"quantize": "8bit"}, {"adapter": "somewhere"}, {"units": "residual"}, {"trust_remote_code": True}]
+    "options",
+    [
+        {"quantize": "8bit"},
+        {"adapter": "somewhere"},
+        {"units": "residual"},
+        {"trust_remote_code": True},
+        {"statistic": "predictivity"},
+    ],
 )
 def test_an_option_that_ranks_cannot_heed_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"--tensor-parallel 2 .* cannot be with --"):
+    with pytest.raises(InputError, match=r"--tensor-parallel 2 .* does not go with --"):
         check(tmp_path, SHAREABLE["llama"](), **options)
 
 
