@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from skilljobs.cli.run_names import complete_tasks
 from skilljobs.errors import InputError
 from skilljobs.options import Option, declared_options
 from skilljobs.spec import JobSpec
@@ -24,6 +25,8 @@ def click_option(declared: Option) -> click.Option:
         settings["type"] = click.Choice(declared.choices)
     else:
         settings |= {"type": declared.kind, "metavar": declared.text.metavar}
+    if declared.name == "task":
+        settings["shell_complete"] = complete_tasks
     if declared.repeats:
         settings["multiple"] = True
     elif declared.values > 1:

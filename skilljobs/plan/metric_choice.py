@@ -9,6 +9,7 @@ from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
+from skilljobs.suggestions import did_you_mean, shortened
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
 
@@ -62,7 +63,7 @@ def choose_metrics(
                 EXACT,
                 *task.choice_probabilities,
             ]
-            raise InputError(f"there is no metric {name!r}; there are {', '.join(known)}")
+            raise InputError(f"there is no metric {name!r}{did_you_mean(name, known)}; there are {shortened(known)}")
         else:
             chosen += [metric for metric in matching if metric not in chosen]
     return tuple(chosen), tuple(derived)

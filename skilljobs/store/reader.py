@@ -238,8 +238,8 @@ def _storage_options(uri: str) -> dict[str, str] | None:
 
 
 def _scan_sums(uri: str) -> pl.LazyFrame:
-    """Read the sums of each shard once, whichever attempt at it counts."""
-    names = list(sums_names(Folder(uri)).values())
+    """Read the sums of each shard once, whichever attempt at it counts, and of all ranks that wrote some."""
+    names = [name for names in sums_names(Folder(uri)).values() for name in names]
     if not names:
         raise InputError(f"the run at {uri} has no shards/sums-*.parquet yet")
     return _scan(uri, names)
