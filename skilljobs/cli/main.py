@@ -28,6 +28,7 @@ COMMANDS = {
     "report": ("skilljobs.cli.report", "Write a run's report as one HTML page."),
     "doctor": ("skilljobs.cli.doctor", "Check this machine or a cluster, and whether a model fits."),
     "verify": ("skilljobs.cli.verify", "Check that no file of a run is damaged."),
+    "show": ("skilljobs.cli.show", "Show the command or the file that makes a run."),
     "completion": ("skilljobs.cli.completion", "Print a script that completes names in a shell."),
     "compare": ("skilljobs.cli.compare", "Compare two runs, the metrics of a run, or its soft prompts."),
 }
