@@ -14,6 +14,7 @@ from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME
+from skilljobs.tasks.base import ANSWER, choice_names
 from skilljobs.tasks.external_metrics import level_name
 
 Array = NDArray[np.float64]
@@ -51,6 +52,14 @@ def level_names(column: pl.Series) -> list[str | None]:
     """
     values = column.list.len() if column.name == "choices" else column
     return [None if value is None else level_name(value) for value in values.to_list()]
+
+
+def answer_names(examples: pl.DataFrame) -> list[str | None]:
+    """Return the right choice of each of stored `examples`, as it is named in metrics; None without choices."""
+    return [
+        None if choices is None else choice_names(choices)[answer]
+        for choices, answer in examples.select("choices", ANSWER).iter_rows()
+    ]
 
 
 class Traces:
@@ -103,7 +112,10 @@ class Traces:
         else:
             known = next(known for known in self.run.layout().metrics if known.name == metric)
             assert known.column is not None
-            values = self.examples[known.column].map_elements(level_name, pl.String) == known.level
+            column = self.examples[known.column]
+            if known.column == ANSWER:
+                column = pl.Series(answer_names(self.examples), dtype=pl.String)
+            values = column.map_elements(level_name, pl.String) == known.level
         return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
 
     def by_metric(self, metric: str, activations: Array, among: NDArray[np.bool_] | None = None) -> list[Group]:

@@ -9,13 +9,26 @@ from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
+from skilljobs.stats.metric_traps import correlation_of, near_pairs, rare_kind
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
+from skilljobs.tasks.right_answer import answer_metrics
 
 
 def external_values(metrics: Sequence[ExternalMetric], examples: Sequence[Example]) -> dict[str, NDArray[np.float64]]:
     """The values of each metric, by its name; NaN where an example lacks it."""
     return {metric.name: np.array([metric.value(example) for example in examples]) for metric in metrics}
+
+
+def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64]]) -> list[str]:
+    """A sentence for each external metric with hardly any rows of one kind, and for each pair that is nearly the same.
+
+    `values` has those of each external metric.
+    """
+    external = [metric for metric in metrics if metric.name in values]
+    rare = [kind for metric in external if (kind := rare_kind(metric.name, values[metric.name])) is not None]
+    pairs = near_pairs(external, lambda first, second: correlation_of(values[first], values[second]))
+    return [trap.sentence for trap in (*rare, *pairs)]
 
 
 def choose_metrics(
@@ -27,6 +40,7 @@ def choose_metrics(
         InputError: a metric does not exist, or no neuron could know it.
     """
     external = external_metrics(test)
+    external += answer_metrics(test, external)
     asked = (EXACT,) if EXACT in spec.metric else ()
     derived_names = (*MODEL_METRICS, *asked, *task.choice_probabilities)
     needs_choices = CHOICE_ONLY_METRICS | set(task.choice_probabilities)

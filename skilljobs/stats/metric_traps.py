@@ -1,0 +1,107 @@
+"""What makes the correlations with a metric mislead: it is nearly another metric, or has hardly any rows of one kind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.stats.layout import Metric
+
+Array = NDArray[np.float64]
+
+NEARLY_SAME = 0.95
+"""Metrics whose |r| is above this have the same top neurons for the most part."""
+FEWEST = 5
+"""With fewer rows of either kind than this, a yes/no metric reaches a large |r| with many neurons by chance."""
+_EXACT = 1 - 1e-9
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two metrics that are nearly the same, or each other's opposite."""
+
+    first: str
+    second: str
+    r: float
+
+    @property
+    def sentence(self) -> str:
+        """What they are to each other, and what to do."""
+        if abs(self.r) > _EXACT:
+            same = "the same metric" if self.r > 0 else "each other's opposite"
+            return f"{self.first} and {self.second} are {same}, up to scale: they have the same neurons"
+        return (
+            f"{self.first} and {self.second} are nearly the same metric (r = {self.r:+.3f}): what is left of one without"
+            f" the other, `top --metric {quote(self.first)} --given {quote(self.second)}` shows"
+        )
+
+
+@dataclass(frozen=True)
+class RareKind:
+    """A yes/no metric with fewer than `FEWEST` rows of either kind."""
+
+    metric: str
+    rows: int
+    """Rows of the rarer kind."""
+    n: int
+
+    @property
+    def sentence(self) -> str:
+        """How few rows they are, and what follows."""
+        kind = "row" if self.rows == 1 else "rows"
+        return (
+            f"{self.metric} has {self.rows} {kind} of its rarer kind, of {self.n:,}: any neuron that happens to be extreme"
+            " there correlates strongly, so its r says little"
+        )
+
+
+def near_pairs(metrics: Sequence[Metric], r: Callable[[str, str], float | None]) -> list[NearPair]:
+    """Return each pair of `metrics` that are nearly the same once, strongest first. Null metrics are left out.
+
+    Of a category with two levels, which are each other's opposite, only the first is compared with others. Levels of
+    one category exclude each other, so that they are told only where they go together.
+
+    Args:
+        r: the correlation of two metrics by name, None if it is undefined.
+    """
+    kept: list[Metric] = []
+    pairs: list[NearPair] = []
+    for metric in metrics:
+        if metric.kind == "null":
+            continue
+        found: list[NearPair] = []
+        for earlier in kept:
+            value = r(earlier.name, metric.name)
+            if value is None or abs(value) <= NEARLY_SAME:
+                continue
+            if value < 0 and metric.level is not None and metric.column == earlier.column:
+                if value < -_EXACT:
+                    break
+                continue
+            found.append(NearPair(earlier.name, metric.name, value))
+        else:
+            kept.append(metric)
+            pairs += found
+    return sorted(pairs, key=lambda pair: -abs(pair.r))
+
+
+def correlation_of(first: Array, second: Array) -> float | None:
+    """Return the correlation of two metrics' values over the rows that have both; None if it is undefined."""
+    both = ~np.isnan(first) & ~np.isnan(second)
+    if both.sum() < 2 or not (np.ptp(first[both]) and np.ptp(second[both])):
+        return None
+    return float(np.corrcoef(first[both], second[both])[0, 1])
+
+
+def rare_kind(metric: str, values: Array) -> RareKind | None:
+    """Return how few rows of its rarer kind a metric has, or None if they suffice or it is not yes/no.
+
+    `values` has NaN where a row has no value. A metric that is constant has no correlations to mislead.
+    """
+    present = values[~np.isnan(values)]
+    if not np.isin(present, (0.0, 1.0)).all():
+        return None
+    rows = int(min(present.sum(), len(present) - present.sum()))
+    return RareKind(metric, rows, len(present)) if 0 < rows < FEWEST else None
