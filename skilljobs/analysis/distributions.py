@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
 from skilljobs.errors import InputError
-from skilljobs.stats.layout import ALL
+from skilljobs.stats.layout import ALL, Layout
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME
 from skilljobs.tasks.base import ANSWER, choice_names
@@ -62,6 +62,25 @@ def answer_names(examples: pl.DataFrame) -> list[str | None]:
     ]
 
 
+def metric_values(examples: pl.DataFrame, layout: Layout, metric: str) -> Array:
+    """Return a metric's value for each of stored `examples`, in order, with NaN for those that have none.
+
+    For a model-derived metric, `examples` must have the columns of the scores too.
+    """
+    if metric == "choices":
+        values = examples["choices"].list.len()
+    elif metric in examples.columns:
+        values = examples[metric]
+    else:
+        known = next(known for known in layout.metrics if known.name == metric)
+        assert known.column is not None
+        column = examples[known.column]
+        if known.column == ANSWER:
+            column = pl.Series(answer_names(examples), dtype=pl.String)
+        values = column.map_elements(level_name, pl.String) == known.level
+    return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
+
+
 class Traces:
     """The traced examples of a run, or those of its first soft prompt if it has several.
 
@@ -104,19 +123,7 @@ class Traces:
 
     def values(self, metric: str) -> Array:
         """Return the metric's value for each of `examples`, in order, with NaN for those that have none."""
-        columns = self.examples.columns
-        if metric == "choices":
-            values = self.examples["choices"].list.len()
-        elif metric in columns:
-            values = self.examples[metric]
-        else:
-            known = next(known for known in self.run.layout().metrics if known.name == metric)
-            assert known.column is not None
-            column = self.examples[known.column]
-            if known.column == ANSWER:
-                column = pl.Series(answer_names(self.examples), dtype=pl.String)
-            values = column.map_elements(level_name, pl.String) == known.level
-        return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
+        return metric_values(self.examples, self.run.layout(), metric)
 
     def by_metric(self, metric: str, activations: Array, among: NDArray[np.bool_] | None = None) -> list[Group]:
         """Group activations by the values of a metric, or by its thirds if it has more than `MOST_VALUES` values.

@@ -9,7 +9,7 @@ from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
-from skilljobs.stats.metric_traps import correlation_of, near_pairs, rare_kind
+from skilljobs.stats.metric_traps import correlation_of, near_pairs, rare_kind, yes_no_counts
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
 from skilljobs.tasks.right_answer import answer_metrics
@@ -26,9 +26,10 @@ def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64
     `values` has those of each external metric.
     """
     external = [metric for metric in metrics if metric.name in values]
-    rare = [kind for metric in external if (kind := rare_kind(metric.name, values[metric.name])) is not None]
+    counts = {metric.name: yes_no_counts(values[metric.name]) for metric in external}
+    rare = [kind for name, rows in counts.items() if rows and (kind := rare_kind(name, rows)) is not None]
     pairs = near_pairs(external, lambda first, second: correlation_of(values[first], values[second]))
-    return [trap.sentence for trap in (*rare, *pairs)]
+    return [kind.sentence for kind in rare] + [pair.sentence for pair in pairs]
 
 
 def choose_metrics(

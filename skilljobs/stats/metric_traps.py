@@ -1,4 +1,4 @@
-"""What makes the correlations with a metric mislead: it is nearly another metric, or has hardly any rows of one kind."""
+"""What makes correlations with a metric mislead: it is nearly another metric, or has hardly any rows of one kind."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class NearPair:
             same = "the same metric" if self.r > 0 else "each other's opposite"
             return f"{self.first} and {self.second} are {same}, up to scale: they have the same neurons"
         return (
-            f"{self.first} and {self.second} are nearly the same metric (r = {self.r:+.3f}): what is left of one without"
-            f" the other, `top --metric {quote(self.first)} --given {quote(self.second)}` shows"
+            f"{self.first} and {self.second} are nearly the same metric (r = {self.r:+.3f}): what is left of one"
+            f" without the other, `top --metric {quote(self.first)} --given {quote(self.second)}` shows"
         )
 
 
@@ -44,16 +44,25 @@ class RareKind:
 
     metric: str
     rows: int
-    """Rows of the rarer kind."""
+    """Rows of the rarer kind, added up over groups if they are pooled."""
     n: int
+    is_yes: bool | None
+    """Whether the rarer kind is yes; None where that may differ between groups."""
+
+    @property
+    def text(self) -> str:
+        """How few rows they are."""
+        if self.is_yes is None:
+            return f"only {self.rows} of {self.n:,} differ from the others of their group"
+        return f"{'yes' if self.is_yes else 'no'} for only {self.rows} of {self.n:,}"
 
     @property
     def sentence(self) -> str:
         """How few rows they are, and what follows."""
-        kind = "row" if self.rows == 1 else "rows"
+        verb = ":" if self.is_yes is None else " is"
         return (
-            f"{self.metric} has {self.rows} {kind} of its rarer kind, of {self.n:,}: any neuron that happens to be extreme"
-            " there correlates strongly, so its r says little"
+            f"{self.metric}{verb} {self.text}: any neuron that happens to be extreme there correlates strongly, so its r"
+            " says little"
         )
 
 
@@ -95,13 +104,23 @@ def correlation_of(first: Array, second: Array) -> float | None:
     return float(np.corrcoef(first[both], second[both])[0, 1])
 
 
-def rare_kind(metric: str, values: Array) -> RareKind | None:
-    """Return how few rows of its rarer kind a metric has, or None if they suffice or it is not yes/no.
+def rare_kind(metric: str, counts: Sequence[tuple[int, int]]) -> RareKind | None:
+    """Return how few rows of its rarer kind a yes/no metric has, or None if they suffice.
 
-    `values` has NaN where a row has no value. A metric that is constant has no correlations to mislead.
+    A metric that is constant has no correlations to mislead.
+
+    Args:
+        counts: in how many rows it is yes, and how many there are, for each group that is pooled.
+    """
+    rows, n = sum(min(yes, n - yes) for yes, n in counts), sum(n for _, n in counts)
+    is_yes = counts[0][0] <= counts[0][1] / 2 if len(counts) == 1 else None
+    return RareKind(metric, rows, n, is_yes) if 0 < rows < FEWEST else None
+
+
+def yes_no_counts(values: Array) -> list[tuple[int, int]]:
+    """Return in how many rows a metric is yes, and how many have a value; nothing if it is not yes/no.
+
+    `values` has NaN where a row has no value.
     """
     present = values[~np.isnan(values)]
-    if not np.isin(present, (0.0, 1.0)).all():
-        return None
-    rows = int(min(present.sum(), len(present) - present.sum()))
-    return RareKind(metric, rows, len(present)) if 0 < rows < FEWEST else None
+    return [(int(present.sum()), len(present))] if np.isin(present, (0.0, 1.0)).all() else []

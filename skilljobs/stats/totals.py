@@ -84,20 +84,20 @@ class Moments:
             return None
         return float(np.clip((sum_ab - sum_a * (sum_b / n)) / np.sqrt(squares[0] * squares[1]), -1.0, 1.0))
 
-    def rarer(self, layout: Layout, metric: str, population: str) -> tuple[int, int] | None:
-        """Return how many examples a yes/no metric has of its rarer kind, and how many in all; None for other metrics.
+    def yes_no_counts(self, layout: Layout, metric: str, population: str) -> list[tuple[int, int]]:
+        """Return in how many examples of each group a yes/no metric is yes, and how many have it; [] for another one.
 
-        Within groups, they are those of the rarer kind of each group. Yes/no metrics have the reference 0, and a metric
-        of whole numbers whose sum is that of its squares is 0 or 1 throughout.
+        The metric must have the reference 0, as yes/no metrics do. It is one if its sum is a whole number and that of
+        its squares in each group.
         """
-        rare = examples = 0
+        counts = []
         for member in layout.members_of(population):
             row = self.index[member, metric, metric]
             total, square, n = float(self.sums[0, row]), float(self.sums[3, row]), int(self.n[row])
             if total != square or total != int(total) or not 0 <= total <= n:
-                return None
-            rare, examples = rare + min(int(total), n - int(total)), examples + n
-        return rare, examples
+                return []
+            counts.append((int(total), n))
+        return counts
 
     def degrees_of_freedom(self, layout: Layout, metric: str, population: str) -> int:
         """Return the degrees of freedom of a correlation with `metric`.

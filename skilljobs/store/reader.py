@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from skilljobs.errors import InputError
-from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.stats.layout import ALL, NULL, Layout, Metric
 from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.attempts import sums_names
 from skilljobs.store.files import Folder
@@ -19,6 +19,7 @@ from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import (
     ACTIVATIONS_NAME,
     BEST_NAME,
+    NULL_MAXIMA_NAME,
     TOP_NAME,
     TUNING_NAME,
     VOCABULARY_NAME,
@@ -26,7 +27,7 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
-from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS
+from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
 from skilljobs.store.shards import UNREADABLE
 from skilljobs.uris import child_uri, is_uri
 
@@ -109,6 +110,20 @@ class RunReader:
         """Return the rows with the 1,000 largest |r| of each metric and population."""
         has_predictivity = self.record.job_spec.statistic == PREDICTIVITY
         return self._read_cached(TOP_NAME, CORRELATIONS_PREDICTIVITY if has_predictivity else CORRELATIONS)
+
+    def null_maxima(self) -> pl.DataFrame:
+        """Return the largest |r| of each null metric in the model: metric, population, n, r, r_half0, r_half1.
+
+        There are rows for `all` and for `within:COLUMN` where that is known. Older runs have those for `all` only.
+        """
+        if self.folder.exists(NULL_MAXIMA_NAME):
+            return self._read_cached(NULL_MAXIMA_NAME, NULL_MAXIMA).collect()
+        if NULL_MAXIMA_NAME not in self._tables:
+            rows = self.correlations().filter(pl.col("metric").str.starts_with(NULL), pl.col("population") == ALL)
+            largest = pl.col("r", "r_half0", "r_half1").abs().max()
+            maxima = rows.group_by("metric", "population", maintain_order=True).agg(pl.col("n").first(), largest)
+            self._tables[NULL_MAXIMA_NAME] = maxima.collect()
+        return self._tables[NULL_MAXIMA_NAME]
 
     def best(self) -> pl.LazyFrame:
         """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""
