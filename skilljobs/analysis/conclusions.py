@@ -183,6 +183,6 @@ def above_null(run: RunReader, metric: str, population: str, thresholds: NullThr
     if counts.on_half0 == 0:
         return f"{sentence}; on half 0 alone none is ({halves}), so that none can be checked on half 1"
     return (
-        f"{sentence}; on half 0 alone {counts.on_half0:,} are ({halves}), and {counts.hold:,} of these hold on half 1"
+        f"{sentence}; on half 0 alone {counts.on_half0:,} {'is' if counts.on_half0 == 1 else 'are'} ({halves}), and {counts.hold:,} of these hold on half 1"
         f" (same sign, |r| > {threshold.half1:.3f})"
     )

@@ -12,6 +12,7 @@ from scipy.stats import gaussian_kde
 
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout
+from skilljobs.stats.metric_traps import FEWEST
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME
 from skilljobs.tasks.base import ANSWER, choice_names
@@ -158,7 +159,7 @@ def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
     """Return a grid over the activations of all groups, and the density of each group at its points.
 
     The grid has `GRID` points. Densities are estimated with a Gaussian kernel (Scott's rule). The density is None for a
-    group that has fewer than three examples or does not vary.
+    group that has fewer than `FEWEST` examples or does not vary: see `lines` for what is drawn of it.
     """
     everything = np.concatenate([group.activations for group in groups])
     low, high = np.quantile(everything, [0.005, 0.995])
@@ -166,6 +167,11 @@ def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
     grid = np.linspace(low - margin, high + margin, GRID)
     curves: list[Array | None] = []
     for group in groups:
-        varies = len(group.activations) > 2 and float(np.ptp(group.activations)) > 0
+        varies = len(group.activations) >= FEWEST and float(np.ptp(group.activations)) > 0
         curves.append(np.asarray(gaussian_kde(group.activations)(grid)) if varies else None)
     return grid, curves
+
+
+def lines(group: Group) -> list[float]:
+    """Return where lines are drawn for a group without a density: at each of a few activations, or at their one value."""
+    return sorted(set(group.activations.tolist()))

@@ -68,6 +68,7 @@ def top(
             reason = (
                 "the metric is constant there" if sort == "r" else "the metric is constant there, or no yes/no metric"
             )
+            reason += ", or is all told by the metrics held fixed" if given else ""
             text = f"{metric}, {population}: {sort} is undefined for every neuron ({reason})"
             console.print(printable(text))
             return

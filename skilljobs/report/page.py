@@ -73,6 +73,8 @@ def _content(run: RunReader) -> dict[str, Any]:
     stages = [stage for reader in readers for stage in reader.record.stages.items()]
     thresholds = NullThresholds(run)
     threshold = thresholds.of(metrics[0])
+    known = [metric.name for metric in run.layout().metrics if metric.kind != "null"]
+    rare = {name: rare_kind_in(run, thresholds.moments, name) for name in known}
     cards = [(card, card.title, _sketches(card)) for card in _cards(run, metrics)]
     return {
         "record": record,
@@ -88,12 +90,13 @@ def _content(run: RunReader) -> dict[str, Any]:
         "tuned": record.job_spec.soft_prompt is None,
         "prompts": [prompt.record for prompt in prompts],
         "groups": accuracy_by_group(run).rows(named=True),
-        "metrics": [
-            {**row, "rare": rare_kind_in(run, thresholds.moments, row["metric"])}
-            for row in metric_table(run).rows(named=True)
-        ],
+        "metrics": [{**row, "rare": rare[row["metric"]]} for row in metric_table(run).rows(named=True)],
         "tops": [
-            (metric, [(population, _top(run, metric, population, thresholds)) for population in populations])
+            (
+                metric,
+                rare[metric],
+                [(population, _top(run, metric, population, thresholds)) for population in populations],
+            )
             for metric in metrics
         ],
         "given_others": [(name, rows.rows(named=True)) for name, rows in others if rows["r_given_others"].count()],

@@ -61,8 +61,8 @@ class RareKind:
         """How few rows they are, and what follows."""
         verb = ":" if self.is_yes is None else " is"
         return (
-            f"{self.metric}{verb} {self.text}: any neuron that happens to be extreme there correlates strongly, so its r"
-            " says little"
+            f"{self.metric}{verb} {self.text}: any neuron that happens to be extreme there correlates strongly, so its"
+            " r says little"
         )
 
 
@@ -93,7 +93,7 @@ def near_pairs(metrics: Sequence[Metric], r: Callable[[str, str], float | None])
         else:
             kept.append(metric)
             pairs += found
-    return sorted(pairs, key=lambda pair: -abs(pair.r))
+    return sorted(pairs, key=lambda pair: -round(abs(pair.r), 9))
 
 
 def correlation_of(first: Array, second: Array) -> float | None:
