@@ -179,10 +179,10 @@ def above_null(run: RunReader, metric: str, population: str, thresholds: NullThr
         sentence += f": no {noun} correlates more strongly than chance alone does somewhere in the model"
     if counts.on_half0 is None or metric.startswith(NULL):
         return sentence
-    halves = f"|r| > {threshold.half0:.3f}"
+    found, verb = f"(|r| > {threshold.half0:.3f})", "is" if counts.on_half0 == 1 else "are"
     if counts.on_half0 == 0:
-        return f"{sentence}; on half 0 alone none is ({halves}), so that none can be checked on half 1"
+        return f"{sentence}; on half 0 alone none is {found}, so that none can be checked on half 1"
     return (
-        f"{sentence}; on half 0 alone {counts.on_half0:,} {'is' if counts.on_half0 == 1 else 'are'} ({halves}), and {counts.hold:,} of these hold on half 1"
+        f"{sentence}; on half 0 alone {counts.on_half0:,} {verb} {found}, and {counts.hold:,} of these hold on half 1"
         f" (same sign, |r| > {threshold.half1:.3f})"
     )

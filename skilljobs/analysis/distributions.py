@@ -173,5 +173,5 @@ def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
 
 
 def lines(group: Group) -> list[float]:
-    """Return where lines are drawn for a group without a density: at each of a few activations, or at their one value."""
+    """Return where lines are drawn for a group without a density: at each of a few activations, or at the one value."""
     return sorted(set(group.activations.tolist()))

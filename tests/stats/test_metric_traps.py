@@ -1,6 +1,7 @@
 """Metrics that are nearly the same, or have hardly any rows of one kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from skilljobs.stats.layout import Metric
 from skilljobs.stats.metric_traps import NearPair, RareKind, correlation_of, near_pairs, rare_kind, yes_no_counts
 
 
-def pairs_of(values: dict[str, Sequence[float]], levels: Sequence[str] = ()) -> list[tuple[str, str]]:
+def pairs_of(values: Mapping[str, Any], levels: Sequence[str] = ()) -> list[tuple[str, str]]:
     arrays = {name: np.array(column, float) for name, column in values.items()}
     metrics = [
         Metric(
