@@ -69,10 +69,10 @@ def totals(tmp_path_factory: pytest.TempPathFactory) -> Totals:
 def r_of_residuals(design: Array, rows: slice) -> Array:
     """Return the correlations of both null metrics with every neuron, once `design` is regressed out of all."""
     activations, values, _ = draw()
-    columns = np.column_stack([values[rows, 2:], activations[rows]])
-    residuals = columns - design[rows] @ np.linalg.lstsq(design[rows], columns, rcond=None)[0]
+    columns: Array = np.column_stack([values[rows, 2:], activations[rows]])
+    residuals = np.asarray(columns - design[rows] @ np.linalg.lstsq(design[rows], columns, rcond=None)[0])
     residuals[:, -1] = np.nan
-    return np.asarray(np.corrcoef(residuals.T)[:2, 2:])
+    return np.asarray(np.corrcoef(residuals.T))[:2, 2:]
 
 
 def test_within_groups_they_are_those_of_residuals(totals: Totals) -> None:
