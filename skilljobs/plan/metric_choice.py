@@ -9,7 +9,7 @@ from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
-from skilljobs.stats.metric_traps import correlation_of, near_pairs, rare_kind, yes_no_counts
+from skilljobs.stats.metric_traps import near_pairs, pairwise_r, rare_kind, yes_no_counts
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
 from skilljobs.tasks.right_answer import answer_metrics
@@ -28,7 +28,14 @@ def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64
     external = [metric for metric in metrics if metric.name in values]
     counts = {metric.name: yes_no_counts(values[metric.name]) for metric in external}
     rare = [kind for name, rows in counts.items() if rows and (kind := rare_kind(name, rows)) is not None]
-    pairs = near_pairs(external, lambda first, second: correlation_of(values[first], values[second]))
+    names = [metric.name for metric in external]
+    r = pairwise_r(np.stack([values[name] for name in names], 1)) if names else np.empty((0, 0))
+
+    def r_of(first: str, second: str) -> float | None:
+        found = float(r[names.index(first), names.index(second)])
+        return None if np.isnan(found) else found
+
+    pairs = near_pairs(external, r_of)
     return [kind.sentence for kind in rare] + [pair.sentence for pair in pairs]
 
 

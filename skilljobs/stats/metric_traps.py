@@ -96,12 +96,21 @@ def near_pairs(metrics: Sequence[Metric], r: Callable[[str, str], float | None])
     return sorted(pairs, key=lambda pair: -round(abs(pair.r), 9))
 
 
-def correlation_of(first: Array, second: Array) -> float | None:
-    """Return the correlation of two metrics' values over the rows that have both; None if it is undefined."""
-    both = ~np.isnan(first) & ~np.isnan(second)
-    if both.sum() < 2 or not (np.ptp(first[both]) and np.ptp(second[both])):
-        return None
-    return float(np.corrcoef(first[both], second[both])[0, 1])
+def pairwise_r(values: Array) -> Array:
+    """Return the correlation of each pair of metrics over the rows that have both, M x M; NaN where it is undefined.
+
+    `values` is rows x M, with NaN where a row has no value.
+    """
+    has = (~np.isnan(values)).astype(np.float64)
+    spread = np.nanmax(values, axis=0, initial=-np.inf) - np.nanmin(values, axis=0, initial=np.inf)
+    scale = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
+    count = np.maximum(has.sum(0), 1)
+    centred = np.where(has > 0, (values - np.nansum(values, axis=0) / count) / scale, 0.0)
+    n, sums, squares = has.T @ has, centred.T @ has, np.square(centred).T @ has
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = squares - np.square(sums) / n
+        left = np.where(left > 1e-12 * n, left, np.nan)
+        return np.asarray((centred.T @ centred - sums * sums.T / n) / np.sqrt(left * left.T))
 
 
 def rare_kind(metric: str, counts: Sequence[tuple[int, int]]) -> RareKind | None:

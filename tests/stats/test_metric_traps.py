@@ -7,21 +7,20 @@ import numpy as np
 import pytest
 
 from skilljobs.stats.layout import Metric
-from skilljobs.stats.metric_traps import NearPair, RareKind, correlation_of, near_pairs, rare_kind, yes_no_counts
+from skilljobs.stats.metric_traps import NearPair, RareKind, near_pairs, pairwise_r, rare_kind, yes_no_counts
 
 
 def pairs_of(values: Mapping[str, Any], levels: Sequence[str] = ()) -> list[tuple[str, str]]:
-    arrays = {name: np.array(column, float) for name, column in values.items()}
+    names = list(values)
+    r = pairwise_r(np.column_stack([values[name] for name in names]).astype(float))
     metrics = [
         Metric(
             name, "null" if name.startswith("null") else "external", False, *(name.split("=") if name in levels else ())
         )
         for name in values
     ]
-    return [
-        (pair.first, pair.second)
-        for pair in near_pairs(metrics, lambda first, second: correlation_of(arrays[first], arrays[second]))
-    ]
+    found = near_pairs(metrics, lambda first, second: float(r[names.index(first), names.index(second)]))
+    return [(pair.first, pair.second) for pair in found]
 
 
 def test_each_pair_is_told_once_the_strongest_first() -> None:
@@ -41,11 +40,19 @@ def test_a_category_of_two_levels_is_compared_by_its_first() -> None:
     assert pairs_of(three, levels=tuple(three)) == [], "levels that exclude each other are not told"
 
 
-def test_values_that_a_row_lacks_and_constants_are_left_out() -> None:
+def test_correlations_are_over_the_rows_that_have_both() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(1e6, 1, (200, 5)) + np.arange(200)[:, None] * [0, 0.01, 0.02, -0.01, 0]
+    values[rng.random((200, 5)) < 0.2] = np.nan
+    values[:, 4] = 3.0
+    found = pairwise_r(values)
+    for first, second in np.ndindex(4, 4):
+        both = ~np.isnan(values[:, first]) & ~np.isnan(values[:, second])
+        assert found[first, second] == pytest.approx(np.corrcoef(values[both, first], values[both, second])[0, 1])
+    assert np.isnan(found[4]).all(), "a constant has no correlation"
     nan = float("nan")
-    assert correlation_of(np.array([1.0, 2, 3, nan]), np.array([2.0, 4, 6, 0])) == pytest.approx(1)
-    assert correlation_of(np.array([1.0, 2, nan]), np.array([nan, 2, 3])) is None
-    assert correlation_of(np.ones(5), np.arange(5.0)) is None
+    assert np.isnan(pairwise_r(np.array([[1.0, nan], [2.0, nan], [nan, 3.0]]))[0, 1])
+    assert pairwise_r(np.array([[1e100, 1.0], [-1e100, 2.0], [0.0, 1.5]]))[0, 1] == pytest.approx(-1)
 
 
 def test_the_sentences_say_what_to_do() -> None:
