@@ -10,6 +10,8 @@ import polars as pl
 
 from skilljobs.analysis.ranking import top
 from skilljobs.errors import InputError
+from skilljobs.plan.ablation_spec import AblationSpec
+from skilljobs.plan.capacity import Placement
 from skilljobs.progress.reporter import LineReporter, Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL
@@ -61,7 +63,6 @@ def submit(
     """
     from skilljobs.cluster.dashboard_jobs import is_dashboard
     from skilljobs.pipeline.opening import default_run_id
-    from skilljobs.plan.capacity import Placement
     from skilljobs.plan.data_options import command_of, resolve_spec
 
     reporter = reporter or LineReporter()
@@ -79,6 +80,8 @@ def submit(
 
         out = out if is_uri(out) else os.path.abspath(os.path.expanduser(out))
         flags = {
+            "--out": out,
+            "--run-id": run_id,
             "--replicas": replicas,
             "--gpus-per-replica": gpus_per_replica,
             "--shard-timeout": shard_timeout,
@@ -86,7 +89,9 @@ def submit(
             "--verify": verify,
             "--debug": debug,
         }
-        return Run(run_on_cluster(command_of(spec), str(address), out, run_id, flags, not no_wait, reporter))
+        uri = child_uri(out, run_id)
+        run_on_cluster(command_of(spec), str(address), uri, run_id, flags, not no_wait, reporter)
+        return Run(uri)
     if no_wait:
         raise InputError("--no-wait is for a job on a cluster: --address http://HEAD:8265")
     from skilljobs.pipeline.run_job import run_job
@@ -180,6 +185,42 @@ class Run(RunReader):
             InputError: the run has no such metric or population, or cannot hold `given` fixed.
         """
         return top(self, metric, population, k, given, per_layer, sort)
+
+    def ablate(
+        self,
+        *,
+        replicas: int | None = None,
+        shard_timeout: float | None = None,
+        address: str | None = None,
+        trust_remote_code: bool = False,
+        report: bool = True,
+        reporter: Reporter | None = None,
+        debug: bool = False,
+        **options: Any,
+    ) -> pl.DataFrame:
+        """Silence neurons of a finished run, and return what that did: a row for each set and group.
+
+        Neurons are ranked on half 0, and effects are measured on half 1. The same call again resumes.
+
+        Args:
+            replicas, shard_timeout, address, debug: as for `submit`. On a cluster with an HTTP address, this machine
+                must see the run too.
+            trust_remote_code: whether to run the Python code of a model that the run used with it.
+            report: whether to write the run's report anew, with the ablation in it.
+            options: the options of `skilljobs ablate` under the same names; `k` may be a number or a list, and
+                `neuron` a name or a list.
+
+        Raises:
+            InputError: bad input, or units that cannot be silenced; nothing was started.
+            JobFailed: it could not be finished; what was committed is kept.
+        """
+        from skilljobs.pipeline.ablate_job import ablate_run
+
+        placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
+        spec = AblationSpec.from_values(options)
+        rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or LineReporter())
+        self._tables.clear()
+        return rows
 
     def soft_prompt(self) -> "torch.Tensor":
         """The soft prompt, P x d_model, float32.

@@ -85,7 +85,7 @@ def learned(run: RunReader) -> list[str]:
 
 def _tuned(run: RunReader, subject: str) -> str | None:
     if run.record.job_spec.soft_prompt is not None:
-        return f"{subject} was not tuned"
+        return f"{subject} was not tuned in this run"
     before, after, n = run.record.accuracy.before, run.record.accuracy.after, run.record.examples.validation
     if before is None or after is None:
         return _loss(run, subject)
@@ -183,6 +183,6 @@ def above_null(run: RunReader, metric: str, population: str, thresholds: NullThr
     if counts.on_half0 == 0:
         return f"{sentence}; on half 0 alone none is {found}, so that none can be checked on half 1"
     return (
-        f"{sentence}; on half 0 alone {counts.on_half0:,} {verb} {found}, and {counts.hold:,} of these hold on half 1"
-        f" (same sign, |r| > {threshold.half1:.3f})"
+        f"{sentence}; on half 0 alone {counts.on_half0:,} {verb} {found}, and {counts.hold:,} of these"
+        f" {'holds' if counts.hold == 1 else 'hold'} on half 1 (same sign, |r| > {threshold.half1:.3f})"
     )

@@ -12,6 +12,7 @@ from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
 from skilljobs.store.schema import NEURON_KEY
+from skilljobs.suggestions import did_you_mean, shortened
 
 SORTABLE = ("r", PREDICTIVITY)
 """What neurons can be ranked by."""
@@ -99,9 +100,16 @@ def check_pair(run: RunReader, metric: str, population: str) -> None:
     layout = run.layout()
     metrics = {m.name: m.kind for m in layout.metrics}
     if metric not in metrics:
-        known = ", ".join(name for name, kind in metrics.items() if kind != "null")
-        raise InputError(f"the run has no metric {metric!r}; it has {known}")
-    if population not in layout.reported_populations:
-        raise InputError(f"the run has no population {population!r}; it has {', '.join(layout.reported_populations)}")
+        known = [name for name, kind in metrics.items() if kind != "null"]
+        levels = [m.name for m in layout.metrics_from(metric)]
+        if levels:
+            raise InputError(f"the column {metric!r} is a metric for each of its values: choose {shortened(levels)}")
+        raise InputError(f"the run has no metric {metric!r}{did_you_mean(metric, known)}; it has {shortened(known)}")
+    populations = layout.reported_populations
+    if population not in populations:
+        raise InputError(
+            f"the run has no population {population!r}{did_you_mean(population, populations)}; it has"
+            f" {shortened(populations)}"
+        )
     if metrics[metric] == "null" and population != ALL:
         raise InputError(f"null metrics are correlated over {ALL!r} only, not over {population!r}")

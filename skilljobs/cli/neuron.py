@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 from skilljobs.errors import InputError
 from skilljobs.selection import NEURONS
@@ -17,7 +18,7 @@ TOKENS_SHOWN = 10
 
 
 @click.command()
-@click.argument("run")
+@run_argument()
 @click.argument("neuron_name", metavar="LAYER[/EXPERT]/NEURON")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def neuron(run: str, neuron_name: str, debug: bool) -> None:
@@ -31,7 +32,7 @@ def neuron(run: str, neuron_name: str, debug: bool) -> None:
     skilljobs neuron runs/RUN 12/407
     skilljobs neuron runs/RUN 12/63/407      neuron 407 of expert 63
     """
-    name = _neuron_of(neuron_name)
+    name = NeuronName.parse(neuron_name)
     from skilljobs.analysis.neuron_card import Cards
     from skilljobs.api import open_run
     from skilljobs.cli.printed_card import print_card
@@ -39,14 +40,6 @@ def neuron(run: str, neuron_name: str, debug: bool) -> None:
     opened = open_run(run)
     card = Cards(opened, [name]).card(name)
     print_card(card if card.promoted else _with_tokens(opened, card))
-
-
-def _neuron_of(text: str) -> NeuronName:
-    numbers = text.split("/")
-    if len(numbers) not in (2, 3) or not all(number.isdecimal() and len(number) < 10 for number in numbers):
-        raise InputError(f"{text!r} is not a neuron: write LAYER/NEURON or LAYER/EXPERT/NEURON, all counted from 0")
-    layer, *expert, neuron = map(int, numbers)
-    return NeuronName(layer, expert[0] if expert else None, neuron)
 
 
 def _with_tokens(run: "RunReader", card: "NeuronCard") -> "NeuronCard":

@@ -9,6 +9,7 @@ from skilljobs.cli.saying import say
 
 
 @click.command(cls=SubmitCommand)
+@click.option("--config", metavar="FILE", help="Take options from this TOML file; the command line counts more.")
 @click.option("--out", default="runs", show_default=True, metavar="URI", help="Folder that runs are kept in.")
 @click.option("--run-id", metavar="NAME", help="Name of the run.  [default: task, model and a hash of the options]")
 @click.option("--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]")
@@ -37,6 +38,7 @@ from skilljobs.cli.saying import say
 def submit(
     ctx: click.Context,
     /,
+    config: str | None,
     out: str,
     run_id: str | None,
     replicas: int | None,
@@ -57,6 +59,7 @@ def submit(
     skilljobs submit --task arithmetic
     skilljobs submit --task arithmetic --model ./gemma-3-270m --data arithmetic.jsonl.gz --limit 400
     skilljobs submit --data mine.jsonl --model ./gemma-3-270m --by topic
+    skilljobs submit --config job.toml
     skilljobs submit --task arithmetic --address http://HEAD:8265 --out /shared/runs
     """
     from skilljobs.api import cluster_address

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.run_names import complete_metrics, complete_populations, run_argument
 from skilljobs.printable import printable
 
 if TYPE_CHECKING:
@@ -11,9 +12,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
-@click.option("--metric", required=True, metavar="M", help="A metric of the run.")
-@click.option("--population", default="all", show_default=True, metavar="P", help="all, COLUMN=value or within:COLUMN.")
+@run_argument()
+@click.option("--metric", required=True, metavar="M", help="A metric of the run.", shell_complete=complete_metrics)
+@click.option(
+    "--population",
+    default="all",
+    show_default=True,
+    metavar="P",
+    help="all, COLUMN=value or within:COLUMN.",
+    shell_complete=complete_populations,
+)
 @click.option("-k", default=20, show_default=True, type=click.IntRange(min=1), help="How many neurons.")
 @click.option("--per", type=click.Choice(["layer"]), help="Show the strongest neurons of each layer.")
 @click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed (partial correlation).")

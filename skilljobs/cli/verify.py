@@ -4,11 +4,12 @@ import sys
 
 import click
 
+from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 
 
 @click.command()
-@click.argument("run")
+@run_argument()
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def verify(run: str, debug: bool) -> None:
     """Check that no file of a run is damaged: each is compared with what the stage that wrote it recorded.
@@ -19,6 +20,7 @@ def verify(run: str, debug: bool) -> None:
     \b
     skilljobs verify runs/RUN
     """
+    from skilljobs.store.ablation_tables import count_of_files, damaged_ablations
     from skilljobs.store.run import RunFiles
     from skilljobs.store.verification import checked_files, damaged_files
 
@@ -26,8 +28,14 @@ def verify(run: str, debug: bool) -> None:
     damaged = damaged_files(files, thorough=True)
     for name in damaged:
         say(f"damaged or missing: {name}")
+    of_ablations = damaged_ablations(files)
+    for name in of_ablations:
+        say(f"damaged or missing: {name}")
     if damaged:
         click.echo("the command that made the run makes them again with --verify, where that is possible")
+    if of_ablations:
+        click.echo("the `skilljobs ablate` that made an ablation makes its files again")
+    if damaged or of_ablations:
         sys.exit(1)
     state = "complete" if files.record.is_complete else f"stopped before {files.record.next_stage}"
-    click.echo(f"{checked_files(files)} files are as they were written; the run is {state}")
+    click.echo(f"{checked_files(files) + count_of_files(files)} files are as they were written; the run is {state}")

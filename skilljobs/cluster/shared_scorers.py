@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from skilljobs.cluster.actor import start_scorer
+from skilljobs.cluster.ranked_scorer import start_scorer
 from skilljobs.cluster.scorer_group import ScorerGroup
 from skilljobs.plan.capacity import Replicas
 from skilljobs.plan.work import ModelSetup
@@ -24,13 +24,13 @@ class _SharedScorers:
     def __init__(self) -> None:
         self._waiting: tuple[_Kind, ScorerGroup] | None = None
 
-    def take(self, kind: _Kind, must_agree: Mapping[str, str]) -> ScorerGroup | None:
-        """The waiting group if it is of this kind and agrees; otherwise it is ended."""
+    def take(self, kind: _Kind, must_agree: Mapping[str, str]) -> tuple[_Kind, ScorerGroup] | None:
+        """The waiting group, with its own kind, if it can stand in for one of `kind`; otherwise it is ended."""
         if self._waiting is None:
             return None
         (waiting_kind, group), self._waiting = self._waiting, None
-        if waiting_kind == kind and group.agrees_with(must_agree):
-            return group
+        if kind in (waiting_kind, _as_loaded(waiting_kind, group)) and group.agrees_with(must_agree):
+            return waiting_kind, group
         group.close()
         return None
 
@@ -44,6 +44,12 @@ class _SharedScorers:
         if self._waiting is not None:
             self._waiting[1].close()
             self._waiting = None
+
+
+def _as_loaded(kind: _Kind, group: ScorerGroup) -> _Kind:
+    """The kind of a group with the attention that its model was loaded with, where none was asked for."""
+    attention = kind.setup.attention or (group.model.attention if group.model else None)
+    return replace(kind, setup=replace(kind.setup, attention=attention))
 
 
 _shared: _SharedScorers | None = None
@@ -74,10 +80,11 @@ def scorers_of_job(
     They are ended with the block, or kept if scorers are shared and the block ended well.
     """
     kind = _Kind(replace(setup, landmarks=None), replicas)
-    group = _shared.take(kind, must_agree or {}) if _shared else None
-    if group is None:
+    taken = _shared.take(kind, must_agree or {}) if _shared else None
+    if taken is None:
         group = ScorerGroup(lambda name: start_scorer(name, setup, replicas), replicas.count, on_note, must_agree)
     else:
+        kind, group = taken
         group.begin_job(on_note)
     try:
         yield group

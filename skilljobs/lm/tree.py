@@ -50,13 +50,13 @@ class TokenTree:
 class TreeBatch:
     """The trees of a batch of B examples, padded to N nodes each.
 
-    `ids` and `depths` are B x N. `attends` is B x N x N, bool: which nodes a node attends to. `predicting` holds the
-    states before each tree and after each of its nodes, as flat indices into B x (1 + N). `rows` says, for each token
-    of each continuation, which of these states predicts it.
+    `ids`, `depths` and `real` (whether a node is no padding) are B x N. `attends` is B x N x N, bool: which nodes a
+    node attends to. `predicting` holds the states before each tree and after each of its nodes, as flat indices into
+    B x (1 + N). `rows` says, for each token of each continuation, which of these states predicts it.
     """
 
     def __init__(self, trees: Sequence[TokenTree], device: torch.device) -> None:
-        self.ids, _ = right_padded([tree.tokens for tree in trees], 0, device)
+        self.ids, self.real = right_padded([tree.tokens for tree in trees], 0, device)
         self.depths, _ = right_padded([tree.depths for tree in trees], 0, device)
         width = self.ids.shape[1]
         attends = np.zeros((len(trees), width, width), bool)

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import distributed, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.hooks import RemovableHandle
 
 from skilljobs.errors import InputError
 from skilljobs.stats.neurons import LayerNeurons
 
 TokenMode = Literal["mean", "each", "last"]
+_COLUMNS_AT_ONCE = 256
+"""Columns of packed weights that are unpacked in one product."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,22 @@ class ProjectionInput:
 
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
+        if not self._weight.is_floating_point():
+            return _packed_columns(self.projection, [neuron])[0]
+        return selected(self._weight, 1 if isinstance(self.projection, nn.Linear) else 0, neuron)
+
+    def directions(self) -> torch.Tensor:
+        """The output directions of all neurons: neurons x d_model."""
+        if not self._weight.is_floating_point():
+            every, block = range(self.width), _COLUMNS_AT_ONCE
+            parts = [every[start : start + block] for start in range(0, self.width, block)]
+            return torch.cat([_packed_columns(self.projection, part) for part in parts])
+        return self._weight.T if isinstance(self.projection, nn.Linear) else self._weight
+
+    @property
+    def _weight(self) -> torch.Tensor:
         weight: torch.Tensor = self.projection.weight  # type: ignore[assignment]
-        if not weight.is_floating_point():
-            return _packed_column(self.projection, neuron)
-        return weight[:, neuron] if isinstance(self.projection, nn.Linear) else weight[neuron]
+        return weight
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,20 @@ class LayerSites:
     module: nn.Module
     neurons: LayerNeurons
     sites: tuple[Site, ...]
+    places: NDArray[np.int64] | None = None
+    """Of a model that several ranks hold together: the places among `neurons` of those that this rank reads."""
+
+    @property
+    def dense_columns(self) -> int:
+        """How many dense neurons are read here; they come first."""
+        return self.neurons.dense if self.places is None else int((self.places < self.neurons.dense).sum())
+
+    def column(self, place: int) -> int | None:
+        """The place, among what is read here, of the neuron at a place of `neurons`; None if another rank reads it."""
+        if self.places is None:
+            return place
+        found = np.flatnonzero(self.places == place)
+        return int(found[0]) if len(found) else None
 
 
 @contextmanager
@@ -151,10 +182,24 @@ def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterato
         activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
 
 
-def _packed_column(projection: nn.Module, index: int) -> torch.Tensor:
-    """What a linear layer whose weights are packed makes of 1 at one place of its input, without its bias."""
+def selected(weight: torch.Tensor, dimension: int, index: int) -> torch.Tensor:
+    """What stands at one place along a dimension of a weight. If several ranks share it, all must ask for it."""
+    if not isinstance(weight, DTensor):
+        return weight.select(dimension, index)
+    held, mesh = weight.to_local(), weight.device_mesh
+    if not weight.placements[0].is_shard(dimension):
+        raise InputError(f"ranks share a weight as {weight.placements}, in which no neuron's part can be found")
+    place = index - mesh.get_local_rank() * held.shape[dimension]
+    is_here = 0 <= place < held.shape[dimension]
+    found = held.select(dimension, place).clone() if is_here else torch.zeros_like(held.select(dimension, 0))
+    distributed.all_reduce(found, group=mesh.get_group())
+    return found
+
+
+def _packed_columns(projection: nn.Module, places: Sequence[int]) -> torch.Tensor:
+    """What a linear layer whose weights are packed makes of 1 at each place of its input, without its bias."""
     weight: torch.Tensor = projection.weight  # type: ignore[assignment]
-    units = torch.zeros(2, 1, int(projection.in_features), device=weight.device, dtype=torch.float32)  # type: ignore[arg-type]
-    units[0, 0, index] = 1.0
+    units = torch.zeros(1 + len(places), 1, int(projection.in_features), device=weight.device, dtype=torch.float32)  # type: ignore[arg-type]
+    units[torch.arange(len(places)), 0, torch.tensor(places)] = 1.0
     found: torch.Tensor = projection(units)
-    return (found[0] - found[1])[0]
+    return (found[:-1] - found[-1:])[:, 0]

@@ -1,8 +1,9 @@
 """Ray and the scorers of a job, started when they are first needed and shared by all of its soft prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Protocol
 
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.cluster.authentication import token_location
@@ -14,16 +15,38 @@ from skilljobs.cluster.shared_scorers import scorers_of_job
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
-from skilljobs.plan.checks import check_sums_size, shard_sums_size
-from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup
 from skilljobs.printable import counted
 from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.selection import noun_of
+from skilljobs.spec import JobSpec
 from skilljobs.store.record import FileDigest, Numerics
 from skilljobs.store.run import RunFiles
+
+
+class WorkPlan(Protocol):
+    """What a workplace must know of what is done there."""
+
+    @property
+    def spec(self) -> JobSpec: ...
+    @property
+    def source(self) -> ModelSource: ...
+    @property
+    def shards(self) -> Sized:
+        """As many scorers as these find work at most."""
+
+    @property
+    def sums_size(self) -> int: ...
+    @property
+    def kept_tokens(self) -> int | None: ...
+    def check_neurons(self, count: int) -> None:
+        """Check the number of neurons that are read, which is known once the model is loaded.
+
+        Raises:
+            InputError: they are too many.
+        """
 
 
 class Workplace:
@@ -81,7 +104,7 @@ class Workplace:
         """Let all runs that have no numerics of their own yet use these."""
         self._numerics = self._numerics or numerics
 
-    def fix_numerics(self, run: RunFiles, plan: JobPlan) -> Numerics:
+    def fix_numerics(self, run: RunFiles, plan: WorkPlan) -> Numerics:
         """The numerics of `run`: as stored, as in the workplace's earlier runs, or worked out now and stored.
 
         Raises:
@@ -102,7 +125,7 @@ class Workplace:
         elif wanted not in (None, numerics.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {numerics.gpus}")
         if self._replicas is None:
-            one = Replicas.one_with(numerics)
+            one = Replicas.one_with(numerics, plan.spec.tensor_parallel)
             self._replicas = lay_out(cluster, one, self._placement.replicas, len(plan.shards))
             if cluster.grows:
                 refuse_missing(self._landmarks(run))
@@ -110,7 +133,7 @@ class Workplace:
         run.fix_numerics(numerics)
         return numerics
 
-    def start_scorers(self, run: RunFiles, plan: JobPlan) -> None:
+    def start_scorers(self, run: RunFiles, plan: WorkPlan) -> None:
         """Start the scorers and wait until one has loaded the model; timed and shown as the stage `load` of `run`.
 
         Raises:
@@ -125,11 +148,7 @@ class Workplace:
                 timing.summary = self._load_summary(plan)
             finish(run, "load", timing.seconds)
         model = self._loaded_model
-        if plan.sums_size == 0:  # the model's files did not tell
-            read = sum(layer.count for layer in model.neurons)
-            check_sums_size(
-                shard_sums_size(plan.layout, plan.reading.counted, read, plan.spec, plan.prompt_length), plan.spec
-            )
+        plan.check_neurons(sum(layer.count for layer in model.neurons))
         numerics = self._numerics = numerics.model_copy(update={"attention": model.attention})
         run.fix_numerics(numerics)
         versions = {name: model.versions[name] for name in ("torch", "transformers")}
@@ -150,7 +169,8 @@ class Workplace:
         assert cluster is not None
         assert replicas is not None
         landmarks = self._landmarks(run) if cluster.grows else None
-        setup = ModelSetup.of(self._source, numerics, run.record.job_spec.selection, cluster.grows, landmarks)
+        spec = run.record.job_spec
+        setup = ModelSetup.of(self._source, numerics, spec.selection, cluster.grows, landmarks, spec.tensor_parallel)
         must_agree = decisive_versions()
         device = run.record.fingerprint.fields.get("numerics.device_model")
         if device is not None:
@@ -163,15 +183,16 @@ class Workplace:
     def _landmarks(self, run: RunFiles) -> Landmarks:
         return Landmarks.of(run.uri, run.record.created, self._source)
 
-    def _load_summary(self, plan: JobPlan) -> str:
+    def _load_summary(self, plan: WorkPlan) -> str:
         model, numerics, replicas = self._loaded_model, self._numerics, self._replicas
         assert numerics is not None
         assert replicas is not None
+        ranks = f" x {replicas.ranks} ranks" if replicas.ranks > 1 else ""
         units = counted(sum(layer.count for layer in model.neurons), noun_of(plan.spec.units))
         return (
             f"{plan.source.name}, {model.parameters:,} parameters,"
             f" {units} in {counted(len(model.neurons), 'layer')},"
-            f" {numerics.dtype} on {replicas.count} x {model.device_model},"
+            f" {numerics.dtype} on {replicas.count}{ranks} x {model.device_model},"
             f" batches of {numerics.batch_tokens:,} tokens"
         )
 

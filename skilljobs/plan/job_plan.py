@@ -81,6 +81,17 @@ class JobPlan:
         """Prompt positions that the sums keep for each neuron; None if they are aggregated."""
         return max(1, self.prompt_length) if self.spec.tokens == "each" else None
 
+    def check_neurons(self, count: int) -> None:
+        """Check the size of the sums once it is known that `count` neurons are read, if the model's files did not tell.
+
+        Raises:
+            InputError: they are above `--max-sums-gb`.
+        """
+        if self.sums_size == 0:
+            check_sums_size(
+                shard_sums_size(self.layout, self.reading.counted, count, self.spec, self.prompt_length), self.spec
+            )
+
     @property
     def reading(self) -> Reading:
         """What scorers read from every example."""

@@ -10,6 +10,7 @@ from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
 from skilljobs.stats.metric_traps import near_pairs, pairwise_r, rare_kind, yes_no_counts
+from skilljobs.suggestions import did_you_mean, shortened
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
 from skilljobs.tasks.right_answer import answer_metrics
@@ -84,7 +85,7 @@ def choose_metrics(
                 EXACT,
                 *task.choice_probabilities,
             ]
-            raise InputError(f"there is no metric {name!r}; there are {', '.join(known)}")
+            raise InputError(f"there is no metric {name!r}{did_you_mean(name, known)}; there are {shortened(known)}")
         else:
             chosen += [metric for metric in matching if metric not in chosen]
     return tuple(chosen), tuple(derived)

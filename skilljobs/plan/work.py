@@ -31,6 +31,8 @@ class ModelSetup:
     """CPU threads of the scorer."""
     on_other_machines: bool = False
     """Whether scorers may run on machines other than the driver's."""
+    ranks: int = 1
+    """How many processes hold the model together."""
     landmarks: Landmarks | None = None
     """What a scorer's machine must see; None if that is not checked."""
 
@@ -42,6 +44,7 @@ class ModelSetup:
         selection: Selection,
         on_other_machines: bool = False,
         landmarks: Landmarks | None = None,
+        ranks: int = 1,
     ) -> "ModelSetup":
         """The model as a run's numerics want it."""
         return cls(
@@ -52,6 +55,7 @@ class ModelSetup:
             selection,
             numerics.threads,
             on_other_machines,
+            ranks,
             landmarks,
         )
 

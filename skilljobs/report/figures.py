@@ -13,6 +13,7 @@ from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.report import correlation_figures, densities
+from skilljobs.report.ablation_figures import draw_ablations
 from skilljobs.report.drawing import figure_style, save
 from skilljobs.stats.layout import ALL, NULL
 from skilljobs.store.reader import RunReader
@@ -54,7 +55,10 @@ def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[SavedFigur
             raise InputError(f"{metric!r} is a null metric, and null metrics have no figures of their own")
     chosen = list(dict.fromkeys(metrics)) or usual_metrics(run)
     with figure_style():
-        return [SavedFigure(save(figure, run.folder, name), caption) for name, figure, caption in _figures(run, chosen)]
+        saved = [
+            SavedFigure(save(figure, run.folder, name), caption) for name, figure, caption in _figures(run, chosen)
+        ]
+    return saved + [SavedFigure(name, caption) for name, caption in draw_ablations(run)]
 
 
 def usual_metrics(run: RunReader) -> list[str]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skilljobs.errors import InputError
+
 NO_EXPERT = -1
 
 
@@ -15,6 +17,19 @@ class NeuronName:
     layer: int
     expert: int | None
     neuron: int
+
+    @classmethod
+    def parse(cls, text: str) -> "NeuronName":
+        """The neuron that a user names.
+
+        Raises:
+            InputError: `text` is not LAYER/NEURON or LAYER/EXPERT/NEURON.
+        """
+        numbers = text.split("/")
+        if len(numbers) not in (2, 3) or not all(number.isdecimal() and len(number) < 10 for number in numbers):
+            raise InputError(f"{text!r} is not a neuron: write LAYER/NEURON or LAYER/EXPERT/NEURON, all counted from 0")
+        layer, *expert, neuron = map(int, numbers)
+        return cls(layer, expert[0] if expert else None, neuron)
 
     @property
     def order(self) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from skilljobs.errors import InputError
-from skilljobs.uris import checked_place, is_uri, with_option
+from skilljobs.uris import checked_place, child_uri, is_uri, with_option
 
 ATTEMPTS = 4
 """At a request to an object store. A request that is not answered takes three to ten seconds."""
@@ -116,6 +116,10 @@ class Folder:
             if info.type == fs.FileType.File and info.base_name.endswith(suffix) and not info.base_name.startswith(".")
         )
 
+    def below(self, name: str) -> "Folder":
+        """The folder `name` in this one, whether it exists or not."""
+        return Folder(child_uri(self.uri, name))
+
     def folders(self) -> list[str]:
         """Return the sorted names of the folders directly below this one.
 
@@ -127,6 +131,24 @@ class Folder:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"the folder {self.uri} cannot be read: {error}") from error
         return sorted(info.base_name for info in entries if info.type == fs.FileType.Directory)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a folder, or for object storage anything under its name.
+
+        Raises:
+            InputError: that cannot be found out.
+        """
+        try:
+            return bool(self.filesystem.get_file_info(self.root).type != fs.FileType.NotFound)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"the folder {self.uri} cannot be read: {error}") from error
+
+    @property
+    def total_size(self) -> int:
+        """The bytes of all files, those in folders below included."""
+        selector = fs.FileSelector(self.root, recursive=True, allow_not_found=True)
+        return sum(info.size for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File)
 
     def delete(self, name: str) -> None:
         """Delete a file; nothing happens if there is none."""

@@ -17,6 +17,8 @@ from skilljobs.store.files import Folder
 from skilljobs.store.record import RunRecord
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import (
+    ABLATION_NAME,
+    ABLATION_SCORES_NAME,
     ACTIVATIONS_NAME,
     BEST_NAME,
     NULL_MAXIMA_NAME,
@@ -27,7 +29,7 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
-from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
+from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
 from skilljobs.store.shards import UNREADABLE
 from skilljobs.uris import child_uri, is_uri
 
@@ -137,6 +139,14 @@ class RunReader:
         """Return the tokens whose logits the top neurons raise and lower most, computed from the weights alone."""
         return self._over_prompts(lambda uri: _scan(uri, [VOCABULARY_NAME]))
 
+    def ablation(self) -> pl.LazyFrame:
+        """Return what silencing neurons did: a row for each set and group of each ablation."""
+        return self._read_cached(ABLATION_NAME, ABLATION)
+
+    def ablation_scores(self) -> pl.LazyFrame:
+        """Return the scores of every example with each set of each ablation."""
+        return _scan(self.uri, [ABLATION_SCORES_NAME])
+
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""
         return self._read_cached(METRICS_NAME, METRICS)
@@ -243,8 +253,8 @@ def _storage_options(uri: str) -> dict[str, str] | None:
 
 
 def _scan_sums(uri: str) -> pl.LazyFrame:
-    """Read the sums of each shard once, whichever attempt at it counts."""
-    names = list(sums_names(Folder(uri)).values())
+    """Read the sums of each shard once, whichever attempt at it counts, and of all ranks that wrote some."""
+    names = [name for names in sums_names(Folder(uri)).values() for name in names]
     if not names:
         raise InputError(f"the run at {uri} has no shards/sums-*.parquet yet")
     return _scan(uri, names)

@@ -89,6 +89,44 @@ NULL_MAXIMA = pa.schema(
 )
 """The largest |r| of each null metric in the model."""
 BEST = pa.schema([CORRELATIONS.field(name) for name in (*dict(_KEY), "metric", "population", "n", "r", "p", "q")])
+_TEXT = pa.string()
+_SET = [("metric", _TEXT), ("population", _TEXT), ("set", _TEXT), ("k", pa.int32()), ("draw", pa.int32())]
+_CHANGE = [("how", pa.string()), ("at", pa.string())]
+_SCORED = [(name, pa.float64()) for name in ("confidence", "margin", "target_logprob")]
+ABLATION_SETS = pa.schema([("number", pa.int32()), *_SET, _LAYER, *_NEURON])
+ABLATED_SCORES = pa.schema([("number", pa.int32()), ("example_id", pa.string()), ("correct", pa.bool_()), *_SCORED])
+ABLATION = pa.schema(
+    [
+        ("ablation", pa.string()),
+        ("prompt", pa.int16()),
+        *_SET,
+        *_CHANGE,
+        ("group", pa.string()),
+        ("n", pa.int64()),
+        ("accuracy", pa.float64()),
+        *_SCORED,
+        ("delta_accuracy", pa.float64()),
+        *((f"delta_{name}", kind) for name, kind in _SCORED),
+        ("outcome", pa.string()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("p", pa.float64()),
+        ("controls", pa.int32()),
+        ("seen_half1", pa.bool_()),
+    ]
+)
+ABLATION_SCORES = pa.schema(
+    [
+        ("ablation", pa.string()),
+        ("prompt", pa.int16()),
+        ("example_id", pa.string()),
+        *_SET,
+        *_CHANGE,
+        ("correct", pa.bool_()),
+        *_SCORED,
+    ]
+)
+POSITION_MEANS = pa.schema([_LAYER, _TOKEN, *_NEURON, ("place", _TEXT), ("n", pa.int64()), ("sum_a", pa.float64())])
 EXAMPLE_FIXED = pa.schema(
     [
         ("example_id", pa.string()),

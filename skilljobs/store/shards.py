@@ -60,9 +60,10 @@ UNREADABLE = (OSError, pa.ArrowException, ValueError, TypeError, OverflowError)
 """What reading a damaged or foreign Parquet file, and writing its rows as JSON, raises."""
 
 
-def sums_name(shard: int, attempt: int = 0) -> str:
-    """Return the name of the sums file of a shard, as an attempt at it writes it."""
-    return f"shards/sums-{shard:05d}{_suffix(attempt)}.parquet"
+def sums_name(shard: int, attempt: int = 0, rank: int | None = None) -> str:
+    """Return the name of the sums file of a shard, as an attempt at it writes it; with several ranks, each its own."""
+    of_rank = "" if rank is None else f".r{rank}"
+    return f"shards/sums-{shard:05d}{of_rank}{_suffix(attempt)}.parquet"
 
 
 def moments_name(shard: int, attempt: int = 0) -> str:
@@ -89,27 +90,40 @@ def examples_name(shard: int) -> str:
     return f"examples/part-{shard:05d}.parquet"
 
 
-def sums_file(sums: ShardSums, layout: Layout, neurons: Sequence[LayerNeurons], tokens: int | None) -> pa.Buffer:
+def sums_file(
+    sums: ShardSums,
+    layout: Layout,
+    neurons: Sequence[LayerNeurons],
+    tokens: int | None,
+    places: Sequence[NDArray[np.int64]] | None = None,
+) -> pa.Buffer:
     """Return the sums file, with a row group for each layer and rows ordered by population, then token, then neuron.
 
-    `tokens` is None if the activations of all prompt positions are aggregated.
+    `tokens` is None if the activations of all prompt positions are aggregated. `places` are those of the neurons of
+    each layer that the sums are of; None for all.
     """
     schema = sums_schema(layout)
-    return parquet_bytes(_layer_tables(sums, layout, neurons, tokens, schema), schema)
+    return parquet_bytes(_layer_tables(sums, layout, neurons, tokens, schema, places), schema)
 
 
 def _layer_tables(
-    sums: ShardSums, layout: Layout, neurons: Sequence[LayerNeurons], tokens: int | None, schema: pa.Schema
+    sums: ShardSums,
+    layout: Layout,
+    neurons: Sequence[LayerNeurons],
+    tokens: int | None,
+    schema: pa.Schema,
+    places: Sequence[NDArray[np.int64]] | None,
 ) -> Iterator[pa.Table]:
     metrics = len(layout.metrics)
-    for layer, linear, square in zip(neurons, sums.linear, sums.square, strict=True):
+    parts: Sequence[NDArray[np.int64] | None] = places or [None] * len(neurons)
+    for layer, part, linear, square in zip(neurons, parts, sums.linear, sums.square, strict=True):
         populations, _, width = linear.shape
         rows = populations * width
         columns: dict[str, pa.Array] = {
             "population": pa.DictionaryArray.from_arrays(
                 np.repeat(np.arange(populations, dtype=np.int32), width), list(layout.populations)
             ).cast(pa.string()),
-            **neuron_columns(layer, tokens, populations),
+            **neuron_columns(layer, tokens, populations, part),
             "n": pa.array(np.repeat(sums.count, width)),
             "sum_a": pa.array(linear[:, 0].ravel()),
             "sum_aa": pa.array(square[:, 0].ravel()),

@@ -61,7 +61,7 @@ class PromptMaker:
             yield from self._tune(start, examples)
             return
         share_right = accuracy(self.lm, start.vectors, examples["validation"], self.work.batch_tokens)
-        self.folder.write(PROMPT_NAME, start.to_bytes())
+        self._write(PROMPT_NAME, start.to_bytes())
         yield PromptAccuracy(share_right, share_right)
 
     def _tune(self, start: SoftPrompt, examples: dict[str, list[TokenizedExample]]) -> Iterator[PromptNews]:
@@ -82,8 +82,8 @@ class PromptMaker:
             points = [p for p in points if (p.step, p.split) != (point.step, point.split)] + [point]
             if point.split == "validation":
                 points.sort(key=lambda point: (point.step, point.split))
-                self.folder.write(TUNING_NAME, _points_bytes(points))
-                self.folder.write(TUNING_STATE_NAME, state.to_bytes())
+                self._write(TUNING_NAME, _points_bytes(points))
+                self._write(TUNING_STATE_NAME, state.to_bytes())
             yield point
         metadata = {
             "model": self.work.model_name,
@@ -92,9 +92,14 @@ class PromptMaker:
             "validation_loss": repr(state.best_loss),
             "learning_rate": repr(settings.learning_rate),
         }
-        self.folder.write(PROMPT_NAME, SoftPrompt(state.best, metadata).to_bytes())
+        self._write(PROMPT_NAME, SoftPrompt(state.best, metadata).to_bytes())
         validated = {point.step: point.accuracy for point in points if point.split == "validation"}
         yield PromptAccuracy(validated[0], validated[state.best_step])
+
+    def _write(self, name: str, data: bytes | pa.Buffer) -> None:
+        """Write a file of the run, which of several ranks one does."""
+        if self.lm.ranks.is_first:
+            self.folder.write(name, data)
 
     def _initial_prompt(self, reused: bytes | None) -> SoftPrompt:
         spec = self.work.spec

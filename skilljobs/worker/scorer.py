@@ -16,15 +16,18 @@ from skilljobs.lm.forward import score_batches
 from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt
+from skilljobs.lm.ranks import ALONE, join
 from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
 from skilljobs.machine import available_cpus
+from skilljobs.plan.ablation_work import AblationWork
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.tasks.base import Example
+from skilljobs.worker.ablator import Ablator
 from skilljobs.worker.model_check import load_checked
 from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
 from skilljobs.worker.shard_scorer import ShardScorer
@@ -34,22 +37,25 @@ EFFECTS_SHOWN = 20
 
 
 class Scorer:
-    """Holds a frozen model; makes the soft prompts of runs, and scores their shards."""
+    """Holds a frozen model, or as one of several ranks a part of it; makes soft prompts of runs, and scores shards."""
 
-    def __init__(self, setup: ModelSetup) -> None:
+    def __init__(self, setup: ModelSetup, rank: int = 0, meeting_point: str = "") -> None:
+        """`meeting_point`: the file at which several ranks meet."""
         self.setup = setup
+        self.ranks = join(rank, setup.ranks, meeting_point, setup.device) if setup.ranks > 1 else ALONE
         # One thread runs the model: OpenMP keeps a set of threads for each thread that calls it, and if these are more
         # than the CPUs they sleep between any two loops.
         self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (setup.threads,))
         self._switching = Lock()
         self._shard_scorer: ShardScorer | None = None
+        self._ablator: Ablator | None = None
 
     @cached_property
     def lm(self) -> FrozenLM:
         """The model; loaded when it is first used."""
         setup = self.setup
         source = find_again(setup.source) if setup.on_other_machines else setup.source
-        lm, _ = load_checked(source, setup.dtype, setup.device, setup.attention, setup.selection)
+        lm, _ = load_checked(source, setup.dtype, setup.device, setup.attention, setup.selection, self.ranks)
         return lm
 
     def load(self) -> LoadedModel | UnfitMachine:
@@ -77,10 +83,18 @@ class Scorer:
                 current = self._shard_scorer = ShardScorer(self.lm, work, self._computer)
             return current
 
+    def for_ablation(self, work: AblationWork) -> Ablator:
+        """What works for one ablation; that of the previous one is dropped."""
+        with self._switching:
+            current = self._ablator
+            if current is None or current.work.job_id != work.job_id:
+                current = self._ablator = Ablator(self.lm, work, self._computer)
+            return current
+
     def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[PromptNews]:
         """Make a run's soft prompt (see `PromptMaker`). All cores work on it, since the other scorers wait."""
         maker = PromptMaker(self.lm, work)
-        self._computer.submit(torch.set_num_threads, available_cpus()).result()
+        self._computer.submit(torch.set_num_threads, max(1, available_cpus() // self.ranks.count)).result()
         try:
             points = maker.make(reused)
             while (point := self._computer.submit(next, points, None).result()) is not None:

@@ -156,7 +156,7 @@ def test_the_summary_begins_with_the_conclusions(run: skilljobs.Run, capsys: pyt
     printed = capsys.readouterr().out.splitlines()
     sentences = conclusions(run, ["confidence"])
     assert printed[: len(sentences)] == sentences
-    assert sentences[0].startswith("the prompt was not tuned; accuracy on test is 0.")
+    assert sentences[0].startswith("the prompt was not tuned in this run; accuracy on test is 0.")
     assert any(sentence.startswith("accuracy by kind: ") for sentence in sentences)
     assert any(sentence.startswith("confidence, within:kind: ") for sentence in sentences)
     assert any(sentence.startswith("rare is yes for only 2 of 300") for sentence in sentences)

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.benchmarks import collect, statistics, tune, utilisation
+from tests.benchmarks import ablate, collect, statistics, tune, utilisation
 
 pytestmark = pytest.mark.slow
 
@@ -49,3 +49,10 @@ def test_utilisation_counts_no_more_than_the_device_does(tmp_path: Path) -> None
     assert 0 < figures["collecting_share"] < 1.05, "of two shards at a time one computes"
     assert figures["bit_exact"]
     assert figures["device_busy_share"] is None, "there is no GPU here"
+
+
+def test_ablate_gives_the_scores_of_one_set_at_a_time(tmp_path: Path) -> None:
+    figures = figures_of(ablate.main, tmp_path, "--limit", "8", "--draws", "2", "--rounds", "1", "--one-by-one", "3")
+    assert figures["difference"] < 1e-3
+    assert figures["by_tokens"] > 1
+    assert figures["speed_up"] > 0

@@ -1,0 +1,106 @@
+"""`skilljobs ablate`."""
+
+from typing import Any
+
+import click
+
+from skilljobs.cli.option_params import click_option, given_options
+from skilljobs.cli.saying import say
+from skilljobs.options import declared_options
+from skilljobs.plan.ablation_spec import AblationSpec
+
+
+class AblateCommand(click.Command):
+    """A command that takes the options of an ablation, in addition to its own parameters."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        declared = [click_option(option) for option in declared_options(AblationSpec)]
+        for parameter in declared:
+            if parameter.name == "k":
+                parameter.opts = ["-k", *parameter.opts]
+        run, *others = super().get_params(ctx)
+        return [run, *declared, *others]
+
+
+@click.command(cls=AblateCommand)
+@click.argument("run")
+@click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]")
+@click.option(
+    "--shard-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds until a shard is given to another scorer too.  [default: ten times the slowest so far, at least 60]",
+)
+@click.option(
+    "--address",
+    metavar="URL",
+    help="The dashboard of a cluster, http://HEAD:8265.  [default: RAY_ADDRESS, or this machine]",
+)
+@click.option("--trust-remote-code", is_flag=True, help="Run the Python code of a model that the run used with it.")
+@click.option("--report/--no-report", default=True, help="Write the run's report anew, with this in it.")
+@click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
+@click.pass_context
+def ablate(
+    ctx: click.Context,
+    /,
+    run: str,
+    dry_run: bool,
+    form: str,
+    replicas: int | None,
+    shard_timeout: float | None,
+    address: str | None,
+    trust_remote_code: bool,
+    report: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Silence neurons of a finished run, and compare what that does with silencing random ones of the same kind.
+
+    Neurons are ranked on half 0, and what silencing them does is measured on half 1. The same command again resumes.
+
+    \b
+    skilljobs ablate runs/RUN --metric confidence --population within:operation -k 1,10,100
+    skilljobs ablate runs/RUN --neuron 3/125 --neuron 2/17 --how zero
+    skilljobs ablate runs/RUN --specificity operation -k 10
+    """
+    own = {declared.name for declared in declared_options(AblationSpec)}
+    given = {name: value for name, value in given_options(options, ctx).items() if name in own}
+    spec = AblationSpec.from_values(given)
+    from skilljobs.api import cluster_address, open_run
+    from skilljobs.cluster.dashboard_jobs import is_dashboard
+    from skilljobs.pipeline.ablate_job import ablate_on_cluster, ablate_run, check_request
+    from skilljobs.plan.capacity import Placement
+
+    placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
+    if is_dashboard(placement.address) and not dry_run:
+        from skilljobs.cli.bars import reporter
+
+        with reporter() as shown:  # what it found is printed there, and this machine may not see the run
+            ablate_on_cluster(open_location(run), spec, placement, trust_remote_code, report, shown)
+        return
+    opened = open_run(run)
+    if dry_run:
+        from skilljobs.analysis.ablation_cost import ablation_cost
+
+        readers, ablation, sets = check_request(opened, spec)
+        cost = ablation_cost(readers, spec, sets)
+        say(f"ablations/{ablation}: {cost.sets} sets on {cost.examples} examples of half 1")
+        say(f"  {cost.tokens:,} tokens, about {cost.seconds:,.0f} s at the speed of the run, and loading the model")
+        say(f"  about {cost.bytes / 1e6:,.1f} MB")
+        return
+    from skilljobs.cli.bars import reporter
+
+    with reporter() as shown:
+        rows = ablate_run(opened.uri, spec, placement, trust_remote_code, report, shown)
+    from skilljobs.cli.ablation_table import print_ablation
+
+    print_ablation(rows, form, spec.specificity)
+
+
+def open_location(run: str) -> str:
+    """The run's URI, or the absolute path of its directory, which the cluster must see under the same name."""
+    from skilljobs.store.reader import RunReader
+
+    return RunReader(run).uri

@@ -1,0 +1,90 @@
+"""The table that `skilljobs ablate` prints, and its conclusion."""
+
+import json
+from typing import Any
+
+import click
+import polars as pl
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from skilljobs.analysis.ablation_summary import LEVEL, compared_rows, conclusion
+from skilljobs.cli.tables import table_console
+from skilljobs.printable import printable
+from skilljobs.stats.layout import ALL
+
+MOST_GROUPS = 8
+"""Groups that are shown; all of them are in `ablation.parquet`."""
+
+
+def print_ablation(rows: pl.DataFrame, form: str, specificity: str | None) -> None:
+    """Print the rows of one ablation on standard output."""
+    if form == "json":
+        click.echo(json.dumps(rows.to_dicts(), indent=2))
+        return
+    if form == "csv":
+        click.echo(rows.write_csv(), nl=False)
+        return
+    console = table_console()
+    groups = [name for name in dict.fromkeys(rows["group"]) if specificity is None or name == ALL]
+    for group in groups[:MOST_GROUPS]:
+        console.print(_table(compared_rows(rows, group), rows, group))
+    if specificity is not None:
+        for k in sorted(set(rows.filter(pl.col("set") == "top")["k"])):
+            console.print(_matrix(rows, k))
+    if len(groups) > MOST_GROUPS:
+        console.print(f"{len(groups) - MOST_GROUPS} more groups are in ablation.parquet")
+    console.print(printable(conclusion(rows)))
+
+
+def _table(tested: pl.DataFrame, rows: pl.DataFrame, group: str) -> Table:
+    outcome, how, at = (str(rows[name][0]) for name in ("outcome", "how", "at"))
+    before = rows.filter(pl.col("group") == group, pl.col("set") == "none")
+    accuracy = before["accuracy"][0] if len(before) else None
+    known = "" if accuracy is None else f", accuracy {accuracy:.3f} with nothing changed"
+    title = f"{group}: {how} at {'all positions' if at == 'all' else 'the prompt'}{known}"
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
+    has_prompts = bool(tested["prompt"].count()) if len(tested) else False
+    names = ["neurons", *(["prompt"] if has_prompts else []), "k", "accuracy", outcome, "95 %", "controls", "p", "n"]
+    for name in names:
+        table.add_column(printable(name), justify="left" if name == "neurons" else "right", no_wrap=True)
+    for row in tested.iter_rows(named=True):
+        interval = "-" if row["ci_low"] is None else f"{row['ci_low']:+.3g} .. {row['ci_high']:+.3g}"
+        controls = "-" if row["controls_low"] is None else f"{row['controls_low']:+.3g} .. {row['controls_high']:+.3g}"
+        cells = [
+            row["metric"] or "listed",
+            *([str(row["prompt"])] if has_prompts else []),
+            str(row["k"]),
+            "-" if row["delta_accuracy"] is None else f"{row['delta_accuracy']:+.3f}",
+            "-" if row["delta"] is None else f"{row['delta']:+.3g}",
+            interval,
+            controls,
+            "-" if row["p"] is None else f"{row['p']:.3f}{' *' if row['seen_half1'] else ''}",
+            str(row["n"]),
+        ]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table
+
+
+def _matrix(rows: pl.DataFrame, k: int) -> Table:
+    """The change of the outcome on the examples of each value (columns), by whose neurons are changed (rows)."""
+    outcome = str(rows["outcome"][0])
+    shown = rows.filter(pl.col("set") == "top", pl.col("k") == k)
+    levels = [metric for metric in dict.fromkeys(shown["metric"]) if metric in set(shown["group"])]
+    title = f"change of the {outcome} with {k} neurons of each changed; columns: on whose examples, numbered like rows"
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("neurons of", no_wrap=True)
+    for number in range(len(levels)):
+        table.add_column(str(number), justify="right", no_wrap=True)
+    for number, metric in enumerate(levels):
+        of_metric = {row["group"]: row for row in shown.filter(pl.col("metric") == metric).iter_rows(named=True)}
+        cells = [_cell(of_metric[level], f"delta_{outcome}") for level in levels]
+        table.add_row(Text(printable(f"{number}  {metric}")), *cells)
+    return table
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    """A change, with a star where it is beyond the controls'."""
+    star = "*" if row["p"] is not None and row["p"] <= LEVEL else ""
+    return "-" if row[name] is None else f"{row[name]:+.3g}{star}"

@@ -1,0 +1,58 @@
+"""The texts of a batch, read once, so that prompt and answers can be read behind them again and again."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.padding import left_padded, text_positions
+from skilljobs.lm.passes import select_rows
+
+_ONLY_REPLACED = (DynamicLayer, DynamicSlidingWindowLayer)
+
+
+@dataclass(frozen=True)
+class CachedTexts:
+    """`ids` (batch x new) are the last tokens of the texts, which are still to be read; `cache` has read the others.
+
+    `mask` (batch x T) says which tokens of the left-padded texts are real.
+    """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    cache: DynamicCache | None
+
+    def copied_cache(self, copies: int) -> DynamicCache | None:
+        """A copy of the cache for `copies` copies of the batch, one after another."""
+        if self.cache is None:
+            return None
+        cache = copy.copy(self.cache)
+        # keys and values are replaced and never changed in place; the states of other layers may be
+        plain = all(type(layer) in _ONLY_REPLACED for layer in cache.layers)
+        cache.layers = [copy.copy(layer) if plain else copy.deepcopy(layer) for layer in cache.layers]
+        select_rows(cache, torch.arange(len(self.mask), device=self.mask.device).repeat(copies))
+        return cache
+
+
+@torch.inference_mode()
+def read_texts(lm: FrozenLM, batch: Sequence[TokenizedExample], unread: int) -> CachedTexts:
+    """Read the texts of `batch` but for the last `unread` tokens of each."""
+    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
+    length = ids.shape[1] - unread
+    if length == 0:
+        return CachedTexts(ids, mask, None)
+    cache = lm.new_cache()
+    before = mask[:, :length]
+    lm.run_body(lm.embed(ids[:, :length]), before, text_positions(before), cache)
+    return CachedTexts(ids[:, length:], mask, cache)
+
+
+def whole_texts(lm: FrozenLM, batch: Sequence[TokenizedExample]) -> CachedTexts:
+    """The texts of `batch`, of which nothing is read yet."""
+    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
+    return CachedTexts(ids, mask, None)

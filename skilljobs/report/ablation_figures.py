@@ -1,0 +1,131 @@
+"""The figures of ablations: how effects grow with the number of neurons, and whose neurons matter for what."""
+
+from collections.abc import Iterator
+
+import altair as alt
+import polars as pl
+
+from skilljobs.analysis.ablation_summary import compared_rows
+from skilljobs.report.charts import labels, save_chart
+from skilljobs.report.drawing import NULL, TOP
+from skilljobs.stats.layout import ALL
+from skilljobs.store.ablation_tables import complete_ablations
+from skilljobs.store.ablations import AblationRecord
+from skilljobs.store.reader import RunReader
+from skilljobs.store.run import ABLATION_NAME, RunFiles
+
+MOST_PANELS = 6
+"""Groups that have a panel; all over them come first."""
+PANEL = {"width": 190, "height": 150}
+CELL = 46
+"""Pixels of a cell of the matrix."""
+
+
+def draw_ablations(run: RunReader) -> Iterator[tuple[str, str]]:
+    """Save the figures of all ablations of a run; yields the name and the caption of each."""
+    if not run.folder.exists(ABLATION_NAME):
+        return
+    records = {record.ablation: record for _, _, record in complete_ablations(RunFiles(run.uri))}
+    for name, chart, caption in ablation_charts(run.ablation().collect(), records):
+        yield save_chart(chart, run.folder, name), caption
+
+
+def ablation_charts(
+    rows: pl.DataFrame, records: dict[str, AblationRecord]
+) -> Iterator[tuple[str, alt.TopLevelMixin, str]]:
+    """The figures of each ablation in `rows` (the columns of `ablation.parquet`): name, chart and caption."""
+    for (ablation, prompt), of_it in rows.group_by("ablation", "prompt", maintain_order=True):
+        specificity = records[str(ablation)].spec.get("specificity")
+        suffix = str(ablation) if prompt is None else f"{ablation}-prompt{prompt}"
+        how, at = of_it["how"][0], "all positions" if of_it["at"][0] == "all" else "the prompt"
+        with_prompt = "" if prompt is None else f", soft prompt {prompt}"
+        if specificity is not None:
+            yield (
+                f"ablation-matrix-{suffix}",
+                specificity_matrix(of_it, str(specificity)),
+                f"Whose neurons matter for what? Change on the examples of each {specificity} (columns) when the"
+                f" neurons of each {specificity}'s own metric (rows) are changed ({how} at {at}{with_prompt}). A star:"
+                " further than with random neurons of the same kind, p <= 0.05.",
+            )
+        else:
+            metric = of_it["metric"].drop_nulls()
+            who = (
+                f"the strongest neurons for {metric[0]} ({of_it['population'][0]})" if len(metric) else "listed neurons"
+            )
+            yield (
+                f"ablation-{suffix}",
+                dose_response(of_it),
+                f"What changing {who} does ({how} at {at}{with_prompt}), on half 1: red, with the 95 % interval of a"
+                " bootstrap over units; grey, the mean and range of random sets of the same layers, spread and"
+                " output norm. Zero: nothing changed.",
+            )
+
+
+def dose_response(rows: pl.DataFrame) -> alt.TopLevelMixin:
+    """The effect of the top or listed set by its size, over the band of its controls, a panel for each group."""
+    outcome = rows["outcome"][0].replace("_", " ")
+    groups = list(dict.fromkeys(rows["group"]))[:MOST_PANELS]
+    shown = labels(["all examples" if group == ALL else group for group in groups])
+    table = pl.concat([compared_rows(rows, group) for group in groups]).drop_nulls("delta")
+    values = [
+        {
+            "group": shown["all examples" if row["group"] == ALL else row["group"]], "k": row["k"],
+            "delta": row["delta"], "low": row["ci_low"], "high": row["ci_high"], "controls": row["controls_mean"],
+            "controls_low": row["controls_low"], "controls_high": row["controls_high"],
+        }
+        for row in table.iter_rows(named=True)
+    ]  # fmt: skip
+    sizes = sorted(set(table["k"]))
+    span = alt.Scale(type="log", domain=[0.75 * sizes[0], sizes[-1] / 0.75], nice=False)
+    x = alt.X("k:Q", scale=span, title="neurons changed", axis=alt.Axis(values=sizes, format="d", grid=False))
+    title = f"change of the {outcome}"
+    base = alt.Chart(alt.Data(values=values))
+    band = {"y": alt.Y("controls_low:Q", title=title), "y2": "controls_high:Q"}
+    layers = [base.mark_rule(color="#bbbbbb").encode(y=alt.YDatum(0, title=title))]
+    if len(sizes) > 1:
+        layers.append(base.mark_area(color="#999999", opacity=0.35).encode(x=x, **band))
+        mean = alt.Y("controls:Q", title=title)
+        layers.append(base.mark_line(color=NULL, strokeDash=[3, 2], strokeWidth=1).encode(x=x, y=mean))
+        layers.append(base.mark_line(color=TOP, strokeWidth=1.5).encode(x=x, y=alt.Y("delta:Q", title=title)))
+    else:
+        layers.append(base.mark_bar(color="#999999", opacity=0.35, width=24).encode(x=x, **band))
+    layers.append(base.mark_rule(color=TOP).encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q"))
+    layers.append(base.mark_point(color=TOP, filled=True, size=40).encode(x=x, y=alt.Y("delta:Q", title=title)))
+    panels = alt.Facet("group:N", title=None, sort=list(shown.values()))
+    chart = alt.layer(*layers).properties(**PANEL).facet(panels, columns=3).resolve_scale(y="independent")
+    with_axes: alt.TopLevelMixin = chart.resolve_axis(x="independent", y="independent")
+    return with_axes
+
+
+def specificity_matrix(rows: pl.DataFrame, column: str) -> alt.TopLevelMixin:
+    """The change of accuracy, or else of the outcome, by whose neurons are changed and on which examples; a matrix for
+    each size."""
+    levels = [metric for metric in dict.fromkeys(rows["metric"]) if metric is not None]
+    shown = rows.filter(pl.col("set") == "top", pl.col("group").is_in(levels))
+    outcome = str(rows["outcome"][0])
+    names = labels([level.removeprefix(f"{column}=") for level in levels])
+    title = f"change of the {outcome.replace('_', ' ')}"
+    values = [
+        {
+            "neurons": names[row["metric"].removeprefix(f"{column}=")], "k": row["k"],
+            "examples": names[row["group"].removeprefix(f"{column}=")], "delta": row[f"delta_{outcome}"],
+            "text": f"{row[f'delta_{outcome}']:+.2f}" + ("*" if row["p"] is not None and row["p"] <= 0.05 else ""),
+        }
+        for row in shown.iter_rows(named=True)
+    ]  # fmt: skip
+    largest = max((abs(value["delta"]) for value in values), default=1.0) or 1.0
+    order, [name] = list(names.values()), labels([column]).values()
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("examples:N", sort=order, title=f"{name} of the examples", axis=alt.Axis(labelAngle=-40, grid=False)),
+        y=alt.Y("neurons:N", sort=order, title=f"neurons of {name}", axis=alt.Axis(grid=False)),
+    )
+    scale = alt.Scale(scheme="redblue", domain=[-largest, largest])
+    cells = base.mark_rect().encode(color=alt.Color("delta:Q", scale=scale, title=title))
+    dark = f"abs(datum.delta) > {0.6 * largest}"
+    text = base.mark_text(fontSize=10).encode(
+        text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("black"))
+    )
+    side = CELL * max(1, len(levels))
+    panels = alt.Facet("k:O", title="neurons changed")
+    chart: alt.TopLevelMixin = alt.layer(cells, text).properties(width=side, height=0.6 * side).facet(panels, columns=2)
+    return chart
