@@ -63,6 +63,15 @@ class NullThresholds:
         assert moments is not None
         return moments
 
+    @cached_property
+    def _maxima(self) -> pl.DataFrame:
+        """The largest |r| of each null metric; in a run that has no such table, over `all` from its correlations."""
+        if (stored := self._run.null_maxima()) is not None:
+            return stored.collect()
+        rows = self._run.correlations().filter(pl.col("metric").is_in(self._nulls), pl.col("population") == ALL)
+        largest = pl.col(STRENGTHS).abs().max()
+        return rows.group_by("metric", "population", maintain_order=True).agg(largest).collect()
+
     def of(self, metric: str, population: str = ALL, given: Sequence[str] = ()) -> NullThreshold | NoThreshold:
         """Return the family-wise threshold of |r| with `metric` over `population`, or why there is none.
 
@@ -87,7 +96,7 @@ class NullThresholds:
             return NoThreshold(OLDER)
         if source != ALL and not covers_all(moments, layout, null, source):
             source = ALL
-        maxima = self._run.null_maxima().filter(pl.col("population") == source)
+        maxima = self._maxima.filter(pl.col("population") == source)
         if maxima.is_empty():
             return NoThreshold(SEVERAL if self._run.record.job_spec.prompts > 1 else OLDER)
         freedom = moments.degrees_of_freedom(layout, metric, population) - len(held)

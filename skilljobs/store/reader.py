@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from skilljobs.errors import InputError
-from skilljobs.stats.layout import ALL, NULL, Layout, Metric
+from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.attempts import sums_names
 from skilljobs.store.files import Folder
@@ -113,19 +113,9 @@ class RunReader:
         has_predictivity = self.record.job_spec.statistic == PREDICTIVITY
         return self._read_cached(TOP_NAME, CORRELATIONS_PREDICTIVITY if has_predictivity else CORRELATIONS)
 
-    def null_maxima(self) -> pl.DataFrame:
-        """Return the largest |r| of each null metric in the model: metric, population, n, r, r_half0, r_half1.
-
-        There are rows for `all` and for `within:COLUMN` where that is known. Older runs have those for `all` only.
-        """
-        if self.folder.exists(NULL_MAXIMA_NAME):
-            return self._read_cached(NULL_MAXIMA_NAME, NULL_MAXIMA).collect()
-        if NULL_MAXIMA_NAME not in self._tables:
-            rows = self.correlations().filter(pl.col("metric").str.starts_with(NULL), pl.col("population") == ALL)
-            largest = pl.col("r", "r_half0", "r_half1").abs().max()
-            maxima = rows.group_by("metric", "population", maintain_order=True).agg(pl.col("n").first(), largest)
-            self._tables[NULL_MAXIMA_NAME] = maxima.collect()
-        return self._tables[NULL_MAXIMA_NAME]
+    def null_maxima(self) -> pl.LazyFrame | None:
+        """Return the largest |r| of each null metric in the model, over `all` and within groups; None in older runs."""
+        return self._read_cached(NULL_MAXIMA_NAME, NULL_MAXIMA) if self.folder.exists(NULL_MAXIMA_NAME) else None
 
     def best(self) -> pl.LazyFrame:
         """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""
