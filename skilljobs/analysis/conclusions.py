@@ -105,8 +105,7 @@ def _loss(run: RunReader, subject: str) -> str | None:
     losses = run.tuning().filter(pl.col("split") == "validation").sort("step").collect()["loss"].drop_nulls().to_list()
     if not losses:
         return None
-    did = "learned" if min(losses) < losses[0] else "did not learn"
-    return f"{subject} {did}: the lowest loss on validation is {min(losses):.3f}, and was {losses[0]:.3f} at first"
+    return f"{subject}: the loss on validation went from {losses[0]:.3f} to {min(losses):.3f} at its lowest"
 
 
 def _by_group(run: RunReader) -> list[str]:
@@ -177,7 +176,7 @@ def above_null(run: RunReader, metric: str, population: str, thresholds: NullThr
     )
     if counts.above == 0:
         sentence += f": no {noun} correlates more strongly than chance alone does somewhere in the model"
-    if counts.on_half0 is None or metric.startswith(NULL):
+    if counts.on_half0 is None or metric.startswith(NULL) or counts.above == counts.on_half0 == 0:
         return sentence
     found, verb = f"(|r| > {threshold.half0:.3f})", "is" if counts.on_half0 == 1 else "are"
     if counts.on_half0 == 0:
