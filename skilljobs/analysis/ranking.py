@@ -1,15 +1,13 @@
 """The top neurons of a metric, read from a finished run without Ray or the model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
 from skilljobs.errors import InputError
 from skilljobs.reduce.partial_correlations import partial_correlations
 from skilljobs.reduce.shard_sums import read_moments
-from skilljobs.stats.layout import ALL, NULL, NULL_SKEWED
-from skilljobs.stats.null import SKEWED, family_wise_threshold, is_skewed
+from skilljobs.stats.layout import ALL
 from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import TOP_ROWS
@@ -58,58 +56,6 @@ def top(
     if not per_layer:
         return ordered.head(k)
     return ordered.group_by("layer", maintain_order=True).head(k).sort("layer", maintain_order=True)
-
-
-@dataclass(frozen=True)
-class NullThreshold:
-    """The |r| that null metrics reach somewhere in the model, over the population `all`."""
-
-    r: float
-    n: int
-    """Examples that the null metrics are correlated over."""
-    draws: int
-    """Null metrics that the threshold is estimated from."""
-    too_low: bool
-    """Whether the metric is more skewed than the null metrics and so exceeds the threshold by chance more often."""
-
-    @property
-    def level(self) -> float:
-        """The probability that another null metric exceeds the threshold."""
-        return max(0.05, 1 / (self.draws + 1))
-
-
-def null_threshold(run: RunReader, metric: str) -> NullThreshold | None:
-    """Return the family-wise threshold of |r| with `metric` over `all`, or None if the run has no null metrics.
-
-    For a skewed metric, the threshold is that of the skewed null metrics if the run has them.
-    """
-    maxima = (
-        run.strongest()
-        .filter(pl.col("metric").str.starts_with(NULL), pl.col("population") == ALL)
-        .group_by("metric")
-        .agg(pl.col("r").abs().max(), pl.col("n").first())
-        .collect()
-    )
-    from_skewed = pl.col("metric").str.starts_with(NULL_SKEWED)
-    signs, skewed = maxima.filter(~from_skewed), maxima.filter(from_skewed)
-    skewness = run.record.skewness or {}
-    metric_skewness = skewness.get(metric, 0.0)
-    family = skewed if is_skewed(metric_skewness) and len(skewed) else signs
-    threshold = family_wise_threshold(family["r"].to_list())
-    if threshold is None:
-        return None
-    family_skewness = abs(skewness[NULL_SKEWED]) if family is skewed else SKEWED
-    too_low = abs(metric_skewness) > 1.25 * family_skewness
-    return NullThreshold(threshold, family["n"][0], len(family), too_low)
-
-
-def applicable_threshold(run: RunReader, metric: str, n: int) -> NullThreshold | None:
-    """Return the null threshold of `metric`, or None if it does not apply to correlations over `n` examples.
-
-    It applies if the null metrics are correlated over the same number of examples.
-    """
-    threshold = null_threshold(run, metric)
-    return threshold if threshold is not None and threshold.n == n else None
 
 
 def _check_sortable(run: RunReader, sort: str, given: Sequence[str]) -> None:

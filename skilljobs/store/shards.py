@@ -16,7 +16,7 @@ from pyarrow import parquet as pq
 from pydantic import TypeAdapter
 
 from skilljobs.stats.answers import AnswerScores, metric_cells
-from skilljobs.stats.layout import Layout
+from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.sums import ShardSums
 from skilljobs.store.files import Folder
@@ -144,14 +144,15 @@ def _layer_tables(
 def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
     """Return the moments file, with a row for each population and unordered pair of metrics.
 
-    A null metric is paired only with itself.
+    A null metric is paired with itself and, over `all`, with the metrics that can be held fixed.
     """
     rows = []
+    metrics = range(len(layout.metrics))
+    nulls = [metric.kind == "null" for metric in layout.metrics]
     for number, population in enumerate(layout.populations):
-        metrics = layout.metrics_of(population)
         for a in metrics:
-            for b in metrics:
-                if b < a or (a != b and "null" in (layout.metrics[a].kind, layout.metrics[b].kind)):
+            for b in metrics[a:]:
+                if a != b and (nulls[a] or nulls[b]) and (population != ALL or (nulls[a] and nulls[b])):
                     continue
                 rows.append(
                     {
