@@ -14,6 +14,7 @@ from skilljobs.analysis.model_answers import majority, one_answer
 from skilljobs.analysis.null_thresholds import NoThreshold, NullThreshold, NullThresholds
 from skilljobs.analysis.ranking import check_reduced
 from skilljobs.analysis.run_tables import accuracy_by_group
+from skilljobs.plan.work import VALIDATION_EXAMPLES
 from skilljobs.selection import noun_of
 from skilljobs.stats.layout import ALL, NULL, WITHIN
 from skilljobs.store.reader import RunReader
@@ -86,7 +87,8 @@ def learned(run: RunReader) -> list[str]:
 def _tuned(run: RunReader, subject: str) -> str | None:
     if run.record.job_spec.soft_prompt is not None:
         return f"{subject} was not tuned in this run"
-    before, after, n = run.record.accuracy.before, run.record.accuracy.after, run.record.examples.validation
+    before, after = run.record.accuracy.before, run.record.accuracy.after
+    n = min(run.record.examples.validation, VALIDATION_EXAMPLES)
     if before is None or after is None:
         return _loss(run, subject)
     error = sqrt((before * (1 - before) + after * (1 - after)) / max(1, n))

@@ -137,9 +137,13 @@ class UnfitMachine:
     node: str | None = None
 
 
+VALIDATION_EXAMPLES = 128
+"""How many validation examples decide when tuning stops, and which step was best."""
+
+
 @dataclass(frozen=True)
 class PromptAccuracy:
-    """Accuracy on the validation examples before and after tuning; None without multiple-choice examples."""
+    """Accuracy on those examples before and after tuning; None without multiple-choice examples."""
 
     before: float | None
     after: float | None

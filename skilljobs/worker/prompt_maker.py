@@ -15,16 +15,13 @@ from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_promp
 from skilljobs.lm.results import TuningPoint
 from skilljobs.lm.tuner import Tuner, default_learning_rate
 from skilljobs.lm.tuning_state import TuneSettings, TuningState
-from skilljobs.plan.work import LeftOut, PromptAccuracy, RunWork
+from skilljobs.plan.work import VALIDATION_EXAMPLES, LeftOut, PromptAccuracy, RunWork
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 from skilljobs.store.schema import TUNING, parquet_bytes
 from skilljobs.tasks.base import Example
-
-VALIDATION_EXAMPLES = 128
-"""How many validation examples decide when tuning stops, and which step was best."""
 
 
 def draw_validation(examples: Sequence[Example]) -> list[Example]:

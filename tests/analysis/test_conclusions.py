@@ -12,16 +12,20 @@ import pytest
 from click.testing import CliRunner
 
 import skilljobs
-from skilljobs.analysis.conclusions import above_null, conclusions, count_above, learned
+from skilljobs.analysis.conclusions import _tuned, above_null, conclusions, count_above, learned
 from skilljobs.analysis.model_answers import _of_more, _of_two, majority, one_answer
 from skilljobs.analysis.null_thresholds import NoThreshold, NullThreshold, NullThresholds
 from skilljobs.cli.main import cli
 from skilljobs.cli.printed_summary import print_summary
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.reduce.shard_sums import read_moments
+from skilljobs.spec import JobSpec
 from skilljobs.stats.totals import Moments
 from skilljobs.store.files import Folder
-from skilljobs.store.run import NULL_MAXIMA_NAME
+from skilljobs.store.reader import RunReader
+from skilljobs.store.record import Accuracy, ExampleCounts
+from skilljobs.store.run import NULL_MAXIMA_NAME, RunFiles
+from tests.store.test_record import record
 from tests.tables import WORDS, write_jsonl
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
@@ -207,3 +211,16 @@ def test_a_run_of_one_answer_is_told_and_how_to_hold_it_fixed(run: skilljobs.Run
     (sentence,) = one_answer(one)
     assert sentence.startswith("the model answers good for 100.0% of the test examples")
     assert "`top --given answer=good`" in sentence
+
+
+def test_accuracy_is_of_the_validation_examples_that_were_drawn(tmp_path: Path) -> None:
+    """Of 857, at most 128 are scored: a difference is no surer than these make it."""
+    spec = JobSpec(task="arithmetic").as_json()
+    counts = ExampleCounts(train=4038, validation=857, test=8)
+    accuracy = Accuracy(before=0.70, after=0.75, test=0.7)
+    RunFiles(str(tmp_path)).save(record().model_copy(update={"spec": spec, "examples": counts, "accuracy": accuracy}))
+    sentence = _tuned(RunReader(str(tmp_path)), "the prompt")
+    assert sentence == (
+        "the prompt did not clearly learn: accuracy on 128 validation examples went from 0.700 to 0.750, no more than"
+        " chance may do"
+    )
