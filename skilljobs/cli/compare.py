@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skilljobs.cli.run_names import complete_metrics, complete_populations, run_argument
+from skilljobs.cli.run_names import complete_metrics, run_argument
+from skilljobs.cli.shared_options import population_option
 from skilljobs.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,14 +23,7 @@ if TYPE_CHECKING:
     help="A metric of each run; repeat to compare.",
     shell_complete=complete_metrics,
 )
-@click.option(
-    "--population",
-    default="all",
-    show_default=True,
-    metavar="P",
-    help="all, COLUMN=value or within:COLUMN.",
-    shell_complete=complete_populations,
-)
+@population_option
 @click.option("-k", default=100, show_default=True, type=click.IntRange(min=1), help="Top neurons of each ranking.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

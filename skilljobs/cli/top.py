@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skilljobs.cli.run_names import complete_metrics, complete_populations, run_argument
+from skilljobs.cli.run_names import complete_metrics, run_argument
+from skilljobs.cli.shared_options import population_option
 from skilljobs.printable import printable
 
 if TYPE_CHECKING:
@@ -14,14 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @run_argument()
 @click.option("--metric", required=True, metavar="M", help="A metric of the run.", shell_complete=complete_metrics)
-@click.option(
-    "--population",
-    default="all",
-    show_default=True,
-    metavar="P",
-    help="all, COLUMN=value or within:COLUMN.",
-    shell_complete=complete_populations,
-)
+@population_option
 @click.option("-k", default=20, show_default=True, type=click.IntRange(min=1), help="How many neurons.")
 @click.option("--per", type=click.Choice(["layer"]), help="Show the strongest neurons of each layer.")
 @click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed (partial correlation).")
