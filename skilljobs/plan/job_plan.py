@@ -30,7 +30,13 @@ from skilljobs.stats.null import most_skewed, null_metrics
 from skilljobs.stats.predictivity import PREDICTIVITY, above_layout, yes_no_metrics
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.columns import ColumnReport, report_columns
-from skilljobs.tasks.external_metrics import ExternalMetric, Population, check_columns, group_populations
+from skilljobs.tasks.external_metrics import (
+    ExternalMetric,
+    Population,
+    check_columns,
+    external_columns,
+    group_populations,
+)
 from skilljobs.tasks.reading import BadRow, read_rows
 from skilljobs.tasks.text_task import TextTask
 
@@ -162,7 +168,9 @@ def plan_job(
     if len(test) < 4:
         raise InputError(f"{data_name} has {len(test)} test examples; a correlation needs at least 4")
     groups = {column: group_populations(test, column) for column in dict.fromkeys(by)}
-    test = sample(test, spec.limit, groups[by[0]][0].source if by else None, spec.seed)
+    # the task's own column, so that --by does not change which rows are drawn
+    stratum = next((source for source in external_columns(test) if source.name == task.group), None)
+    test = sample(test, spec.limit, stratum, spec.seed)
     external, model_metrics = choose_metrics(spec, task, test)
     values = external_values(external, test)
     null_values = most_skewed(values) if spec.null else None
