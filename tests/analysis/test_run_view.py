@@ -63,7 +63,7 @@ def test_waiting_for_what_never_comes_ends_too(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no job has begun"):
         run.wait()
     say(tmp_path, "failed", "shard 3 failed")
-    with pytest.raises(JobFailed, match="is not complete: failed on here .process 7.: shard 3 failed"):
+    with pytest.raises(JobFailed, match=r"is not complete: failed on here \(process 7\): shard 3 failed"):
         run.wait()
     say(tmp_path, "done")
     with pytest.raises(JobFailed, match="is not complete: done on here"):

@@ -70,8 +70,8 @@ def test_a_fraction_is_no_whole_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "plain", "a\n\tb", "\"quoted\" and 'so'", "back\\slash", "\x7f\x00\x1b", "\u202e\U0001f642", True, -3, 1e-7,
-              ["one", "t\"wo", ""], []],
+    "value", ["", "plain", "a\n\tb", "\"quoted\" and 'so'", "back\\slash", "\x7f\x00\x1b", "\u202e\U0001f642", True, -3,
+              1e-7, ["one", "t\"wo", ""], []],
 )  # fmt: skip
 def test_what_is_written_is_read_again(value: Any) -> None:
     assert tomllib.loads(job_file_text({"key": value})) == {"key": value}
