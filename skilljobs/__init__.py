@@ -29,8 +29,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("skilljobs")
     if name in ("Run", "open_run", "session", "submit"):
         from skilljobs import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'skilljobs' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from skilljobs.analysis.ranking import top
+from skilljobs.analysis.run_view import html_of, status_of, wait_for
 from skilljobs.errors import InputError
 from skilljobs.plan.ablation_spec import AblationSpec
 from skilljobs.plan.capacity import Placement
@@ -221,6 +222,19 @@ class Run(RunReader):
         rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or LineReporter())
         self._tables.clear()
         return rows
+
+    @property
+    def status(self) -> str:
+        """How the run is doing: `complete`, or what its job is at, or why it ended."""
+        return status_of(self)
+
+    def wait(self, timeout: float | None = None) -> "Run":
+        """The run, once it is complete, for a job that was submitted with `no_wait`; errors as `wait_for`."""
+        wait_for(self, timeout)
+        return self
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     def soft_prompt(self) -> "torch.Tensor":
         """The soft prompt, P x d_model, float32.

@@ -135,6 +135,7 @@ class JobSpec:
     shard_size: int | None = option(
         None, "Examples in a shard.", metavar="N", minimum=1, default_text="a sixteenth of all, 32 to 4096"
     )
+    tensor_parallel: int = option(1, "Processes that hold one model together.", metavar="N", minimum=1)
     until_ci: float | None = option(
         None,
         "Stop collecting once the 95% interval of r = 0 with every metric is narrower than W.",

@@ -57,6 +57,11 @@ def build_tiny(model_type: str) -> PreTrainedModel | None:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     except Exception:
         return None
+    return randomized(model)
+
+
+def randomized(model: PreTrainedModel) -> PreTrainedModel:
+    """`model` with random weights, all of which matter."""
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim == 2:

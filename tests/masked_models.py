@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from tests.architectures import MOST_PARAMETERS, small_config
+from tests.architectures import MOST_PARAMETERS, randomized, small_config
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "[MASK]"]
 WORDS = ["good", "bad", "fine", "film", "was", "the", "it", "very", "not", ":", "a", "plot", "actor", "dull", "bright"]
@@ -43,13 +43,7 @@ def build_masked(model_type: str) -> PreTrainedModel:
         if sum(weight.numel() for weight in AutoModelForMaskedLM.from_config(config).parameters()) > MOST_PARAMETERS:
             raise ValueError(f"{model_type} is large")
     model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim == 2:
-                weight.normal_(std=0.3)
-            else:
-                weight.add_(torch.randn_like(weight) * 0.1)
-    return model.eval()
+    return randomized(model)
 
 
 def save_masked(path: Path, model_type: str = "bert") -> Path:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
 from skilljobs.errors import InputError
-from skilljobs.stats.layout import ALL
+from skilljobs.stats.layout import ALL, Layout
+from skilljobs.stats.metric_traps import FEWEST
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME
+from skilljobs.tasks.base import ANSWER, choice_names
 from skilljobs.tasks.external_metrics import level_name
 
 Array = NDArray[np.float64]
@@ -51,6 +53,33 @@ def level_names(column: pl.Series) -> list[str | None]:
     """
     values = column.list.len() if column.name == "choices" else column
     return [None if value is None else level_name(value) for value in values.to_list()]
+
+
+def answer_names(examples: pl.DataFrame) -> list[str | None]:
+    """Return the right choice of each of stored `examples`, as it is named in metrics; None without choices."""
+    return [
+        None if choices is None else choice_names(choices)[answer]
+        for choices, answer in examples.select("choices", ANSWER).iter_rows()
+    ]
+
+
+def metric_values(examples: pl.DataFrame, layout: Layout, metric: str) -> Array:
+    """Return a metric's value for each of stored `examples`, in order, with NaN for those that have none.
+
+    For a model-derived metric, `examples` must have the columns of the scores too.
+    """
+    if metric == "choices":
+        values = examples["choices"].list.len()
+    elif metric in examples.columns:
+        values = examples[metric]
+    else:
+        known = next(known for known in layout.metrics if known.name == metric)
+        assert known.column is not None
+        column = examples[known.column]
+        if known.column == ANSWER:
+            column = pl.Series(answer_names(examples), dtype=pl.String)
+        values = column.map_elements(level_name, pl.String) == known.level
+    return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
 
 
 class Traces:
@@ -95,16 +124,7 @@ class Traces:
 
     def values(self, metric: str) -> Array:
         """Return the metric's value for each of `examples`, in order, with NaN for those that have none."""
-        columns = self.examples.columns
-        if metric == "choices":
-            values = self.examples["choices"].list.len()
-        elif metric in columns:
-            values = self.examples[metric]
-        else:
-            known = next(known for known in self.run.layout().metrics if known.name == metric)
-            assert known.column is not None
-            values = self.examples[known.column].map_elements(level_name, pl.String) == known.level
-        return np.array(values.cast(pl.Float64).fill_null(np.nan).to_numpy())
+        return metric_values(self.examples, self.run.layout(), metric)
 
     def by_metric(self, metric: str, activations: Array, among: NDArray[np.bool_] | None = None) -> list[Group]:
         """Group activations by the values of a metric, or by its thirds if it has more than `MOST_VALUES` values.
@@ -139,7 +159,7 @@ def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
     """Return a grid over the activations of all groups, and the density of each group at its points.
 
     The grid has `GRID` points. Densities are estimated with a Gaussian kernel (Scott's rule). The density is None for a
-    group that has fewer than three examples or does not vary.
+    group that has fewer than `FEWEST` examples or does not vary: see `lines` for what is drawn of it.
     """
     everything = np.concatenate([group.activations for group in groups])
     low, high = np.quantile(everything, [0.005, 0.995])
@@ -147,6 +167,11 @@ def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
     grid = np.linspace(low - margin, high + margin, GRID)
     curves: list[Array | None] = []
     for group in groups:
-        varies = len(group.activations) > 2 and float(np.ptp(group.activations)) > 0
+        varies = len(group.activations) >= FEWEST and float(np.ptp(group.activations)) > 0
         curves.append(np.asarray(gaussian_kde(group.activations)(grid)) if varies else None)
     return grid, curves
+
+
+def lines(group: Group) -> list[float]:
+    """Return where lines are drawn for a group without a density: at each of a few activations, or at the one value."""
+    return sorted(set(group.activations.tolist()))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from skilljobs.analysis.distributions import level_names
-from skilljobs.analysis.ranking import applicable_threshold
+from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 
@@ -48,9 +48,9 @@ def metric_table(run: RunReader, metrics: Sequence[str] = (), population: str = 
     - metric, n: the metric's name and the number of examples that have a value.
     - neurons: how many neurons have an r.
     - top10: |r| of the tenth strongest neuron, or null if there are fewer.
-    - null: the family-wise threshold, or null if the metric has values for fewer examples than the null metrics or
-      `population` is not `all`.
+    - null: the family-wise threshold, or null if it is not known.
     - null_too_low: whether the metric exceeds that threshold by chance more often.
+    - null_approximate: whether it was scaled from that of all examples.
     - above_null: how many neurons have an |r| above the threshold.
     - significant: how many neurons have q < `SIGNIFICANT`.
     - on_half0, on_half1: the mean r on each half of the `STRONGEST` neurons of half 0, with each r multiplied by the
@@ -58,11 +58,12 @@ def metric_table(run: RunReader, metrics: Sequence[str] = (), population: str = 
     """
     names = list(metrics) or [metric.name for metric in run.layout().metrics if metric.kind != "null"]
     correlations = run.correlations().filter(pl.col("population") == population)
-    table = []
+    table, thresholds = [], NullThresholds(run)
     for name in names:
         rows = correlations.filter(pl.col("metric") == name).select("n", "r", "q", "r_half0", "r_half1").collect()
         strength = rows["r"].abs().drop_nulls().sort(descending=True)
-        threshold = applicable_threshold(run, name, rows["n"][0]) if population == ALL else None
+        found = thresholds.of(name, population)
+        threshold = found if isinstance(found, NullThreshold) else None
         ranked = rows.drop_nulls("r_half0").sort(pl.col("r_half0").abs(), descending=True).head(STRONGEST)
         ranked = ranked.drop_nulls("r_half1")
         table.append(
@@ -73,6 +74,7 @@ def metric_table(run: RunReader, metrics: Sequence[str] = (), population: str = 
                 "top10": strength[STRONGEST - 1] if len(strength) >= STRONGEST else None,
                 "null": None if threshold is None else threshold.r,
                 "null_too_low": threshold is not None and threshold.too_low,
+                "null_approximate": threshold is not None and threshold.is_approximate,
                 "above_null": None if threshold is None else int((strength > threshold.r).sum()),
                 "significant": int((rows["q"] < SIGNIFICANT).sum()),
                 "on_half0": ranked["r_half0"].abs().mean(),

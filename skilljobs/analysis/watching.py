@@ -12,6 +12,7 @@ from skilljobs.stats.correlate import correlation_columns, strongest_first
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.references import REFERENCE_NAME, read_layer_reference
+from skilljobs.suggestions import did_you_mean, shortened
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class Watcher:
         known = [metric.name for metric in layout.metrics if metric.kind != "null"]
         for metric in self.metrics:
             if metric not in known:
-                raise InputError(f"the run has no metric {metric!r}; it has {', '.join(known)}")
+                raise InputError(
+                    f"the run has no metric {metric!r}{did_you_mean(metric, known)}; it has {shortened(known)}"
+                )
         assert self._totals is not None
         layers = list(self._totals.layers())
         keeps_tokens = self.run.record.job_spec.tokens == "each"

@@ -5,7 +5,9 @@ from typing import Any
 import click
 
 from skilljobs.cli.option_params import click_option, given_options
+from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
+from skilljobs.cli.shared_options import cluster_option, replicas_option, shard_timeout_option
 from skilljobs.options import declared_options
 from skilljobs.plan.ablation_spec import AblationSpec
 
@@ -23,21 +25,12 @@ class AblateCommand(click.Command):
 
 
 @click.command(cls=AblateCommand)
-@click.argument("run")
+@run_argument()
 @click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]")
-@click.option(
-    "--shard-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help="Seconds until a shard is given to another scorer too.  [default: ten times the slowest so far, at least 60]",
-)
-@click.option(
-    "--address",
-    metavar="URL",
-    help="The dashboard of a cluster, http://HEAD:8265.  [default: RAY_ADDRESS, or this machine]",
-)
+@replicas_option
+@shard_timeout_option
+@cluster_option
 @click.option("--trust-remote-code", is_flag=True, help="Run the Python code of a model that the run used with it.")
 @click.option("--report/--no-report", default=True, help="Write the run's report anew, with this in it.")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ STOP_SECONDS = 60.0
 """How long a job may take to stop."""
 
 address_option: Callable[[Any], Any] = click.option(
-    "--address", metavar="URL", help="Dashboard of the cluster that the job runs on, http://HEAD:8265."
+    "--address", metavar="URL", is_eager=True, help="Dashboard of the cluster that the job runs on, http://HEAD:8265."
 )
 
 
@@ -51,7 +52,7 @@ def started_run(uri: str) -> "RunReader":
 
 
 @click.command()
-@click.argument("run")
+@run_argument()
 @click.option("-f", "--follow", is_flag=True, help="Keep printing until the job ends.")
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -85,7 +86,7 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
 
 
 @click.command()
-@click.argument("run")
+@run_argument()
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def stop(run: str, address: str | None, debug: bool) -> None:

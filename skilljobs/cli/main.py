@@ -11,7 +11,9 @@ import click
 from skilljobs.errors import InputError, JobFailed, Terminated
 from skilljobs.printable import printable, printable_lines
 from skilljobs.progress.interrupts import interrupted_by, signals_raised
+from skilljobs.suggestions import did_you_mean
 
+PROGRAM = "skilljobs"
 COMMANDS = {
     "submit": ("skilljobs.cli.submit", "Run a job, or resume it."),
     "tasks": ("skilljobs.cli.runs", "List the tasks."),
@@ -27,6 +29,8 @@ COMMANDS = {
     "doctor": ("skilljobs.cli.doctor", "Check this machine or a cluster, and whether a model fits."),
     "verify": ("skilljobs.cli.verify", "Check that no file of a run is damaged."),
     "ablate": ("skilljobs.cli.ablate", "Silence neurons of a finished run, and see what that does."),
+    "show": ("skilljobs.cli.show", "Show the command or the file that makes a run."),
+    "completion": ("skilljobs.cli.completion", "Print a script that completes names in a shell."),
     "compare": ("skilljobs.cli.compare", "Compare two runs, the metrics of a run, or its soft prompts."),
 }
 
@@ -39,7 +43,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            ctx.fail(f"there is no command {cmd_name!r}{did_you_mean(cmd_name, COMMANDS)}")
         module = import_module(COMMANDS[cmd_name][0])
         command: click.Command = getattr(module, cmd_name)
         return command
@@ -50,7 +54,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="skilljobs")
+@click.version_option(None, "-V", "--version", package_name="skilljobs")
 def cli() -> None:
     """Find the skill neurons of a frozen language model.
 
@@ -68,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     with signals_raised():
-        code = _exit_code(lambda: cli.main(arguments, prog_name="skilljobs", standalone_mode=False), debug)
+        code = _exit_code(lambda: cli.main(arguments, prog_name=PROGRAM, standalone_mode=False), debug)
     sys.exit(code)
 
 

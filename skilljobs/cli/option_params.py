@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from skilljobs.cli.job_file import check_keys, read_job_file
+from skilljobs.cli.run_names import complete_tasks
 from skilljobs.errors import InputError
 from skilljobs.options import Option, declared_options
 from skilljobs.spec import JobSpec
@@ -24,6 +26,8 @@ def click_option(declared: Option) -> click.Option:
         settings["type"] = click.Choice(declared.choices)
     else:
         settings |= {"type": declared.kind, "metavar": declared.text.metavar}
+    if declared.name == "task":
+        settings["shell_complete"] = complete_tasks
     if declared.repeats:
         settings["multiple"] = True
     elif declared.values > 1:
@@ -41,7 +45,17 @@ class SubmitCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        self._task_name = _value_of("--task", args)
+        path = _value_of("--config", args)
+        stored = read_job_file(path) if path is not None and not extra.get("resilient_parsing") else {}
+        in_file = stored.get("task")
+        self._task_name = _value_of("--task", args) or (in_file if isinstance(in_file, str) else None)
+        if path is not None and stored:
+            by_name = {parameter.name: parameter for parameter in self.get_params(click.Context(self))}
+            check_keys(path, stored, [name for name in by_name if name and name != "config"])
+            extra["default_map"] = {
+                name: [value] if by_name[name].multiple and isinstance(value, str) else value
+                for name, value in stored.items()
+            }
         return super().make_context(info_name, args, parent, **extra)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -80,11 +94,13 @@ class SubmitCommand(click.Command):
 
 
 def given_options(params: Mapping[str, Any], ctx: click.Context) -> dict[str, Any]:
-    """Of parsed parameters, the options of a job and its task that were given on the command line."""
+    """Of parsed parameters, the options of a job and its task that were given on the command line or in a file."""
     from click.core import ParameterSource
 
     return {
-        name: value for name, value in params.items() if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        name: value
+        for name, value in params.items()
+        if ctx.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
     }
 
 

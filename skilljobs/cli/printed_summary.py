@@ -1,8 +1,11 @@
 """The summary that is printed when a job is done."""
 
 from skilljobs.analysis.comparing import agreement
-from skilljobs.analysis.ranking import null_threshold, top
+from skilljobs.analysis.conclusions import conclusions
+from skilljobs.analysis.null_thresholds import NullThresholds
+from skilljobs.analysis.ranking import top
 from skilljobs.cli.tables import agreement_table, neuron_table, null_text, table_console
+from skilljobs.printable import printable
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.reader import RunReader
 
@@ -12,16 +15,14 @@ AGREEMENT_TOP = 100
 
 
 def print_summary(run: RunReader) -> None:
-    """Print accuracy, time, and the strongest neurons of confidence, or of the run's first metric if it has none."""
+    """Print what the run says, its time, and the strongest neurons of confidence, or of its first metric without it."""
     console = table_console()
     record, prompts = run.record, run.prompts()
     seconds: dict[str, float] = {}
-    for number, prompt in enumerate(prompts):
-        accuracy = {name: "-" if value is None else f"{value:.3f}" for name, value in prompt.record.accuracy}
-        console.print(
-            f"accuracy{f' of prompt {number}' if len(prompts) > 1 else ''}: {accuracy['before']} before tuning,"
-            f" {accuracy['after']} after (validation), {accuracy['test']} on test"
-        )
+    metrics = [name for name, kind in run.metrics().select("metric", "kind").collect().rows() if kind != "null"]
+    metric = "confidence" if "confidence" in metrics else metrics[0]
+    for sentence in conclusions(run, [metric]):
+        console.print(printable(sentence), soft_wrap=True)
     for reader in {reader.uri: reader for reader in (*prompts, run)}.values():
         for stage, entry in reader.record.stages.items():
             seconds[stage] = seconds.get(stage, 0.0) + entry.seconds
@@ -39,15 +40,13 @@ def print_summary(run: RunReader) -> None:
                 f"set aside{of_prompt}: {len(prompt.record.set_aside)} test examples whose activations or score are not"
                 f" finite (NaN or infinite), {example.example_id} the first, all listed in run.json"
             )
-    metrics = run.metrics().collect()["metric"].to_list()
-    metric = "confidence" if "confidence" in metrics else metrics[0]
+    thresholds = NullThresholds(run)
     for population in run.layout().reported_populations:
         if population == ALL or population.startswith(WITHIN):
             rows = top(run, metric, population, NEURONS_SHOWN)
-            console.print(neuron_table(rows, f"top neurons: {metric}, {population}", console))
-    threshold = null_threshold(run, metric)
-    if threshold is not None:
-        console.print(f"all: {null_text(threshold)}")
+            threshold = thresholds.of(metric, population)
+            console.print(neuron_table(rows, f"top neurons: {metric}, {population}", console, threshold))
+            console.print(printable(f"{population}: {null_text(threshold)}"), soft_wrap=True)
     if len(prompts) > 1:
         pairs = agreement(run, metric, ALL, AGREEMENT_TOP)
         console.print(agreement_table(pairs, f"agreement of soft prompts: {metric}, all"))

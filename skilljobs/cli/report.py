@@ -2,12 +2,19 @@
 
 import click
 
+from skilljobs.cli.run_names import complete_metrics, run_argument
 from skilljobs.cli.saying import say
 
 
 @click.command()
-@click.argument("run")
-@click.option("--metric", multiple=True, metavar="M", help="Metric to draw; repeat for more.  [default: the main ones]")
+@run_argument()
+@click.option(
+    "--metric",
+    multiple=True,
+    metavar="M",
+    shell_complete=complete_metrics,
+    help="Metric to draw; repeat for more.  [default: the main ones]",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
     """Draw the figures of a run into its folder `figures`, as PNG and SVG.
@@ -31,7 +38,7 @@ def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
 
 
 @click.command()
-@click.argument("run")
+@run_argument()
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def report(run: str, debug: bool) -> None:
     """Write a run's report as one self-contained HTML page.

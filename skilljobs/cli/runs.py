@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from skilljobs.cli.jobs import address_option, cluster_jobs, started_run
+from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 from skilljobs.errors import InputError
+from skilljobs.printable import counted
 
 if TYPE_CHECKING:
     from skilljobs.store.record import RunRecord
+    from skilljobs.store.run import RunFiles
 
 LAST_LINES = 10
 """Lines of a cluster job's log that `status` shows."""
@@ -55,7 +58,7 @@ def runs(out: str, address: str | None, debug: bool) -> None:
         state = (
             "done" if stage is None else "running" if progress and progress.is_running else f"stopped before {stage}"
         )
-        say(f"{run.record.created}  {run.uri}  {state}")
+        say(_line(run, state))
     for run in found.without_record:
         progress = job_state(run.folder)
         say(f"{'not begun':<25}  {run.uri}  {progress.text if progress else ''}")
@@ -63,8 +66,28 @@ def runs(out: str, address: str | None, debug: bool) -> None:
         say(f"{'broken':<25}  {uri}  {reason}")
 
 
+def _line(run: "RunFiles", state: str) -> str:
+    """What `runs` says of a run: when it was begun, where it is, what it is of, how large, how far."""
+    record, spec = run.record, run.record.job_spec
+    accuracy = "-" if record.accuracy.test is None else f"{record.accuracy.test:.3f}"
+    return (
+        f"{record.created}  {run.uri}  {spec.task or spec.data}  {spec.model or record.model.name}"
+        f"  n = {record.examples.test:,}  accuracy {accuracy}  {_age(record.created)}"
+        f"  {run.folder.total_size / 1e6:,.1f} MB  {state}"
+    )
+
+
+def _age(created: str) -> str:
+    """How long ago a run was begun."""
+    minutes = int((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds() // 60)
+    for length, unit in ((24 * 60, "day"), (60, "hour")):
+        if minutes >= length:
+            return f"{counted(minutes // length, unit)} ago"
+    return f"{counted(max(0, minutes), 'minute')} ago"
+
+
 @click.command()
-@click.argument("run")
+@run_argument()
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def status(run: str, address: str | None, debug: bool) -> None:

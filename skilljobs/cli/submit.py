@@ -6,29 +6,22 @@ import click
 
 from skilljobs.cli.option_params import SubmitCommand, given_options
 from skilljobs.cli.saying import say
+from skilljobs.cli.shared_options import cluster_option, replicas_option, shard_timeout_option
 
 
 @click.command(cls=SubmitCommand)
+@click.option("--config", metavar="FILE", help="Take options from this TOML file; the command line counts more.")
 @click.option("--out", default="runs", show_default=True, metavar="URI", help="Folder that runs are kept in.")
 @click.option("--run-id", metavar="NAME", help="Name of the run.  [default: task, model and a hash of the options]")
-@click.option("--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]")
+@replicas_option
 @click.option(
     "--gpus-per-replica",
     type=click.IntRange(min=0),
     metavar="N",
     help="GPUs of a scorer.  [default: 1 if there are GPUs]",
 )
-@click.option(
-    "--shard-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help="Seconds until a shard is given to another scorer too.  [default: ten times the slowest so far, at least 60]",
-)
-@click.option(
-    "--address",
-    metavar="URL",
-    help="The dashboard of a cluster, http://HEAD:8265.  [default: RAY_ADDRESS, or this machine]",
-)
+@shard_timeout_option
+@cluster_option
 @click.option("--no-wait", is_flag=True, help="With --address: return once the job is accepted.")
 @click.option("--report/--no-report", default=True, help="Draw the figures and write report.html.  [default: report]")
 @click.option("--verify", is_flag=True, help="Read all files of a run that was begun before, to find damage.")
@@ -37,6 +30,7 @@ from skilljobs.cli.saying import say
 def submit(
     ctx: click.Context,
     /,
+    config: str | None,
     out: str,
     run_id: str | None,
     replicas: int | None,
@@ -57,6 +51,7 @@ def submit(
     skilljobs submit --task arithmetic
     skilljobs submit --task arithmetic --model ./gemma-3-270m --data arithmetic.jsonl.gz --limit 400
     skilljobs submit --data mine.jsonl --model ./gemma-3-270m --by topic
+    skilljobs submit --config job.toml
     skilljobs submit --task arithmetic --address http://HEAD:8265 --out /shared/runs
     """
     from skilljobs.api import cluster_address

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from skilljobs.analysis.ranking import NullThreshold
+from skilljobs.analysis.null_thresholds import NoThreshold, NullThreshold
 from skilljobs.printable import printable
 
 COLUMNS = (
@@ -18,6 +18,7 @@ COLUMNS = (
     "neuron",
     "token",
     "r",
+    "null",
     "95 %",
     "p",
     "q",
@@ -30,7 +31,7 @@ COLUMNS = (
 )
 OPTIONAL_COLUMNS = ("std", "mean", "p", "n", "q")
 """Columns that are left out, in this order, if the terminal is narrow, because digits must not be cut."""
-RARE_COLUMNS = ("expert", "token", "predictivity")
+RARE_COLUMNS = ("expert", "token", "predictivity", "null")
 WIDTH_WITHOUT_TERMINAL = 120
 
 
@@ -40,11 +41,17 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH_WITHOUT_TERMINAL)
 
 
-def neuron_table(rows: pl.DataFrame, title: str, console: Console) -> Table:
+def neuron_table(
+    rows: pl.DataFrame, title: str, console: Console, threshold: NullThreshold | NoThreshold | None = None
+) -> Table:
     """Return a table of correlations: each r with its interval, p, q, and r on each half.
 
-    Columns are left out until the table fits the width of `console`.
+    Neurons whose |r| is not above `threshold` are marked. Columns are left out until the table fits the width of
+    `console`.
     """
+    if isinstance(threshold, NullThreshold):
+        is_below = pl.col("r").abs() <= threshold.r
+        rows = rows.with_columns(null=pl.when(is_below).then(pl.lit("below")))
     columns = _used(COLUMNS, rows)
     table = _table(rows, title, columns)
     for name in OPTIONAL_COLUMNS:
@@ -125,12 +132,16 @@ def agreement_table(pairs: pl.DataFrame, title: str) -> Table:
     return table
 
 
-def null_text(threshold: NullThreshold) -> str:
-    """Return a sentence that gives the null threshold."""
+def null_text(threshold: NullThreshold | NoThreshold) -> str:
+    """Return a sentence that gives the null threshold, or says why there is none."""
+    if isinstance(threshold, NoThreshold):
+        return f"no null threshold: {threshold.reason}"
     text = (
         f"null threshold: |r| = {threshold.r:.3f} (a random metric exceeds it somewhere in the model"
         f" with probability {threshold.level:.1%})"
     )
+    if threshold.is_approximate:
+        text += "; it is approximate, scaled from that of all examples by the degrees of freedom"
     if threshold.too_low:
         text += "; this metric is skewed, with a few extreme values, so it exceeds the threshold by chance more often"
     return text
@@ -158,6 +169,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         "neuron": str(row["neuron"]),
         "token": "-" if row["token"] is None else str(row["token"]),
         "r": _r(row["r"]),
+        "null": row.get("null") or "",
         "95 %": f"{_r(row['ci_low'])} .. {_r(row['ci_high'])}",
         "p": _small(row["p"]),
         "q": _small(row["q"]),

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.run_names import complete_metrics, run_argument
+from skilljobs.cli.shared_options import population_option
 from skilljobs.printable import printable
 
 if TYPE_CHECKING:
@@ -11,9 +13,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
-@click.option("--metric", required=True, metavar="M", help="A metric of the run.")
-@click.option("--population", default="all", show_default=True, metavar="P", help="all, COLUMN=value or within:COLUMN.")
+@run_argument()
+@click.option("--metric", required=True, metavar="M", help="A metric of the run.", shell_complete=complete_metrics)
+@population_option
 @click.option("-k", default=20, show_default=True, type=click.IntRange(min=1), help="How many neurons.")
 @click.option("--per", type=click.Choice(["layer"]), help="Show the strongest neurons of each layer.")
 @click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed (partial correlation).")
@@ -39,13 +41,16 @@ def top(
 ) -> None:
     """Show the neurons that correlate most strongly with a metric, largest |r| first.
 
-    The interval of a top-ranked neuron is optimistic, so the table also shows r on each half.
+    The interval of a top-ranked neuron is optimistic, so the table also shows r on each half. Neurons that are not
+    above the null threshold are marked.
 
     \b
     skilljobs top runs/RUN --metric confidence --population within:operation -k 10
     skilljobs top runs/RUN --metric confidence --given answer_length --given operation
     """
-    from skilljobs.analysis.ranking import applicable_threshold, predictivity_of_majority
+    from skilljobs.analysis.conclusions import of_ranking
+    from skilljobs.analysis.null_thresholds import NullThresholds
+    from skilljobs.analysis.ranking import predictivity_of_majority
     from skilljobs.analysis.ranking import top as top_neurons
     from skilljobs.api import open_run
 
@@ -65,17 +70,22 @@ def top(
             reason = (
                 "the metric is constant there" if sort == "r" else "the metric is constant there, or no yes/no metric"
             )
+            reason += ", or is all told by the metrics held fixed" if given else ""
             text = f"{metric}, {population}: {sort} is undefined for every neuron ({reason})"
             console.print(printable(text))
             return
         condition = f", given {', '.join(given)}" if given else ""
-        console.print(neuron_table(rows, f"{metric}, {population}{condition}", console))
+        title = f"{metric}, {population}{condition}"
         if sort == "predictivity":
+            console.print(neuron_table(rows, title, console))
             _print_majority(console, predictivity_of_majority(opened, metric, population))
             return
-        threshold = applicable_threshold(opened, metric, rows["n"][0])
-        if threshold is not None and population == "all" and not given:
-            console.print(null_text(threshold))
+        thresholds = NullThresholds(opened)
+        threshold = thresholds.of(metric, population, given)
+        for sentence in of_ranking(opened, rows, metric, population, given, thresholds, threshold):
+            console.print(printable(sentence), soft_wrap=True)
+        console.print(neuron_table(rows, title, console, threshold))
+        console.print(printable(null_text(threshold)), soft_wrap=True)
         if opened.record.units_repeat:
             console.print("examples share units, so p and q are too small; the null threshold respects units")
 

@@ -4,11 +4,12 @@ import sys
 
 import click
 
+from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 
 
 @click.command()
-@click.argument("run")
+@run_argument()
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def verify(run: str, debug: bool) -> None:
     """Check that no file of a run is damaged: each is compared with what the stage that wrote it recorded.

@@ -20,6 +20,7 @@ from skilljobs.cluster.deadlines import Deadline, Overdue
 from skilljobs.cluster.ledger import Ledger
 from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import ScorerHungError
+from skilljobs.cluster.ranked_scorer import death_in, lost_rank
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
 from skilljobs.cluster.scorer_group import LOOK_SECONDS, ScorerGroup
 from skilljobs.cluster.single_call import run_on_one
@@ -94,9 +95,10 @@ class ScorerPool:
             given = next(given for given in member.queue if given.reference == ready[0])
             try:
                 result = ray.get(ready[0])
-            except DEATHS as error:
-                self._lose(ledger, member, error)
-            except RayTaskError as error:
+            except (*DEATHS, RayTaskError) as error:
+                if death := death_in(error):
+                    self._lose(ledger, member, death)
+                    continue
                 member.take_back(given)
                 if ledger.is_done(given.item):
                     continue
@@ -147,6 +149,9 @@ class ScorerPool:
         """Replace the actors that have an overdue item and answer nothing, and those that hang while they load."""
         self.group.replace_hung_loaders()
         for member in list(self.group.members):
+            if death := lost_rank(member.actor):
+                self._lose(ledger, member, death)
+                continue
             seconds = max((member.seconds(given) for given in member.queue), default=0.0)
             if seconds > self._deadline.seconds and member.pulse.is_lost():
                 self._lose(ledger, member, ScorerHungError(f"has not answered for {seconds:.0f} s"))

@@ -30,7 +30,7 @@ def resolve_on(
         InputError: there are no such GPUs, torch does not see them, or the model is too large for them or for this
             machine. CPU machines of a cluster, which may be of many sizes, are not refused.
     """
-    gpus = cluster.gpus_of_replica(placement.gpus_per_replica)
+    gpus = cluster.gpus_of_replica(placement.gpus_per_replica, spec.tensor_parallel)
     if gpus:
         lay_out(cluster, Replicas(1, 1, gpus), placement.replicas, 1)
     machine = machine_for_replica(cluster, gpus, on_note)

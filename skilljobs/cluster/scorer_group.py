@@ -16,6 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayTaskError
 from skilljobs.cluster.ledger import MOST_ATTEMPTS
 from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import Pulse, ScorerHungError
+from skilljobs.cluster.ranked_scorer import RankedScorer, death_in, end_scorer, lost_rank
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
 from skilljobs.cluster.session import refuse_dead_ray
 from skilljobs.cluster.waiting import wait
@@ -80,7 +81,7 @@ class ScorerGroup:
     def close(self) -> None:
         """End all actors."""
         for member in (*self.members, *self._refused):
-            ray.kill(member.actor)
+            end_scorer(member.actor)
         self.members, self._refused = [], []
 
     @property
@@ -114,6 +115,9 @@ class ScorerGroup:
         if any(not member.loaded for member in self.members):
             refuse_dead_ray()
         for member in [member for member in self.members if not member.loaded]:
+            if death := lost_rank(member.actor):
+                self.replace(member, death, blameless=False)
+                continue
             is_lost, began = member.pulse.is_lost(), member.pulse.began
             if is_lost and began is not None and time.monotonic() - began > LOADING_SECONDS:
                 seconds = time.monotonic() - began
@@ -123,10 +127,10 @@ class ScorerGroup:
         """Admit, refuse or replace an actor whose loading has ended; errors as `first_loaded`."""
         try:
             answer = ray.get(member.loading)
-        except DEATHS as error:
-            self.replace(member, error, blameless=False)
-            return
-        except RayTaskError as error:
+        except (*DEATHS, RayTaskError) as error:
+            if death := death_in(error):
+                self.replace(member, death, blameless=False)
+                return
             raise own_error(error) from error
         member.node = answer.node
         reason = answer.reason if isinstance(answer, UnfitMachine) else self._disagreement(answer)
@@ -163,8 +167,8 @@ class ScorerGroup:
         Raises:
             JobFailed: too many have died.
         """
-        if isinstance(error, ActorUnavailableError | ScorerHungError):
-            ray.kill(member.actor)
+        if isinstance(error, ActorUnavailableError | ScorerHungError) or isinstance(member.actor, RankedScorer):
+            end_scorer(member.actor)
         self._deaths += not blameless
         if self._deaths > self._most_deaths or (self.model is None and self._deaths == MOST_ATTEMPTS):
             raise JobFailed(f"{self._deaths} scorers died, the last one: {one_line(error)}")

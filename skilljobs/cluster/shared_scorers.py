@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from skilljobs.cluster.actor import start_scorer
+from skilljobs.cluster.ranked_scorer import start_scorer
 from skilljobs.cluster.scorer_group import ScorerGroup
 from skilljobs.plan.capacity import Replicas
 from skilljobs.plan.work import ModelSetup

@@ -13,6 +13,7 @@ from skilljobs.cluster.deadlines import Deadline
 from skilljobs.cluster.ledger import MOST_ATTEMPTS, MOST_MACHINES_LOST
 from skilljobs.cluster.member import Member
 from skilljobs.cluster.pulse import ScorerHungError
+from skilljobs.cluster.ranked_scorer import death_in, lost_rank
 from skilljobs.cluster.ray_errors import DEATHS, one_line, own_error
 from skilljobs.cluster.scorer_group import LOOK_SECONDS, ScorerGroup
 from skilljobs.cluster.waiting import wait
@@ -34,15 +35,16 @@ def run_on_one(
         try:
             for item in _items(member, call(member.actor), Deadline(timeout)):
                 on_item(item)
-        except DEATHS as error:
-            machine_went = group.went_with_machine(member, error)
+        except (*DEATHS, RayTaskError) as error:
+            death = death_in(error)
+            if death is None:
+                raise own_error(error) from error
+            machine_went = group.went_with_machine(member, death)
             losses += machine_went
             attempts += not machine_went
-            group.replace(member, error, machine_went)
+            group.replace(member, death, machine_went)
             if attempts == MOST_ATTEMPTS or losses == MOST_MACHINES_LOST:
-                raise JobFailed(f"{attempts + losses} scorers died in it, the last one: {one_line(error)}") from error
-        except RayTaskError as error:
-            raise own_error(error) from error
+                raise JobFailed(f"{attempts + losses} scorers died in it, the last one: {one_line(death)}") from error
         else:
             return
 
@@ -70,6 +72,8 @@ def _items(member: Member, results: ObjectRefGenerator | list[ray.ObjectRef], de
 def _wait(member: Member, awaited: ray.ObjectRef | ObjectRefGenerator, deadline: Deadline) -> None:
     begun = time.monotonic()
     while not wait([awaited], LOOK_SECONDS):
+        if death := lost_rank(member.actor):
+            raise death
         seconds = time.monotonic() - begun
         if seconds > deadline.seconds and member.pulse.is_lost():
             raise ScorerHungError(f"has not answered for {seconds:.0f} s")

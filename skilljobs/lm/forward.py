@@ -82,9 +82,14 @@ def score_batch(
         activations=gathered,
         token_log_probabilities=HostCopy(scores),
         token_counts=[[len(continuation) for continuation in example.continuations] for example in batch],
-        # a sum in float64 of values of at most 32 bits is finite if and only if all of them are
-        finite=HostCopy(torch.stack([layer.flatten(1).sum(1).isfinite() for layer in gathered])) if gathered else None,
+        finite=HostCopy(lm.ranks.all(_are_finite(gathered))) if gathered else None,
     )
+
+
+def _are_finite(activations: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Whether those of each layer and example are all finite: layers x batch."""
+    # a sum in float64 of values of at most 32 bits is finite if and only if all of them are
+    return torch.stack([layer.flatten(1).sum(1).isfinite() for layer in activations])
 
 
 def _score_causal(

@@ -21,6 +21,8 @@ from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.quantization import quantizer_options
+from skilljobs.lm.ranks import ALONE, Ranks, is_loss_of_rank
+from skilljobs.lm.tensor_parallel import sharing_options
 
 _OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$")
 """Masks and positions that older checkpoints store (GPT-2, Pythia) and that models now make themselves."""
@@ -45,12 +47,14 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(source: ModelSource, dtype: str, device: str, attention: str | None = None) -> PreTrainedModel:
+def load_model(
+    source: ModelSource, dtype: str, device: str, attention: str | None = None, ranks: Ranks = ALONE
+) -> PreTrainedModel:
     """Load a model in evaluation mode, without gradients.
 
     `device` is a torch device, or `auto` to spread the model over all visible GPUs. `dtype` is the name of a torch
     floating-point type. `attention` is the name of an implementation in transformers; None for the best that the
-    architecture supports (`sdpa`, or else `eager`).
+    architecture supports (`sdpa`, or else `eager`). Several `ranks` share the weights.
 
     Raises:
         InputError: The model cannot be loaded, or its weights are not exactly those of its architecture: transformers
@@ -60,6 +64,8 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what is wrong with the weights is said below, in one sentence
     placement: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
+    if ranks.are_several:
+        placement = sharing_options(source, ranks.count)
     placement |= quantizer_options(source.quantize, getattr(torch, dtype), device)
     try:
         family = AutoModelForMaskedLM if source.is_masked else AutoModelForCausalLM
@@ -75,7 +81,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
             **placement,
         )
     except _REFUSALS as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_loss_of_rank(error):
             raise
         reason = first_line(error)
         if "trust_remote_code" in str(error):
@@ -84,7 +90,7 @@ def load_model(source: ModelSource, dtype: str, device: str, attention: str | No
     finally:
         transformers_logging.set_verbosity(verbosity)
     _check_weights(source, info)
-    if device != "auto" and source.quantize is None:
+    if device != "auto" and source.quantize is None and not ranks.are_several:
         model.to(device)
     if source.adapter is not None:
         from skilljobs.lm.adapter import merge_adapter

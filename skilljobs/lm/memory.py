@@ -7,6 +7,7 @@ import torch
 
 from skilljobs import machine
 from skilljobs.errors import JobFailed
+from skilljobs.lm.ranks import in_step
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ def in_parts(batch: list[int], run: Callable[[list[int]], T]) -> Iterator[tuple[
     not held here after that.
 
     Raises:
-        JobFailed: There is not enough memory even for one example.
+        JobFailed: There is not enough memory even for one example, or several ranks hold the model together.
     """
     pending = [batch]
     while pending:
@@ -35,6 +36,11 @@ def in_parts(batch: list[int], run: Callable[[list[int]], T]) -> Iterator[tuple[
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+            if in_step():
+                raise JobFailed(
+                    f"a batch of {len(part)} does not fit into the memory of one of several ranks, which cannot split"
+                    " it each by itself: use a smaller --batch-tokens, in a new run"
+                ) from error
             if len(part) == 1:
                 raise JobFailed(_out_of_memory_message(error)) from error
         else:

@@ -12,6 +12,8 @@ from skilljobs.lm.load import first_line
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.quantization import is_quantized
+from skilljobs.lm.ranks import ALONE, Ranks, is_loss_of_rank
+from skilljobs.lm.tensor_parallel import sites_of_rank
 from skilljobs.lm.tree import TokenTree, TreeBatch
 from skilljobs.neurons.ffn import chosen_sites, find_neurons
 from skilljobs.neurons.sites import LayerSites
@@ -26,11 +28,16 @@ class FrozenLM:
     """A transformers model that is run in parts, so that only the logits that are needed are computed."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, selection: Selection | None = None
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        selection: Selection | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`selection` says which neurons are read; None: all."""
+        """`selection` says which neurons are read; None: all. `ranks` are those that hold the model together."""
         selection = selection or Selection()
         self.model = model
+        self.ranks = ranks
         self.tokenizer = tokenizer
         self.is_masked: bool = type(model).__name__.endswith(MASKED)
         """Whether it is a masked language model (see `skilljobs.lm.masked`)."""
@@ -52,6 +59,8 @@ class FrozenLM:
         self.window: int | None = shortest_window(config)
         """The shortest attention window that the configuration names."""
         self._check_head()
+        if ranks.are_several:
+            self.sites = sites_of_rank(self.body, self.sites, ranks, self.device)
         self._respects_masks = not self.is_masked and self._test_masks()
 
     @property
@@ -187,14 +196,14 @@ class FrozenLM:
         try:
             whole = self.plain_logits(ids)
         except UNSUPPORTED as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_loss_of_rank(error):
                 raise
             raise InputError(f"{type(self.model).__name__} cannot be run on token ids alone: {error}") from error
         hidden = self.body(ids, **self._uncached).last_hidden_state
         try:
             parts = self.head.logits(self.head.states(hidden)).to(whole.device)
         except UNSUPPORTED as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_loss_of_rank(error):
                 raise
             raise InputError(
                 f"{type(self.model).__name__}: its LM head cannot be run by itself: {first_line(error)}"
@@ -226,7 +235,7 @@ class FrozenLM:
             self.run_body(embeddings[:, :length], mask, positions[:, :length], cache)
             cached = self.run_body_with_mask(embeddings[:, length:], attended[:, length:], positions[:, length:], cache)
         except UNSUPPORTED as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_loss_of_rank(error):
                 raise
             return False  # architectures that do not support such a mask fail in different ways
         for row, text in enumerate(texts):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 from transformers import Cache
 
@@ -52,11 +53,11 @@ def activation_checkpointing(layers: Sequence[nn.Module]) -> Iterator[None]:
 
 def bytes_kept(model: nn.Module, run: Callable[[], torch.Tensor]) -> int:
     """Return the bytes that `run` keeps for the gradient of its result, not counting the weights of `model`."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    weights = {_storage(parameter).data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
+        storage = _storage(tensor)
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
@@ -64,3 +65,8 @@ def bytes_kept(model: nn.Module, run: Callable[[], torch.Tensor]) -> int:
         result = run()
     del result
     return sum(size for address, size in kept.items() if address not in weights)
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """What holds a tensor's numbers in this process: those of a part of it, if several ranks share it."""
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).untyped_storage()

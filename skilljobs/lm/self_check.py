@@ -18,6 +18,7 @@ from skilljobs.lm.load import first_line
 from skilljobs.lm.masked import prompt_window
 from skilljobs.lm.memory import is_out_of_memory
 from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.ranks import is_loss_of_rank
 from skilljobs.neurons.experts import experts_of_transformers
 from skilljobs.neurons.sites import Window, capture_activations
 
@@ -44,9 +45,9 @@ def check_reading_in_parts(lm: FrozenLM) -> float:
     name, largest = type(lm.model).__name__, 0.0
     for length in _lengths(lm):
         try:
-            worst = max(_errors(lm, length), default=math.inf)
+            worst = lm.ranks.largest(max(_errors(lm, length), default=math.inf))
         except UNSUPPORTED as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_loss_of_rank(error):
                 raise
             raise InputError(
                 f"{name} cannot be read in parts (text and prompt, then answers): {first_line(error)}"
@@ -84,9 +85,9 @@ def _errors(lm: FrozenLM, length: int) -> Iterator[float]:
             activations, score = _plain(lm, example.text, prompt, continuation)
             yield from _relative(scored.log_probabilities[row][branch].reshape(1), score.reshape(1))
             if branch == 0:
-                for neurons, layer, expected in zip(lm.neurons, scored.activations, activations, strict=True):
+                for site, layer, expected in zip(lm.sites, scored.activations, activations, strict=True):
                     # rounding may send a token to another expert, which in float32 happens only near a tie
-                    compared = neurons.count if lm.dtype is torch.float32 else neurons.dense
+                    compared = layer.shape[-1] if lm.dtype is torch.float32 else site.dense_columns
                     if compared:
                         yield from _relative(layer[row, :, :compared], expected[0, :, :compared])
 

@@ -83,7 +83,7 @@ class Tuner:
         if state.step == 0:
             yield replace(self._validate(), accuracy=self._accuracy())
         if self.train:
-            self.recompute = self._keeps_too_much()
+            self.recompute = self.lm.ranks.largest(self._keeps_too_much()) > 0
         losses: list[float] = []
         while state.step < self.settings.steps:
             if state.step - state.gain_step >= PATIENCE * VALIDATE_EVERY:
@@ -169,7 +169,7 @@ class Tuner:
             try:
                 return self._gradient_at_once(batch)
             except RuntimeError as error:
-                if not is_out_of_memory(error):
+                if not is_out_of_memory(error) or self.lm.ranks.are_several:
                     raise
             self.recompute = True
         return self._gradient_at_once(batch)
@@ -187,7 +187,7 @@ class Tuner:
         try:
             kept = len(batch) * bytes_kept(self.lm.model, lambda: self.loss(vectors, batch[-1:]))
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or self.lm.ranks.are_several:
                 raise
             return True
         return kept > SHARE_KEPT * free_memory(self.lm.device)

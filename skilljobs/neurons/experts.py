@@ -6,7 +6,6 @@ what enters the expert's down projection, times the weight that the router gives
 for tokens that the router does not send there.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,22 +13,19 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import linear
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from skilljobs.errors import InputError
-from skilljobs.neurons.sites import Keep, Window
+from skilljobs.neurons.sites import Keep, Window, selected
 
 IMPLEMENTATION = "skilljobs"
 LLAMA4 = "Llama4TextExperts"
 """The class of experts that read every token, scaled by the router before the up projection instead of behind it."""
 OBSERVER = "skilljobs_observer"
 """The attribute of a module of experts that holds what observes them in the present pass."""
-ROUTER_TOLERANCE = 0.01
-"""Allowed difference of the shares that experts have of a token; low precision rounds them."""
-_ROUTER = re.compile(r"(router|gate)$")
 
 Observe = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None]
 """Called with an expert, the rows of the flattened batch that it reads, and its activations and weights there."""
@@ -79,11 +75,6 @@ def uses_registry(module: nn.Module) -> bool:
     return hasattr(module, "_is_expert_parallel") and hasattr(module, "is_transposed")
 
 
-def is_router(name: str) -> bool:
-    """Whether a submodule of this name decides which experts a token is sent to."""
-    return _ROUTER.search(name) is not None
-
-
 def read_through_registry(model: PreTrainedModel) -> None:
     """Have a model compute its experts by `registered_forward` from now on."""
     model.set_experts_implementation(IMPLEMENTATION)
@@ -112,19 +103,25 @@ class ExpertNeurons:
     @property
     def count(self) -> int:
         """The number of experts in the layer, chosen or not."""
-        return len(self._down)
+        return len(self.down)
 
     @property
     def width(self) -> int:
         """The number of neurons of one expert."""
-        return int(self._down.shape[1 if self._is_transposed else 2])
+        return int(self.down.shape[1 if self.is_transposed else 2])
 
     @property
-    def _is_transposed(self) -> bool:
+    def width_here(self) -> int:
+        """The number of neurons of one expert that this process holds: a part, if several ranks share the model."""
+        down = self.down.to_local() if isinstance(self.down, DTensor) else self.down
+        return int(down.shape[1 if self.is_transposed else 2])
+
+    @property
+    def is_transposed(self) -> bool:
         return bool(getattr(self.module, "is_transposed", True))
 
     @property
-    def _down(self) -> torch.Tensor:
+    def down(self) -> torch.Tensor:
         """The down projections: experts x neurons x d_model if transposed, or else experts x d_model x neurons."""
         down: torch.Tensor = self.module.down_proj  # type: ignore[assignment]
         return down
@@ -163,61 +160,12 @@ class ExpertNeurons:
     def output_direction(self, neuron: int) -> torch.Tensor:
         """See `Site`."""
         expert, place = divmod(neuron, self.width)
-        return self.directions(expert)[place]
+        return selected(self.down, 1 if self.is_transposed else 2, place)[self.chosen[expert]]
 
     def directions(self, place: int) -> torch.Tensor:
         """The output directions of the neurons of one of the chosen experts: neurons x d_model."""
-        down = self._down[self.chosen[place]]
-        return down if self._is_transposed else down.T
-
-
-def router_beside(layer: nn.Module, site: ExpertNeurons) -> nn.Module:
-    """Return the router of a layer's experts.
-
-    Raises:
-        InputError: it is not known.
-    """
-    for parent in layer.modules():
-        if any(child is site.module for child in parent.children()):
-            for name, child in parent.named_children():
-                if is_router(name) and type(child) is not nn.Linear:
-                    return child
-    raise InputError("the router of the experts is not known: --units experts cannot read it")
-
-
-@torch.inference_mode()
-def router_probabilities(router: nn.Module, width: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what makes probabilities of a router's logits: a softmax over all experts, or a sigmoid of each.
-
-    It is found out from the weights that the router gives to the experts that it chooses.
-
-    Raises:
-        InputError: they fit neither.
-    """
-    parameter = next(router.parameters())
-    hidden = torch.randn(64, width, generator=torch.Generator().manual_seed(0)).to(parameter.device, parameter.dtype)
-    try:
-        logits, weights, chosen = router(hidden)
-        fitting = [
-            probabilities
-            for probabilities in (_softmax, torch.sigmoid)
-            if _are_proportional(probabilities(logits.float()).gather(1, chosen), weights.float())
-        ]
-    except (TypeError, ValueError, RuntimeError, IndexError):
-        fitting = []
-    if len(fitting) != 1:
-        raise InputError(f"how {type(router).__name__} makes probabilities of its logits is not known")
-    return fitting[0]
-
-
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    return torch.softmax(logits, -1)
-
-
-def _are_proportional(probabilities: torch.Tensor, weights: torch.Tensor) -> bool:
-    """Whether each row of `weights` is that of `probabilities`, up to a factor."""
-    shares, expected = (values / values.sum(1, keepdim=True) for values in (weights, probabilities))
-    return weights.shape[1] > 1 and bool((shares - expected).abs().max() < ROUTER_TOLERANCE)
+        down = self.down[self.chosen[place]]
+        return down if self.is_transposed else down.T
 
 
 class _Collector:
@@ -227,11 +175,11 @@ class _Collector:
         tokens = hidden.shape[:-1].numel()
         self._length = tokens // window.batch_size
         self._start, self._stop, _ = window.positions.indices(self._length)
-        self._window, self._width = window, site.width
-        self._columns = {expert: place * site.width for place, expert in enumerate(site.chosen)}
+        self._window, self._width = window, site.width_here
+        self._columns = {expert: place * self._width for place, expert in enumerate(site.chosen)}
         kept = self._stop - self._start if window.tokens == "each" else 1
         self.values = torch.zeros(
-            window.batch_size, kept, len(site.chosen) * site.width, dtype=torch.float64, device=hidden.device
+            window.batch_size, kept, len(site.chosen) * self._width, dtype=torch.float64, device=hidden.device
         )
         self.was_called = False
 

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from skilljobs.checkpoints.checkpoint import EXPERT
 from skilljobs.errors import InputError
 from skilljobs.neurons.architectures import DOWN_PROJECTIONS, SHARED_DOWN_PROJECTIONS
-from skilljobs.neurons.experts import LLAMA4, ExpertNeurons, is_router, read_through_registry, uses_registry
+from skilljobs.neurons.experts import LLAMA4, ExpertNeurons, read_through_registry, uses_registry
+from skilljobs.neurons.routers import is_router
 from skilljobs.neurons.sites import LayerSites, ProjectionInput, Site
 from skilljobs.selection import Selection, check_range, is_in
 from skilljobs.stats.neurons import LayerNeurons

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import distributed, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.hooks import RemovableHandle
 
 from skilljobs.errors import InputError
@@ -98,7 +101,7 @@ class ProjectionInput:
         """See `Site`."""
         if not self._weight.is_floating_point():
             return _packed_columns(self.projection, [neuron])[0]
-        return self.directions()[neuron]
+        return selected(self._weight, 1 if isinstance(self.projection, nn.Linear) else 0, neuron)
 
     def directions(self) -> torch.Tensor:
         """The output directions of all neurons: neurons x d_model."""
@@ -121,6 +124,20 @@ class LayerSites:
     module: nn.Module
     neurons: LayerNeurons
     sites: tuple[Site, ...]
+    places: NDArray[np.int64] | None = None
+    """Of a model that several ranks hold together: the places among `neurons` of those that this rank reads."""
+
+    @property
+    def dense_columns(self) -> int:
+        """How many dense neurons are read here; they come first."""
+        return self.neurons.dense if self.places is None else int((self.places < self.neurons.dense).sum())
+
+    def column(self, place: int) -> int | None:
+        """The place, among what is read here, of the neuron at a place of `neurons`; None if another rank reads it."""
+        if self.places is None:
+            return place
+        found = np.flatnonzero(self.places == place)
+        return int(found[0]) if len(found) else None
 
 
 @contextmanager
@@ -163,6 +180,20 @@ def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterato
             )
         values = [found[number] for number in range(len(layer.sites))]
         activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
+
+
+def selected(weight: torch.Tensor, dimension: int, index: int) -> torch.Tensor:
+    """What stands at one place along a dimension of a weight. If several ranks share it, all must ask for it."""
+    if not isinstance(weight, DTensor):
+        return weight.select(dimension, index)
+    held, mesh = weight.to_local(), weight.device_mesh
+    if not weight.placements[0].is_shard(dimension):
+        raise InputError(f"ranks share a weight as {weight.placements}, in which no neuron's part can be found")
+    place = index - mesh.get_local_rank() * held.shape[dimension]
+    is_here = 0 <= place < held.shape[dimension]
+    found = held.select(dimension, place).clone() if is_here else torch.zeros_like(held.select(dimension, 0))
+    distributed.all_reduce(found, group=mesh.get_group())
+    return found
 
 
 def _packed_columns(projection: nn.Module, places: Sequence[int]) -> torch.Tensor:

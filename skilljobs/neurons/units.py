@@ -13,7 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from skilljobs.errors import InputError
-from skilljobs.neurons.experts import ExpertNeurons, router_beside, router_probabilities
+from skilljobs.neurons.experts import ExpertNeurons
+from skilljobs.neurons.routers import router_beside, router_probabilities
 from skilljobs.neurons.sae import SparseAutoencoder, read_autoencoder
 from skilljobs.neurons.sites import Keep, LayerSites, ProjectionInput, Site, Window
 from skilljobs.selection import NEURONS, SAE, UNITS_ENTRY_POINTS

@@ -9,6 +9,8 @@ from skilljobs.store.shards import examples_name
 
 ROWS_SHOWN = 3
 """Bad rows that are shown with their reasons."""
+TRAPS_SHOWN = 3
+"""Metrics that may mislead, and pairs of them, of which each has a line."""
 
 
 class Prepare(Stage):
@@ -24,6 +26,10 @@ class Prepare(Stage):
             job.run.folder.write(examples_name(shard), example_bytes(examples, schema))
         job.run.folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
         job.reporter.note(f"columns: {plan.columns.line}")
+        for trap in plan.traps[:TRAPS_SHOWN]:
+            job.reporter.note(f"note: {trap}")
+        if len(plan.traps) > TRAPS_SHOWN:
+            job.reporter.note(f"note: so it is with {len(plan.traps) - TRAPS_SHOWN} more metrics or pairs of metrics")
         shots = plan.prompt_format.shots
         if shots:
             job.reporter.note(f"few-shot: in front of every text stand the train examples {', '.join(shots)}")

@@ -8,7 +8,7 @@ from skilljobs.pipeline.stage import Stage
 from skilljobs.printable import counted
 from skilljobs.reduce.layers import ReduceJob, reduce_layer
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
-from skilljobs.store.run import BEST_NAME, TOP_NAME
+from skilljobs.store.run import BEST_NAME, NULL_MAXIMA_NAME, TOP_NAME
 
 
 def reduce_job(job: Job) -> ReduceJob:
@@ -31,7 +31,7 @@ class Reduce(Stage):
     name = "reduce"
     needs = "cluster"
     reads = (REFERENCE_NAME, METRICS_NAME)
-    writes = ("correlations/layer-*.parquet", TOP_NAME, BEST_NAME)
+    writes = ("correlations/layer-*.parquet", TOP_NAME, BEST_NAME, NULL_MAXIMA_NAME)
 
     def steps(self, job: Job) -> int | None:
         return len(job.run.record.neurons)

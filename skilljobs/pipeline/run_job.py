@@ -30,6 +30,13 @@ def read_chat(source: ModelSource, system: str | None, answer_end: str | None) -
     return chat.read_chat(source, system, answer_end)
 
 
+def check_shareable(source: ModelSource, spec: JobSpec) -> None:
+    """See `skilljobs.lm.tensor_parallel.check_shareable`. Imports transformers."""
+    from skilljobs.lm import tensor_parallel
+
+    tensor_parallel.check_shareable(source, spec)
+
+
 def read_labels(source: ModelSource, examples: Sequence[Example]) -> dict[str, str]:
     """The examples that a masked language model cannot read (see `skilljobs.lm.masked.label_problems`)."""
     from skilljobs.lm.load import load_tokenizer
@@ -68,6 +75,9 @@ def run_job(
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()
         plan = plan_job(spec, rows, read_chat, read_labels)
+        if spec.tensor_parallel > 1:
+            placement.check_ranks(spec.tensor_parallel)
+            check_shareable(plan.source, spec)
         if not (files.exists and files.record.is_complete):
             lease.acquire()
         from skilljobs.pipeline.run_plan import run_plan

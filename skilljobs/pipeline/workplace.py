@@ -125,7 +125,7 @@ class Workplace:
         elif wanted not in (None, numerics.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {numerics.gpus}")
         if self._replicas is None:
-            one = Replicas.one_with(numerics)
+            one = Replicas.one_with(numerics, plan.spec.tensor_parallel)
             self._replicas = lay_out(cluster, one, self._placement.replicas, len(plan.shards))
             if cluster.grows:
                 refuse_missing(self._landmarks(run))
@@ -169,7 +169,8 @@ class Workplace:
         assert cluster is not None
         assert replicas is not None
         landmarks = self._landmarks(run) if cluster.grows else None
-        setup = ModelSetup.of(self._source, numerics, run.record.job_spec.selection, cluster.grows, landmarks)
+        spec = run.record.job_spec
+        setup = ModelSetup.of(self._source, numerics, spec.selection, cluster.grows, landmarks, spec.tensor_parallel)
         must_agree = decisive_versions()
         device = run.record.fingerprint.fields.get("numerics.device_model")
         if device is not None:
@@ -186,11 +187,12 @@ class Workplace:
         model, numerics, replicas = self._loaded_model, self._numerics, self._replicas
         assert numerics is not None
         assert replicas is not None
+        ranks = f" x {replicas.ranks} ranks" if replicas.ranks > 1 else ""
         units = counted(sum(layer.count for layer in model.neurons), noun_of(plan.spec.units))
         return (
             f"{plan.source.name}, {model.parameters:,} parameters,"
             f" {units} in {counted(len(model.neurons), 'layer')},"
-            f" {numerics.dtype} on {replicas.count} x {model.device_model},"
+            f" {numerics.dtype} on {replicas.count}{ranks} x {model.device_model},"
             f" batches of {numerics.batch_tokens:,} tokens"
         )
 

@@ -1,6 +1,6 @@
 """What machines have, where a job runs, and how many scorers fit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skilljobs.errors import InputError
 from skilljobs.machine import available_cpus, total_memory
@@ -32,6 +32,18 @@ class Placement:
     shard_timeout: float | None = None
     """Seconds after which a shard is given to another scorer too; None for many times what shards take."""
 
+    def check_ranks(self, ranks: int) -> None:
+        """Refuse GPUs that several ranks would not have one each of.
+
+        Raises:
+            InputError: gives how many they take.
+        """
+        if ranks > 1 and self.gpus_per_replica not in (None, 0, ranks):
+            raise InputError(
+                f"--gpus-per-replica {self.gpus_per_replica}: each of the {ranks} ranks of --tensor-parallel takes one"
+                " GPU, or none"
+            )
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -51,9 +63,9 @@ class Cluster:
     def gpus(self) -> int:
         return sum(machine.gpus for machine in self.machines)
 
-    def gpus_of_replica(self, wanted: int | None) -> int:
-        """The GPUs of a replica: as many as wanted, or by default one if there are any."""
-        return min(1, self.gpus) if wanted is None else wanted
+    def gpus_of_replica(self, wanted: int | None, ranks: int = 1) -> int:
+        """The GPUs of a replica: as many as wanted, or by default one for each rank if there are any."""
+        return ranks * min(1, self.gpus) if wanted is None else wanted
 
     def machine_for(self, gpus: int) -> Machine:
         """The machine that a replica of `gpus` GPUs is planned for: the one with the least memory that can hold it."""
@@ -71,11 +83,13 @@ class Replicas:
     count: int
     cpus: int
     gpus: int
+    ranks: int = 1
+    """How many processes a replica is, which have its CPUs and GPUs in equal parts on one machine."""
 
     @classmethod
-    def one_with(cls, numerics: Numerics) -> "Replicas":
-        """A single replica that computes with `numerics`."""
-        return cls(1, 1 if numerics.gpus else numerics.threads, numerics.gpus)
+    def one_with(cls, numerics: Numerics, ranks: int = 1) -> "Replicas":
+        """A single replica of `ranks` processes that computes with `numerics`."""
+        return cls(1, ranks * (1 if numerics.gpus else numerics.threads), numerics.gpus, ranks)
 
     def room_in(self, cluster: Cluster) -> int:
         """How many replicas of this kind fit now."""
@@ -110,7 +124,7 @@ def lay_out(cluster: Cluster, one: Replicas, wanted: int | None, shards: int) ->
                 f"--replicas {wanted}: there is room for {room}"
                 f" ({cluster.cpus} CPUs and {cluster.gpus} GPUs; a replica takes {one.cpus} and {one.gpus})"
             )
-    return Replicas(max(1, min(wanted or room, shards)), one.cpus, one.gpus)
+    return replace(one, count=max(1, min(wanted or room, shards)))
 
 
 def this_machine(gpus: int = 0, gpu_memory: int = 0) -> Machine:

@@ -7,8 +7,9 @@ from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.lm.prompt_placement import split_template
-from skilljobs.options import flag_of
+from skilljobs.options import declared_options, flag_of
 from skilljobs.spec import JobSpec
+from skilljobs.suggestions import did_you_mean
 from skilljobs.tasks.base import Task
 from skilljobs.tasks.registry import find_task, loadable_tasks
 from skilljobs.tasks.row_files import is_on_hub
@@ -51,11 +52,12 @@ def _checked_own(spec: JobSpec, task: type[Task]) -> dict[str, Any]:
 def _not_for_this_task(name: str, task: type[Task]) -> str:
     others = [other.name for other in loadable_tasks() if name in {option.name for option in other.own_options()}]
     known = others or name in OPTIONS_A_TASK_MAY_REFUSE
+    flags = [declared.flag for declared in (*declared_options(JobSpec), *task.own_options())]
     of_others = f"; it is an option of {', '.join(others)}" if others else ""
     return (
         f"{flag_of(name)} is not for the task {task.name}{of_others}"
         if known
-        else f"there is no option {flag_of(name)}"
+        else f"there is no option {flag_of(name)}{did_you_mean(flag_of(name), flags)}"
     )
 
 

@@ -81,7 +81,12 @@ def refuse_other_units(record: RunRecord) -> None:
     Raises:
         InputError: gives the reason.
     """
-    units = record.job_spec.units
+    units, ranks = record.job_spec.units, record.job_spec.tensor_parallel
+    if ranks > 1:
+        raise InputError(
+            f"the run {record.run_id} had {ranks} processes hold one model (--tensor-parallel), each a part of its"
+            " neurons, which cannot be silenced yet"
+        )
     if units != NEURONS:
         raise InputError(
             f"the run {record.run_id} read {units} (--units), which cannot be silenced: only neurons can, since their"

@@ -19,7 +19,7 @@ from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.masked_models import LabelReader, refuse_for_masked, set_unreadable_aside
-from skilljobs.plan.metric_choice import choose_metrics, external_values
+from skilljobs.plan.metric_choice import choose_metrics, external_values, metric_traps
 from skilljobs.plan.prompt_format import ChatReader, PromptFormat, format_examples
 from skilljobs.plan.reused_prompt import planned_prompt_length
 from skilljobs.plan.sharding import sample, shard_examples
@@ -30,7 +30,13 @@ from skilljobs.stats.null import most_skewed, null_metrics
 from skilljobs.stats.predictivity import PREDICTIVITY, above_layout, yes_no_metrics
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.columns import ColumnReport, report_columns
-from skilljobs.tasks.external_metrics import ExternalMetric, Population, check_columns, group_populations
+from skilljobs.tasks.external_metrics import (
+    ExternalMetric,
+    Population,
+    check_columns,
+    external_columns,
+    group_populations,
+)
 from skilljobs.tasks.reading import BadRow, read_rows
 from skilljobs.tasks.text_task import TextTask
 
@@ -59,6 +65,8 @@ class JobPlan:
     bad_rows: list[BadRow]
     columns: ColumnReport
     """What became of every column of the data."""
+    traps: list[str]
+    """What may mislead in the external metrics, in sentences."""
     prompt_format: PromptFormat
     """What was put around the texts of the data."""
 
@@ -160,9 +168,12 @@ def plan_job(
     if len(test) < 4:
         raise InputError(f"{data_name} has {len(test)} test examples; a correlation needs at least 4")
     groups = {column: group_populations(test, column) for column in dict.fromkeys(by)}
-    test = sample(test, spec.limit, groups[by[0]][0].source if by else None, spec.seed)
+    # the task's own column, so that --by does not change which rows are drawn
+    stratum = next((source for source in external_columns(test) if source.name == task.group), None)
+    test = sample(test, spec.limit, stratum, spec.seed)
     external, model_metrics = choose_metrics(spec, task, test)
-    null_values = most_skewed(external_values(external, test)) if spec.null else None
+    values = external_values(external, test)
+    null_values = most_skewed(values) if spec.null else None
     layout = Layout(
         metrics=(
             *(Metric(m.name, "external", m.nullable, m.column, m.level) for m in external),
@@ -172,7 +183,7 @@ def plan_job(
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    yes_no = _yes_no(spec, layout, external, test)
+    yes_no = _yes_no(spec, layout, values)
     counted = above_layout(layout, yes_no) if yes_no else None
     sums_size = shard_sums_size(layout, counted, neurons_read(source, spec.selection), spec, prompt_length)
     check_sums_size(sums_size, spec)
@@ -192,6 +203,7 @@ def plan_job(
         sums_size=sums_size,
         bad_rows=reader.bad,
         columns=report_columns(task, list(reader.columns), test, external),
+        traps=metric_traps(layout.metrics, values),
         prompt_format=prompt_format,
     )
     if yes_no and not plan.train:
@@ -201,17 +213,15 @@ def plan_job(
     return plan
 
 
-def _yes_no(
-    spec: JobSpec, layout: Layout, external: Sequence[ExternalMetric], test: Sequence[Example]
-) -> tuple[str, ...]:
-    """The metrics whose predictivity `spec` asks for.
+def _yes_no(spec: JobSpec, layout: Layout, values: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
+    """The metrics whose predictivity `spec` asks for; `values` has those of each external metric.
 
     Raises:
         InputError: it asks for predictivity, and no metric is yes or no.
     """
     if spec.statistic != PREDICTIVITY:
         return ()
-    found = yes_no_metrics(layout, external_values(external, test))
+    found = yes_no_metrics(layout, values)
     if not found:
         raise InputError("--statistic predictivity is about yes/no metrics, and none of the job's is one")
     return found

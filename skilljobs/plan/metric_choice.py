@@ -9,13 +9,35 @@ from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
+from skilljobs.stats.metric_traps import near_pairs, pairwise_r, rare_kind, yes_no_counts
+from skilljobs.suggestions import did_you_mean, shortened
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
+from skilljobs.tasks.right_answer import answer_metrics
 
 
 def external_values(metrics: Sequence[ExternalMetric], examples: Sequence[Example]) -> dict[str, NDArray[np.float64]]:
     """The values of each metric, by its name; NaN where an example lacks it."""
     return {metric.name: np.array([metric.value(example) for example in examples]) for metric in metrics}
+
+
+def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64]]) -> list[str]:
+    """A sentence for each external metric with hardly any rows of one kind, and for each pair that is nearly the same.
+
+    `values` has those of each external metric.
+    """
+    external = [metric for metric in metrics if metric.name in values]
+    counts = {metric.name: yes_no_counts(values[metric.name]) for metric in external}
+    rare = [kind for name, rows in counts.items() if rows and (kind := rare_kind(name, rows)) is not None]
+    names = [metric.name for metric in external]
+    r = pairwise_r(np.stack([values[name] for name in names], 1)) if names else np.empty((0, 0))
+
+    def r_of(first: str, second: str) -> float | None:
+        found = float(r[names.index(first), names.index(second)])
+        return None if np.isnan(found) else found
+
+    pairs = near_pairs(external, r_of)
+    return [kind.sentence for kind in rare] + [pair.sentence for pair in pairs]
 
 
 def choose_metrics(
@@ -27,6 +49,7 @@ def choose_metrics(
         InputError: a metric does not exist, or no neuron could know it.
     """
     external = external_metrics(test)
+    external += answer_metrics(test, external)
     asked = (EXACT,) if EXACT in spec.metric else ()
     derived_names = (*MODEL_METRICS, *asked, *task.choice_probabilities)
     needs_choices = CHOICE_ONLY_METRICS | set(task.choice_probabilities)
@@ -62,7 +85,7 @@ def choose_metrics(
                 EXACT,
                 *task.choice_probabilities,
             ]
-            raise InputError(f"there is no metric {name!r}; there are {', '.join(known)}")
+            raise InputError(f"there is no metric {name!r}{did_you_mean(name, known)}; there are {shortened(known)}")
         else:
             chosen += [metric for metric in matching if metric not in chosen]
     return tuple(chosen), tuple(derived)

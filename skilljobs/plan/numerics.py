@@ -20,7 +20,7 @@ def resolve_numerics(
 
     A replica has one thread where the model is small enough for every core of `machine` to hold a copy, since replicas
     scale better than threads; otherwise it has all cores. The number of replicas that was asked for is not considered,
-    because it must not change the bits.
+    because it must not change the bits. Several ranks, each with its threads, make one replica.
 
     Args:
         machine: the machine that a replica is planned for.
@@ -39,14 +39,15 @@ def resolve_numerics(
     stored = source.config.get("dtype", source.config.get("torch_dtype"))
     own = stored if stored in ("bfloat16", "float16", "float32") else "float32"
     dtype = spec.dtype or (own if on_gpu else "float32")
-    threads = 1 if on_gpu or _fits_every_core(source, machine) else machine.cpus
-    replicas = max(1, machine.cpus // threads)
+    ranks = spec.tensor_parallel
+    threads = 1 if on_gpu or _fits_every_core(source, machine) else max(1, machine.cpus // ranks)
+    replicas = max(1, machine.cpus // (threads * ranks))
     fitting = fitting_batch_tokens(
         source, dtype, gpus_per_replica, replicas, machine, sums_size, kept_tokens, spec.selection
     )
     return Numerics(
         gpus=gpus_per_replica,
-        device="cpu" if not on_gpu else "cuda" if gpus_per_replica == 1 else "auto",
+        device="cpu" if not on_gpu else "cuda" if gpus_per_replica == ranks else "auto",
         dtype=dtype,
         threads=threads,
         attention=spec.attention,

@@ -31,6 +31,8 @@ class ModelSetup:
     """CPU threads of the scorer."""
     on_other_machines: bool = False
     """Whether scorers may run on machines other than the driver's."""
+    ranks: int = 1
+    """How many processes hold the model together."""
     landmarks: Landmarks | None = None
     """What a scorer's machine must see; None if that is not checked."""
 
@@ -42,6 +44,7 @@ class ModelSetup:
         selection: Selection,
         on_other_machines: bool = False,
         landmarks: Landmarks | None = None,
+        ranks: int = 1,
     ) -> "ModelSetup":
         """The model as a run's numerics want it."""
         return cls(
@@ -52,6 +55,7 @@ class ModelSetup:
             selection,
             numerics.threads,
             on_other_machines,
+            ranks,
             landmarks,
         )
 
@@ -133,9 +137,13 @@ class UnfitMachine:
     node: str | None = None
 
 
+VALIDATION_EXAMPLES = 128
+"""How many validation examples decide when tuning stops, and which step was best."""
+
+
 @dataclass(frozen=True)
 class PromptAccuracy:
-    """Accuracy on the validation examples before and after tuning; None without multiple-choice examples."""
+    """Accuracy on those examples before and after tuning; None without multiple-choice examples."""
 
     before: float | None
     after: float | None

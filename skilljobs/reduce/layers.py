@@ -12,16 +12,24 @@ from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
 from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.reduce.null_maxima import largest_of_layers, null_maxima_of, null_maxima_within
 from skilljobs.reduce.shard_sums import Halves, read_counts, read_totals
 from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
-from skilljobs.stats.layout import Layout
+from skilljobs.stats.layout import NULL, Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.predictivity import COLUMNS as PREDICTIVITY_COLUMNS
 from skilljobs.stats.predictivity import above_layout, accuracy, predictivity_columns
 from skilljobs.stats.totals import LayerTotals, Moments
 from skilljobs.store.files import Folder
-from skilljobs.store.run import BEST_NAME, TOP_NAME, TOP_ROWS, correlations_name
-from skilljobs.store.schema import BEST, CORRELATIONS, CORRELATIONS_PREDICTIVITY, parquet_bytes, parquet_stream
+from skilljobs.store.run import BEST_NAME, NULL_MAXIMA_NAME, TOP_NAME, TOP_ROWS, correlations_name
+from skilljobs.store.schema import (
+    BEST,
+    CORRELATIONS,
+    CORRELATIONS_PREDICTIVITY,
+    NULL_MAXIMA,
+    parquet_bytes,
+    parquet_stream,
+)
 
 Array = NDArray[np.float64]
 Predictor = Callable[[str, str], dict[str, Array]]
@@ -74,6 +82,11 @@ def unranked_name(layer: int) -> str:
     return f"{UNRANKED}/layer-{layer:03d}.parquet"
 
 
+def unranked_null_name(layer: int) -> str:
+    """The file in which the largest |r| of a layer's null metrics within groups waits for those of other layers."""
+    return f"{UNRANKED}/null-{layer:03d}.parquet"
+
+
 def reduce_layer(job: ReduceJob, layer: int) -> None:
     """Write the correlations of the layer at this place among those that are read, still without q."""
     folder = Folder(job.uri)
@@ -81,6 +94,7 @@ def reduce_layer(job: ReduceJob, layer: int) -> None:
     predict = predictor(job, folder, layer, [half.moments if half else None for half in halves])
     tables = _layer_tables(job, layer, whole, halves, predict)
     folder.write(unranked_name(layer), parquet_bytes(tables, job.schema))
+    folder.write(unranked_null_name(layer), parquet_bytes([null_maxima_within(whole, halves)], NULL_MAXIMA))
 
 
 def _layer_tables(
@@ -97,21 +111,29 @@ def rank(job: ReduceJob) -> None:
     """Write `correlations/` and `top.parquet`, with q over the whole model, one metric and population at a time.
 
     If prompt positions are kept, also write `best.parquet`: the best token of each neuron, its p corrected for the
-    choice.
+    choice. `null_maxima.parquet` has the largest |r| of each null metric in the model.
     """
     folder = Folder(job.uri)
     files = [folder.open(unranked_name(layer)) for layer in range(job.layers)]
     readers = [pq.ParquetFile(file) for file in files]
-    tops, bests = [], []
+    tops, bests, maxima = [], [], []
     with parquet_stream(folder, job.correlations_names, job.schema) as writers:
-        for group, _ in enumerate(pairs(job.layout)):
+        for group, (metric, population) in enumerate(pairs(job.layout)):
             ranked = _with_q([reader.read_row_group(group) for reader in readers])
             for writer, table in zip(writers, ranked, strict=True):
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
+            if metric.startswith(NULL):
+                maxima.append(null_maxima_of(metric, population, ranked))
             tops.append(_largest(pa.concat_tables(ranked), TOP_ROWS))
             if job.tokens is not None:
                 bests.append(pa.concat_tables(_with_q([_best(table, job.tokens) for table in ranked])))
     folder.write(TOP_NAME, parquet_bytes(tops, job.schema))
+    maxima += [
+        pq.read_table(pa.BufferReader(folder.read(name)))
+        for name in map(unranked_null_name, range(job.layers))
+        if folder.exists(name)
+    ]
+    folder.write(NULL_MAXIMA_NAME, parquet_bytes([largest_of_layers(maxima)], NULL_MAXIMA))
     if bests:
         folder.write(BEST_NAME, parquet_bytes(bests, BEST))
     for file in files:

@@ -7,10 +7,10 @@ from pyarrow import parquet as pq
 
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.totals import LayerSums, LayerTotals, Moments, tree_sum
-from skilljobs.store.attempts import above_names, moments_names, sums_and_moments, sums_names
+from skilljobs.store.attempts import above_names, is_of_rank, moments_names, sums_and_moments, sums_names
 from skilljobs.store.files import Folder
-from skilljobs.store.references import read_layer_reference
-from skilljobs.store.schema import sums_schema
+from skilljobs.store.references import read_layer_reference, rows_in_order
+from skilljobs.store.schema import NEURON_KEY, sums_schema
 
 Halves = tuple[tuple[int, ...], tuple[int, ...]]
 """The shards of half 0 and of half 1, ascending."""
@@ -19,7 +19,7 @@ Halves = tuple[tuple[int, ...], tuple[int, ...]]
 def read_moments(folder: Folder, shards: Sequence[int]) -> Moments | None:
     """The moments of `shards`, added up; None if there are no shards."""
     names = moments_names(folder)
-    return tree_sum(_moments(folder, names[shard]) for shard in shards)
+    return tree_sum(_moments(folder, names[shard][0]) for shard in shards)
 
 
 def _moments(folder: Folder, name: str) -> Moments:
@@ -52,13 +52,21 @@ def read_shard(folder: Folder, shard: int, layers: int, layout: Layout) -> tuple
     return _moments(folder, moments), (_layer(folder, sums, layer, layout) for layer in range(layers))
 
 
-def _layer(folder: Folder, file_name: str, layer: int, layout: Layout) -> LayerSums:
+def _layer(folder: Folder, file_names: Sequence[str], layer: int, layout: Layout) -> LayerSums:
+    """The sums of one layer of a shard, whose neurons may be spread over the files of several ranks."""
     names = [name for name in sums_schema(layout).names if name.startswith("sum_")]
-    with folder.open(file_name) as file:
-        table = pq.ParquetFile(file).read_row_group(layer, columns=names)
-    populations = len(layout.populations)
-    values = np.stack([table[name].to_numpy().reshape(populations, -1) for name in names])
-    return LayerSums({name: place for place, name in enumerate(names)}, values)
+    are_several = len(file_names) > 1 or any(is_of_rank(name) for name in file_names)
+    parts, tables = [], []
+    for file_name in file_names:
+        with folder.open(file_name) as file:
+            table = pq.ParquetFile(file).read_row_group(layer, columns=[*names, *(NEURON_KEY if are_several else ())])
+        parts.append(np.stack([table[name].to_numpy().reshape(len(layout.populations), -1) for name in names]))
+        tables.append(table)
+    columns = {name: place for place, name in enumerate(names)}
+    if not are_several:
+        return LayerSums(columns, parts[0])
+    order = rows_in_order(folder, layer, tables, len(layout.populations))
+    return LayerSums(columns, np.ascontiguousarray(np.concatenate(parts, 2)[:, :, order]))
 
 
 def read_totals(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from skilljobs.analysis.distributions import neuron_text
-from skilljobs.analysis.ranking import applicable_threshold
+from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
 from skilljobs.report.drawing import NULL, PALETTE, TOP, draw_thresholds, fitted_panel, legend_above, panels, shortened
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
@@ -35,7 +35,7 @@ def histograms(run: RunReader, metrics: Sequence[str]) -> list[Figure]:
 
     Returns one figure for every `PANELS` metrics.
     """
-    figures = []
+    figures, thresholds = [], NullThresholds(run)
     for start in range(0, len(metrics), PANELS):
         page = metrics[start : start + PANELS]
         figure, axes = panels(len(page))
@@ -53,9 +53,9 @@ def histograms(run: RunReader, metrics: Sequence[str]) -> list[Figure]:
             panel.hist(r, bins=BINS, color=PALETTE[5], log=True)
             panel.yaxis.set_minor_locator(NullLocator())
             panel.xaxis.set_major_locator(MaxNLocator(5))
-            top, null = top_threshold(run, metric), applicable_threshold(run, metric, rows["n"][0])
+            top, null = top_threshold(run, metric), thresholds.of(metric)
             marks = [] if top is None else [(top, TOP, "--", f"top 10: |r| = {top:.2f}")]
-            if null is not None:
+            if isinstance(null, NullThreshold):
                 marks.append((null.r, NULL, ":", f"null: |r| = {null.r:.2f}"))
             draw_thresholds(panel, marks)
             if marks:
@@ -78,19 +78,20 @@ def by_layer(run: RunReader, metrics: Sequence[str]) -> Figure:
         .partition_by("metric", as_dict=True)
     )
     figure, axes = panels(len(drawn))
+    thresholds = NullThresholds(run)
     for panel, metric in zip(axes, drawn, strict=True):
         rows = layers[(metric,)]
         for index, (name, _) in enumerate(QUANTILES):
             panel.plot(rows["layer"], rows[name], color=PALETTE[index], marker="o", markersize=2.5, label=name)
-        null = applicable_threshold(run, metric, rows["n"][0])
-        if null is not None:
+        null = thresholds.of(metric)
+        if isinstance(null, NullThreshold):
             panel.axhline(null.r, color=NULL, linestyle=":", linewidth=1, label=f"null: {null.r:.2f}")
         panel.set_title(f"{shortened(metric)}\nn = {rows['n'][0]:,} examples")
         panel.set_xlabel("layer")
         panel.set_ylabel("|r|")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_ylim(bottom=0)
-        legend_above(panel, len(QUANTILES) + (null is not None))
+        legend_above(panel, len(QUANTILES) + isinstance(null, NullThreshold))
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from skilljobs.analysis.distributions import Group, Traces, density, level_names, neuron_text
+from skilljobs.analysis.distributions import Group, Traces, density, level_names, lines, neuron_text
 from skilljobs.report.drawing import LINES, PALETTE, fitted_panel, legend_above, panels, shortened
 
 PANELS = 12
@@ -19,7 +19,7 @@ MOST_LEVELS, MOST_ROWS = 6, 6
 
 
 def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
-    """Draw the density of each group, with n in the legend; a group that does not vary is a line at its value."""
+    """Draw the density of each group, with n in the legend; of a group without one, lines at its values."""
     groups = [group for group in groups if len(group.activations)][:MOST_GROUPS]
     axes.set_xlabel("activation")
     axes.set_ylabel("density")
@@ -31,7 +31,8 @@ def draw_density(axes: Axes, groups: Sequence[Group]) -> None:
         colour, line = PALETTE[index % len(PALETTE)], LINES[index % len(LINES)]
         label = f"{shortened(group.label, 36)} (n={len(group.activations)})"
         if curve is None:
-            axes.axvline(float(np.mean(group.activations)), color=colour, linestyle=line, label=label)
+            for place, activation in enumerate(lines(group)):
+                axes.axvline(activation, color=colour, linestyle=line, label=label if place == 0 else None)
         else:
             axes.plot(grid, curve, color=colour, linestyle=line, linewidth=1.3, label=label)
             axes.fill_between(grid, curve, color=colour, alpha=0.10, linewidth=0)

@@ -8,10 +8,13 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined
 
 from skilljobs.analysis.comparing import agreement
+from skilljobs.analysis.conclusions import conclusions
 from skilljobs.analysis.distributions import neuron_text
+from skilljobs.analysis.metric_warnings import rare_kind_in
 from skilljobs.analysis.neuron_card import Cards, NeuronCard
+from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
 from skilljobs.analysis.overlap import correlations_given_others
-from skilljobs.analysis.ranking import check_reduced, null_threshold, top
+from skilljobs.analysis.ranking import check_reduced, top
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.checkpoints.safetensors_header import read_header
 from skilljobs.plan.data_options import command_of
@@ -25,6 +28,8 @@ from skilljobs.store.reader import RunReader
 from skilljobs.store.run import FIGURES, PROMPT_NAME, REPORT_NAME
 from skilljobs.uris import child_uri
 
+PAIRS_SHOWN = 20
+"""Pairs of metrics that are nearly the same, of which each has a sentence."""
 NEURONS_SHOWN = 5
 """Neurons in the table of each metric and population; those of the population `all` also have a card."""
 AGREEMENT_TOP = 100
@@ -66,7 +71,10 @@ def _content(run: RunReader) -> dict[str, Any]:
     others = [(name, correlations_given_others(run, levels)) for name, levels in families(run, metrics).items()]
     readers = {reader.uri: reader for reader in (*prompts, run)}.values()
     stages = [stage for reader in readers for stage in reader.record.stages.items()]
-    threshold = null_threshold(run, metrics[0])
+    thresholds = NullThresholds(run)
+    threshold = thresholds.of(metrics[0])
+    known = [metric.name for metric in run.layout().metrics if metric.kind != "null"]
+    rare = {name: rare_kind_in(run, thresholds.moments, name) for name in known}
     cards = [(card, card.title, _sketches(card)) for card in _cards(run, metrics)]
     return {
         "record": record,
@@ -76,14 +84,20 @@ def _content(run: RunReader) -> dict[str, Any]:
         "neurons": sum(layer.count for layer in record.neurons),
         "layers": len(record.neurons),
         "unit": noun_of(record.job_spec.units),
-        "null_level": None if threshold is None else threshold.level,
+        "conclusions": conclusions(run, metrics[:1], PAIRS_SHOWN),
+        "null_level": threshold.level if isinstance(threshold, NullThreshold) else None,
         "positions": _prompt_length(prompts[0]),
         "tuned": record.job_spec.soft_prompt is None,
         "prompts": [prompt.record for prompt in prompts],
         "groups": accuracy_by_group(run).rows(named=True),
-        "metrics": metric_table(run).rows(named=True),
+        "metrics": [{**row, "rare": rare[row["metric"]]} for row in metric_table(run).rows(named=True)],
         "tops": [
-            (metric, [(population, _top(run, metric, population)) for population in populations]) for metric in metrics
+            (
+                metric,
+                rare[metric],
+                [(population, _top(run, metric, population, thresholds)) for population in populations],
+            )
+            for metric in metrics
         ],
         "given_others": [(name, rows.rows(named=True)) for name, rows in others if rows["r_given_others"].count()],
         "agreement": agreement(run, metrics[0], ALL, AGREEMENT_TOP).rows(named=True) if len(prompts) > 1 else [],
@@ -95,9 +109,12 @@ def _content(run: RunReader) -> dict[str, Any]:
     }
 
 
-def _top(run: RunReader, metric: str, population: str) -> list[dict[str, Any]]:
+def _top(run: RunReader, metric: str, population: str, thresholds: NullThresholds) -> list[dict[str, Any]]:
+    threshold = thresholds.of(metric, population)
+    null = threshold.r if isinstance(threshold, NullThreshold) else 0.0
     return [
-        {"name": neuron_text(row), **row} for row in top(run, metric, population, NEURONS_SHOWN).iter_rows(named=True)
+        {"name": neuron_text(row), "is_below_null": abs(row["r"]) <= null, **row}
+        for row in top(run, metric, population, NEURONS_SHOWN).iter_rows(named=True)
     ]
 
 

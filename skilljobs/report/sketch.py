@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from skilljobs.analysis.distributions import Group, density
+from skilljobs.analysis.distributions import Group, density, lines
 from skilljobs.report.drawing import LINES, PALETTE
 
 WIDTH, HEIGHT, LEGEND = 300, 120, 13
@@ -30,8 +30,9 @@ def density_sketch(groups: Sequence[Group]) -> Markup:
             PALETTE[index], DASHES[LINES[index % len(LINES)]]
         )
         if curve is None:
-            x = WIDTH * (float(group.activations.mean()) - low) / span
-            parts.append(Markup('<path d="M{:.1f} 0V{}" {}/>').format(x, HEIGHT - 16, style))
+            for activation in lines(group):
+                x = WIDTH * (activation - low) / span
+                parts.append(Markup('<path d="M{:.1f} 0V{}" {}/>').format(x, HEIGHT - 16, style))
         else:
             points = [
                 f"{WIDTH * step / (len(grid) - 1):.1f},{(HEIGHT - 18) * (1 - value / highest) + 2:.1f}"

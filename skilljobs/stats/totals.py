@@ -55,7 +55,13 @@ class Moments:
     """The sums sum_a, sum_b, sum_ab, sum_aa and sum_bb of each row, as 5 x rows."""
 
     def __add__(self, other: "Moments", /) -> "Moments":
-        return Moments(self.index, self.n + other.n, self.sums + other.sums)
+        """Add the rows that both have: a shard of an older run lacks those that are kept since."""
+        if self.index == other.index:
+            return Moments(self.index, self.n + other.n, self.sums + other.sums)
+        common = [key for key in self.index if key in other.index]
+        mine, others = ([side.index[key] for key in common] for side in (self, other))
+        index = {key: row for row, key in enumerate(common)}
+        return Moments(index, self.n[mine] + other.n[others], self.sums[:, mine] + other.sums[:, others])
 
     def pair(self, population: str, first: str, second: str) -> tuple[int, float, float, float]:
         """Return how many examples have both metrics and, over these, the sum of each and of their products."""
@@ -65,6 +71,33 @@ class Moments:
             row = self.index[population, second, first]
         sum_a, sum_b, sum_ab = (float(value) for value in self.sums[:3, row])
         return int(self.n[row]), sum_b if swapped else sum_a, sum_a if swapped else sum_b, sum_ab
+
+    def r(self, population: str, first: str, second: str) -> float | None:
+        """Return the correlation of two metrics over the examples that have both; None if it is undefined."""
+        row = self.index.get((population, first, second), self.index.get((population, second, first)))
+        n = 0 if row is None else int(self.n[row])
+        if row is None or n < 2:
+            return None
+        sum_a, sum_b, sum_ab, sum_aa, sum_bb = (float(value) for value in self.sums[:, row])
+        squares = [raw - total * (total / n) for raw, total in ((sum_aa, sum_a), (sum_bb, sum_b))]
+        if any(c <= INDISTINGUISHABLE * raw for c, raw in zip(squares, (sum_aa, sum_bb), strict=True)):
+            return None
+        return float(np.clip((sum_ab - sum_a * (sum_b / n)) / np.sqrt(squares[0] * squares[1]), -1.0, 1.0))
+
+    def yes_no_counts(self, layout: Layout, metric: str, population: str) -> list[tuple[int, int]]:
+        """Return in how many examples of each group a yes/no metric is yes, and how many have it; [] for another one.
+
+        The metric must have the reference 0, as yes/no metrics do. It is one if its sum is a whole number and that of
+        its squares in each group.
+        """
+        counts = []
+        for member in layout.members_of(population):
+            row = self.index[member, metric, metric]
+            total, square, n = float(self.sums[0, row]), float(self.sums[3, row]), int(self.n[row])
+            if total != square or total != int(total) or not 0 <= total <= n:
+                return []
+            counts.append((int(total), n))
+        return counts
 
     def degrees_of_freedom(self, layout: Layout, metric: str, population: str) -> int:
         """Return the degrees of freedom of a correlation with `metric`.

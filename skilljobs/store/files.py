@@ -132,6 +132,24 @@ class Folder:
             raise InputError(f"the folder {self.uri} cannot be read: {error}") from error
         return sorted(info.base_name for info in entries if info.type == fs.FileType.Directory)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a folder, or for object storage anything under its name.
+
+        Raises:
+            InputError: that cannot be found out.
+        """
+        try:
+            return bool(self.filesystem.get_file_info(self.root).type != fs.FileType.NotFound)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"the folder {self.uri} cannot be read: {error}") from error
+
+    @property
+    def total_size(self) -> int:
+        """The bytes of all files, those in folders below included."""
+        selector = fs.FileSelector(self.root, recursive=True, allow_not_found=True)
+        return sum(info.size for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File)
+
     def delete(self, name: str) -> None:
         """Delete a file; nothing happens if there is none."""
         if self.exists(name):

@@ -21,6 +21,7 @@ from skilljobs.store.run import (
     ABLATION_SCORES_NAME,
     ACTIVATIONS_NAME,
     BEST_NAME,
+    NULL_MAXIMA_NAME,
     TOP_NAME,
     TUNING_NAME,
     VOCABULARY_NAME,
@@ -28,7 +29,7 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
-from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS
+from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
 from skilljobs.store.shards import UNREADABLE
 from skilljobs.uris import child_uri, is_uri
 
@@ -111,6 +112,10 @@ class RunReader:
         """Return the rows with the 1,000 largest |r| of each metric and population."""
         has_predictivity = self.record.job_spec.statistic == PREDICTIVITY
         return self._read_cached(TOP_NAME, CORRELATIONS_PREDICTIVITY if has_predictivity else CORRELATIONS)
+
+    def null_maxima(self) -> pl.LazyFrame | None:
+        """Return the largest |r| of each null metric in the model, over `all` and within groups; None in older runs."""
+        return self._read_cached(NULL_MAXIMA_NAME, NULL_MAXIMA) if self.folder.exists(NULL_MAXIMA_NAME) else None
 
     def best(self) -> pl.LazyFrame:
         """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""
@@ -238,8 +243,8 @@ def _storage_options(uri: str) -> dict[str, str] | None:
 
 
 def _scan_sums(uri: str) -> pl.LazyFrame:
-    """Read the sums of each shard once, whichever attempt at it counts."""
-    names = list(sums_names(Folder(uri)).values())
+    """Read the sums of each shard once, whichever attempt at it counts, and of all ranks that wrote some."""
+    names = [name for names in sums_names(Folder(uri)).values() for name in names]
     if not names:
         raise InputError(f"the run at {uri} has no shards/sums-*.parquet yet")
     return _scan(uri, names)

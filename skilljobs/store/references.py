@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
+from skilljobs.errors import InputError
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.files import Folder
 from skilljobs.store.neuron_columns import neuron_columns
-from skilljobs.store.schema import METRICS, REFERENCE, parquet_bytes
+from skilljobs.store.schema import METRICS, NEURON_KEY, REFERENCE, parquet_bytes
 
 REFERENCE_NAME = "reference.parquet"
 METRICS_NAME = "metrics.parquet"
@@ -78,6 +79,34 @@ def read_layer_reference(folder: Folder, layer: int) -> NDArray[np.float64]:
     """Return the references of the neurons of the layer at this place (tokens x neurons, float64)."""
     with folder.open(REFERENCE_NAME) as file:
         return _layer(pq.ParquetFile(file), layer)
+
+
+def rows_in_order(folder: Folder, layer: int, parts: Sequence[pa.Table], populations: int) -> NDArray[np.int64]:
+    """Return the order that brings the rows of a layer's neurons, of one part after another, into that of the run.
+
+    Each part has the same rows for each of `populations`; the order is that of the rows of one.
+
+    Raises:
+        InputError: the parts do not hold each neuron of the layer exactly once.
+    """
+    with folder.open(REFERENCE_NAME) as file:
+        expected = _keys(pq.ParquetFile(file).read_row_group(layer, columns=NEURON_KEY))
+    found = np.concatenate([_keys(part).reshape(populations, -1, len(NEURON_KEY)) for part in parts], 1)
+    expected_order, found_order = np.lexsort(expected.T), np.lexsort(found[0].T)
+    if not all(np.array_equal(of_one[found_order], expected[expected_order]) for of_one in found):
+        raise InputError(
+            f"the run at {folder.uri} is damaged: the sums that several ranks wrote of a layer do not hold each of its"
+            " neurons once"
+        )
+    order = np.empty(len(expected), np.int64)
+    order[expected_order] = found_order
+    return order
+
+
+def _keys(table: pa.Table) -> NDArray[np.int64]:
+    """The columns that name the neuron of each row, rows x columns; -1 for null."""
+    columns = [pc.fill_null(table[name].cast(pa.int64()), -1).to_numpy() for name in NEURON_KEY]
+    return np.stack(columns, 1)
 
 
 def _layer(parquet_file: pq.ParquetFile, layer: int) -> NDArray[np.float64]:

@@ -79,6 +79,15 @@ VOCABULARY = pa.schema(
         ("logit", pa.float64()),
     ]
 )
+NULL_MAXIMA = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("population", pa.string()),
+        ("n", pa.int64()),
+        *((name, pa.float64()) for name in ("r", "r_half0", "r_half1")),
+    ]
+)
+"""The largest |r| of each null metric in the model."""
 BEST = pa.schema([CORRELATIONS.field(name) for name in (*dict(_KEY), "metric", "population", "n", "r", "p", "q")])
 _TEXT = pa.string()
 _SET = [("metric", _TEXT), ("population", _TEXT), ("set", _TEXT), ("k", pa.int32()), ("draw", pa.int32())]

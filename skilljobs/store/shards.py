@@ -16,7 +16,7 @@ from pyarrow import parquet as pq
 from pydantic import TypeAdapter
 
 from skilljobs.stats.answers import AnswerScores, metric_cells
-from skilljobs.stats.layout import Layout
+from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.sums import ShardSums
 from skilljobs.store.files import Folder
@@ -60,9 +60,10 @@ UNREADABLE = (OSError, pa.ArrowException, ValueError, TypeError, OverflowError)
 """What reading a damaged or foreign Parquet file, and writing its rows as JSON, raises."""
 
 
-def sums_name(shard: int, attempt: int = 0) -> str:
-    """Return the name of the sums file of a shard, as an attempt at it writes it."""
-    return f"shards/sums-{shard:05d}{_suffix(attempt)}.parquet"
+def sums_name(shard: int, attempt: int = 0, rank: int | None = None) -> str:
+    """Return the name of the sums file of a shard, as an attempt at it writes it; with several ranks, each its own."""
+    of_rank = "" if rank is None else f".r{rank}"
+    return f"shards/sums-{shard:05d}{of_rank}{_suffix(attempt)}.parquet"
 
 
 def moments_name(shard: int, attempt: int = 0) -> str:
@@ -89,27 +90,40 @@ def examples_name(shard: int) -> str:
     return f"examples/part-{shard:05d}.parquet"
 
 
-def sums_file(sums: ShardSums, layout: Layout, neurons: Sequence[LayerNeurons], tokens: int | None) -> pa.Buffer:
+def sums_file(
+    sums: ShardSums,
+    layout: Layout,
+    neurons: Sequence[LayerNeurons],
+    tokens: int | None,
+    places: Sequence[NDArray[np.int64]] | None = None,
+) -> pa.Buffer:
     """Return the sums file, with a row group for each layer and rows ordered by population, then token, then neuron.
 
-    `tokens` is None if the activations of all prompt positions are aggregated.
+    `tokens` is None if the activations of all prompt positions are aggregated. `places` are those of the neurons of
+    each layer that the sums are of; None for all.
     """
     schema = sums_schema(layout)
-    return parquet_bytes(_layer_tables(sums, layout, neurons, tokens, schema), schema)
+    return parquet_bytes(_layer_tables(sums, layout, neurons, tokens, schema, places), schema)
 
 
 def _layer_tables(
-    sums: ShardSums, layout: Layout, neurons: Sequence[LayerNeurons], tokens: int | None, schema: pa.Schema
+    sums: ShardSums,
+    layout: Layout,
+    neurons: Sequence[LayerNeurons],
+    tokens: int | None,
+    schema: pa.Schema,
+    places: Sequence[NDArray[np.int64]] | None,
 ) -> Iterator[pa.Table]:
     metrics = len(layout.metrics)
-    for layer, linear, square in zip(neurons, sums.linear, sums.square, strict=True):
+    parts: Sequence[NDArray[np.int64] | None] = places or [None] * len(neurons)
+    for layer, part, linear, square in zip(neurons, parts, sums.linear, sums.square, strict=True):
         populations, _, width = linear.shape
         rows = populations * width
         columns: dict[str, pa.Array] = {
             "population": pa.DictionaryArray.from_arrays(
                 np.repeat(np.arange(populations, dtype=np.int32), width), list(layout.populations)
             ).cast(pa.string()),
-            **neuron_columns(layer, tokens, populations),
+            **neuron_columns(layer, tokens, populations, part),
             "n": pa.array(np.repeat(sums.count, width)),
             "sum_a": pa.array(linear[:, 0].ravel()),
             "sum_aa": pa.array(square[:, 0].ravel()),
@@ -130,14 +144,15 @@ def _layer_tables(
 def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
     """Return the moments file, with a row for each population and unordered pair of metrics.
 
-    A null metric is paired only with itself.
+    A null metric is paired with itself and, over `all`, with the metrics that can be held fixed.
     """
     rows = []
+    metrics = range(len(layout.metrics))
+    nulls = [metric.kind == "null" for metric in layout.metrics]
     for number, population in enumerate(layout.populations):
-        metrics = layout.metrics_of(population)
         for a in metrics:
-            for b in metrics:
-                if b < a or (a != b and "null" in (layout.metrics[a].kind, layout.metrics[b].kind)):
+            for b in metrics[a:]:
+                if a != b and (nulls[a] or nulls[b]) and (population != ALL or (nulls[a] and nulls[b])):
                     continue
                 rows.append(
                     {

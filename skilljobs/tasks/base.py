@@ -6,7 +6,7 @@ This module does not depend on models, on the files of a run, or on Ray.
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,10 @@ from skilljobs.hashing import stable_uniform
 from skilljobs.options import Option, declared_options
 
 SPLITS = ("train", "validation", "test")
+ANSWER = "answer"
+"""The column that the right answer is read from, where it is a metric."""
+PLACES = frozenset({"example_id", "split", "unit", "half", "text", ANSWER, "target"})
+"""The columns of stored examples that no metric can be named after."""
 TRAIN_FRACTION, VALIDATION_FRACTION = 0.5, 0.1
 
 LARGEST_VALUE = 1e100
@@ -80,6 +84,15 @@ class Example:
             return self.choices[self.answer]
         assert self.target is not None
         return self.target
+
+
+def choice_names(choices: Sequence[str]) -> list[str]:
+    """Return the choices as they are named in metrics.
+
+    White space at their ends is left out, unless that would leave nothing of one or make two the same.
+    """
+    names = [choice.strip() for choice in choices]
+    return names if all(names) and len(set(names)) == len(names) else list(choices)
 
 
 def check_example(example: Example) -> Example:

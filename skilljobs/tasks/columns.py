@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.base import ANSWER, Example, Task
 from skilljobs.tasks.external_metrics import MOST_LEVELS, ExternalColumn, ExternalMetric, external_columns
 
 
@@ -19,6 +19,8 @@ class ColumnReport:
     """How many metrics a column makes, of each category or set of named values."""
     ignored: Mapping[str, str]
     """Why a column makes no metric."""
+    right_answer: tuple[str, ...] = ()
+    """The metrics that the right answer makes, where the choices are the same in all examples."""
 
     @property
     def line(self) -> str:
@@ -27,6 +29,7 @@ class ColumnReport:
             "fields": list(self.fields),
             "metrics": [f"{name} (nullable)" if name in self.nullable else name for name in self.metrics],
             "one-hot": [f"{name} ({count})" for name, count in self.one_hot.items()],
+            "the right answer, as the choices are the same in all rows": list(self.right_answer),
             "ignored": [f"{name} ({reason})" for name, reason in self.ignored.items()],
         }
         return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in parts.items() if names)
@@ -56,7 +59,8 @@ def report_columns(
     if task.fields is not None:
         ignored |= {name: "not used by the task" for name in seen if name not in known and name not in fields}
     nullable = frozenset(metric.column for metric in chosen if metric.nullable)
-    return ColumnReport(fields, tuple(metrics), nullable, one_hot, ignored)
+    right_answer = tuple(metric.name for metric in chosen if metric.column == ANSWER)
+    return ColumnReport(fields, tuple(metrics), nullable, one_hot, ignored, right_answer)
 
 
 def _reason(source: ExternalColumn, examples: Sequence[Example]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.base import Example, MetricValue
+from skilljobs.tasks.base import ANSWER, PLACES, Example, MetricValue, choice_names
 
 _KIND_NAMES: dict[type, str] = {bool: "bools", int: "numbers", float: "numbers", str: "text"}
 MOST_LEVELS = 50
@@ -28,8 +28,10 @@ class ExternalColumn:
     def value(self, example: Example) -> MetricValue:
         """Return the example's value in this column, or None if it has none.
 
-        The value of the column `choices` is the number of choices.
+        The value of the column `choices` is the number of choices, and that of `answer` the name of the right one.
         """
+        if self.column == ANSWER and self.key is None:
+            return None if example.choices is None else choice_names(example.choices)[example.answer or 0]
         if self.column == "choices":
             return None if example.choices is None else len(example.choices)
         entry = example.metrics.get(self.column)
@@ -144,6 +146,8 @@ def check_columns(examples: Sequence[Example]) -> None:
                     )
     stored: dict[str, ExternalColumn] = {}
     for source in external_columns(examples):
+        if source.name in PLACES:
+            raise InputError(f"the metric {source.name!r} has the name of a part of an example: rename it")
         first = stored.setdefault(source.name, source)
         if first is not source:
             raise InputError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skilljobs.errors import InputError
+from skilljobs.suggestions import shortened
 from skilljobs.tasks.base import Example, Task, check_example, tuning_split_of
 from skilljobs.tasks.external_metrics import mixed_kinds
 
@@ -48,7 +49,9 @@ class RowReader:
             try:
                 self._add(check_example(make(row, number)), source, number)
             except KeyError as error:
-                self.bad.append(BadRow(source, number, _cut(f"it has no column {error}")))
+                self.bad.append(
+                    BadRow(source, number, _cut(f"it has no column {error}; it has {shortened(list(map(str, row)))}"))
+                )
             except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
                 self.bad.append(BadRow(source, number, _cut(str(error))))
         if number == 0:

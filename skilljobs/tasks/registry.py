@@ -5,6 +5,7 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 
 from skilljobs.errors import InputError
+from skilljobs.suggestions import did_you_mean, shortened
 from skilljobs.tasks.arithmetic import Arithmetic
 from skilljobs.tasks.base import Task
 from skilljobs.tasks.hans import Hans
@@ -48,4 +49,5 @@ def find_task(name: str | None) -> type[Task]:
         if not (isinstance(loaded, type) and issubclass(loaded, Task)):
             raise InputError(f"the task {name!r} cannot be used: {point.value} is not a subclass of skilljobs.Task")
         return loaded
-    raise InputError(f"there is no task {name!r}; the tasks are {', '.join(task_names())}")
+    known = task_names()
+    raise InputError(f"there is no task {name!r}{did_you_mean(name, known)}; the tasks are {shortened(known)}")

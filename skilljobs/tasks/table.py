@@ -1,7 +1,7 @@
 """A user's own table in JSON lines, CSV or Parquet, with the columns of an example."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -92,9 +92,7 @@ class Table(Task):
                 raise ValueError(f"`choices` {error}") from None
         if choices is not None and not isinstance(choices, list):
             raise ValueError(f"`choices` is {choices!r}, which is not a list")
-        answer = row.get("answer")
-        if answer is not None and not _is_whole(answer):
-            raise ValueError(f"`answer` is {answer!r}, which is not an index")
+        answer = _index_of(row.get("answer"), choices)
         example_id = str(row["example_id"]) if row.get("example_id") is not None else str(number)
         unit_column = self.options.unit_column or "unit"
         if self.options.unit_column and unit_column not in row:
@@ -153,6 +151,22 @@ class Table(Task):
                 raise KeyError(column)
         kept = {name: value for name, value in row.items() if name not in columns.values() and name not in columns}
         return kept | {name: row[column] for name, column in columns.items()}
+
+
+def _index_of(answer: Any, choices: Sequence[Any] | None) -> Any:
+    """The index that `answer` is, or of the choice whose text it is, white space at its ends aside; None if missing.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(answer, str) and choices is not None:
+        equal = [place for place, choice in enumerate(choices) if str(choice).strip() == answer.strip()]
+        if len(equal) == 1:
+            return equal[0]
+        raise ValueError(f"`answer` is {answer!r}, which is not an index and not one of the `choices`")
+    if answer is not None and not _is_whole(answer):
+        raise ValueError(f"`answer` is {answer!r}, which is not an index")
+    return answer
 
 
 def _is_whole(value: Any) -> bool:

@@ -160,10 +160,10 @@ class Ablator:
         return [[scores[number, index] for index in range(len(tokenized))] for number in sets], exact
 
     def _chunks(self, rows: Sequence[TokenizedExample]) -> Iterator[list[int]]:
-        """The numbers of the sets that are scored side by side: as many as make a batch of the tokens that are read."""
+        """The numbers of the sets that are scored side by side: as many as make half a batch of tokens."""
         width = len(self._prompt) + max(len(example.tree.tokens) for example in rows)
         width += max(len(example.text) for example in rows) if self.work.everywhere else 0
-        at_once = max(1, self.work.batch_tokens // (len(rows) * max(1, width)))
+        at_once = max(1, self.work.batch_tokens // (2 * len(rows) * max(1, width)))
         numbers = list(range(len(self._sets)))
         for start in range(0, len(numbers), at_once):
             yield numbers[start : start + at_once]

@@ -58,7 +58,7 @@ class Collector:
         return prepare_shard(examples, tokenized, self.work, len(self.prompt))
 
     def references(self, shard: PreparedShard) -> tuple[list[NDArray[np.float64]], list[float]]:
-        """References of the neurons (float64, tokens x neurons, one for each layer) and of the metrics, from the first
+        """References of this rank's neurons (float64, tokens x neurons, by layer) and of the metrics, from the first
         batch that has an example whose activations and score are finite.
 
         Raises:
@@ -110,16 +110,18 @@ class Collector:
         if not neurons:
             return traced_activations
 
-        places = [self.lm.place(traced.name) for traced in neurons]
+        found = [self.lm.place(traced.name) for traced in neurons]
+        places = [(layer, self.lm.sites[layer].column(place)) for layer, place in found]
 
         def run(part: list[int]) -> torch.Tensor:
             rows = [tokenized[index] for index in part]
             layers = read_activations(self.lm, self.prompt, rows, self.work.spec.tokens)
             columns = [
-                layers[layer][:, traced.token or 0, place]
+                layers[layer].new_zeros(len(rows)) if place is None else layers[layer][:, traced.token or 0, place]
                 for traced, (layer, place) in zip(neurons, places, strict=True)
             ]
-            return torch.stack([column.to(self.lm.device, non_blocking=True) for column in columns], 1)
+            gathered = torch.stack([column.to(self.lm.device, non_blocking=True) for column in columns], 1)
+            return self.lm.ranks.sum(gathered)
 
         for batch in plan_batches(tokenized, len(self.prompt), self.work.batch_tokens):
             for part, activations in in_parts(batch, run):

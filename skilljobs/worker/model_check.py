@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.ranks import ALONE, Ranks
 from skilljobs.lm.self_check import check_reading_in_parts
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons
@@ -21,14 +22,20 @@ class CheckedModel:
 
 
 def load_checked(
-    source: ModelSource, dtype: str, device: str, attention: str | None, selection: Selection
+    source: ModelSource,
+    dtype: str,
+    device: str,
+    attention: str | None,
+    selection: Selection,
+    ranks: Ranks = ALONE,
 ) -> tuple[FrozenLM, float]:
     """Load a model; also return its largest error relative to a plain forward pass.
 
     Raises:
         InputError: it cannot be loaded, its architecture is not supported, or it would be read wrong.
     """
-    lm = FrozenLM(load_model(source, dtype, device, attention), load_tokenizer(source), selection)
+    model = load_model(source, dtype, device, attention, ranks)
+    lm = FrozenLM(model, load_tokenizer(source), selection, ranks)
     return lm, check_reading_in_parts(lm)
 
 

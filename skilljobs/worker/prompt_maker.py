@@ -15,16 +15,13 @@ from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_promp
 from skilljobs.lm.results import TuningPoint
 from skilljobs.lm.tuner import Tuner, default_learning_rate
 from skilljobs.lm.tuning_state import TuneSettings, TuningState
-from skilljobs.plan.work import LeftOut, PromptAccuracy, RunWork
+from skilljobs.plan.work import VALIDATION_EXAMPLES, LeftOut, PromptAccuracy, RunWork
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 from skilljobs.store.schema import TUNING, parquet_bytes
 from skilljobs.tasks.base import Example
-
-VALIDATION_EXAMPLES = 128
-"""How many validation examples decide when tuning stops, and which step was best."""
 
 
 def draw_validation(examples: Sequence[Example]) -> list[Example]:
@@ -61,7 +58,7 @@ class PromptMaker:
             yield from self._tune(start, examples)
             return
         share_right = accuracy(self.lm, start.vectors, examples["validation"], self.work.batch_tokens)
-        self.folder.write(PROMPT_NAME, start.to_bytes())
+        self._write(PROMPT_NAME, start.to_bytes())
         yield PromptAccuracy(share_right, share_right)
 
     def _tune(self, start: SoftPrompt, examples: dict[str, list[TokenizedExample]]) -> Iterator[PromptNews]:
@@ -82,8 +79,8 @@ class PromptMaker:
             points = [p for p in points if (p.step, p.split) != (point.step, point.split)] + [point]
             if point.split == "validation":
                 points.sort(key=lambda point: (point.step, point.split))
-                self.folder.write(TUNING_NAME, _points_bytes(points))
-                self.folder.write(TUNING_STATE_NAME, state.to_bytes())
+                self._write(TUNING_NAME, _points_bytes(points))
+                self._write(TUNING_STATE_NAME, state.to_bytes())
             yield point
         metadata = {
             "model": self.work.model_name,
@@ -92,9 +89,14 @@ class PromptMaker:
             "validation_loss": repr(state.best_loss),
             "learning_rate": repr(settings.learning_rate),
         }
-        self.folder.write(PROMPT_NAME, SoftPrompt(state.best, metadata).to_bytes())
+        self._write(PROMPT_NAME, SoftPrompt(state.best, metadata).to_bytes())
         validated = {point.step: point.accuracy for point in points if point.split == "validation"}
         yield PromptAccuracy(validated[0], validated[state.best_step])
+
+    def _write(self, name: str, data: bytes | pa.Buffer) -> None:
+        """Write a file of the run, which of several ranks one does."""
+        if self.lm.ranks.is_first:
+            self.folder.write(name, data)
 
     def _initial_prompt(self, reused: bytes | None) -> SoftPrompt:
         spec = self.work.spec

@@ -16,6 +16,7 @@ from skilljobs.lm.forward import score_batches
 from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt
+from skilljobs.lm.ranks import ALONE, join
 from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.vocabulary import token_effects
@@ -36,10 +37,12 @@ EFFECTS_SHOWN = 20
 
 
 class Scorer:
-    """Holds a frozen model; makes the soft prompts of runs, and scores their shards."""
+    """Holds a frozen model, or as one of several ranks a part of it; makes soft prompts of runs, and scores shards."""
 
-    def __init__(self, setup: ModelSetup) -> None:
+    def __init__(self, setup: ModelSetup, rank: int = 0, meeting_point: str = "") -> None:
+        """`meeting_point`: the file at which several ranks meet."""
         self.setup = setup
+        self.ranks = join(rank, setup.ranks, meeting_point, setup.device) if setup.ranks > 1 else ALONE
         # One thread runs the model: OpenMP keeps a set of threads for each thread that calls it, and if these are more
         # than the CPUs they sleep between any two loops.
         self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (setup.threads,))
@@ -52,7 +55,7 @@ class Scorer:
         """The model; loaded when it is first used."""
         setup = self.setup
         source = find_again(setup.source) if setup.on_other_machines else setup.source
-        lm, _ = load_checked(source, setup.dtype, setup.device, setup.attention, setup.selection)
+        lm, _ = load_checked(source, setup.dtype, setup.device, setup.attention, setup.selection, self.ranks)
         return lm
 
     def load(self) -> LoadedModel | UnfitMachine:
@@ -91,7 +94,7 @@ class Scorer:
     def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[PromptNews]:
         """Make a run's soft prompt (see `PromptMaker`). All cores work on it, since the other scorers wait."""
         maker = PromptMaker(self.lm, work)
-        self._computer.submit(torch.set_num_threads, available_cpus()).result()
+        self._computer.submit(torch.set_num_threads, max(1, available_cpus() // self.ranks.count)).result()
         try:
             points = maker.make(reused)
             while (point := self._computer.submit(next, points, None).result()) is not None:

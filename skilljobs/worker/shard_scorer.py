@@ -4,6 +4,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import read_prompt_bytes
+from skilljobs.lm.ranks import Ranks
 from skilljobs.plan.work import RunWork
 from skilljobs.stats.sums import ShardSums
 from skilljobs.store.examples import examples_from
@@ -49,6 +52,16 @@ from skilljobs.worker.prepared_shard import PreparedShard
 from skilljobs.worker.threshold_counter import ThresholdCounter, mean_activations
 
 
+@dataclass(frozen=True)
+class WrittenSums:
+    """What one rank wrote of a shard, by name with SHA-256; `moments` is the digest of the moments that it found."""
+
+    files: dict[str, str]
+    size: int
+    moments: str
+    peak_memory: int
+
+
 class ShardScorer:
     """Reads the neurons of one run. The model runs in `computer`, which has one thread."""
 
@@ -63,8 +76,11 @@ class ShardScorer:
         examples, _ = self._read(0)
         shard = self.collector.prepare(examples, self._tokenize(examples))
         neurons, metrics = self._computer.submit(self.collector.references, shard).result()
-        self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics, self.work.spec.units))
-        self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.lm.neurons, self._keeps_tokens))
+        if self._ranks.are_several:
+            neurons = joined(self._ranks.everyones((neurons, self._places)))
+        if self._ranks.is_first:
+            self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics, self.work.spec.units))
+            self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.lm.neurons, self._keeps_tokens))
 
     def make_thresholds(self) -> None:
         """Write the threshold of each neuron at each prompt position: its mean over the train examples."""
@@ -80,7 +96,12 @@ class ShardScorer:
         """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
 
         An attempt has files of its own, and returns the receipt of another one that was committed before it.
-        May be called for two shards at once: one is read, prepared and written while the model runs the other.
+        May be called for two shards at once: one is read, prepared and written while the model runs the other. Of
+        several ranks, each writes the sums of its own neurons, and the first commits once all have; they are called
+        for one shard after another.
+
+        Raises:
+            JobFailed: the ranks have scored the shard differently.
         """
         examples, part = self._read(shard)
         with self._preparing:
@@ -88,19 +109,9 @@ class ShardScorer:
         collected, fetch, fetch_counts, seconds = self._computer.submit(self._collect, prepared).result()
         scores = list(collected.scores.values())
         sums, reading = fetch(), self.work.reading
-        if committed := self._committed(shard, fingerprint, part):
+        if not self._ranks.are_several and (committed := self._committed(shard, fingerprint, part)):
             return committed
-        tokens = self._references[0][0].shape[0] if self._keeps_tokens else None
-        files = {
-            sums_name(shard, attempt): sums_file(sums, reading.layout, self.lm.neurons, tokens),
-            moments_name(shard, attempt): moments_file(sums, reading.layout),
-        }
-        if fetch_counts and reading.counted:
-            positions = max(1, len(self.collector.prompt))
-            counts = sums_file(fetch_counts(), reading.counted, self.lm.neurons, positions)
-            files[above_name(shard, attempt)] = counts
-        for name, data in files.items():
-            self.folder.write(name, data)
+        written = self._write_sums(shard, attempt, sums, fetch_counts() if fetch_counts else None)
         receipt = Receipt(
             shard=shard,
             half=examples[0].half,
@@ -111,11 +122,14 @@ class ShardScorer:
             tokens=prepared.tokens + len(examples) * len(self.collector.prompt),
             seconds=seconds,
             bit_exact=collected.bit_exact,
-            peak_memory_bytes=peak_memory(),
-            files={examples_name(shard): sha256(part)} | {name: sha256(data) for name, data in files.items()},
-            bytes_written=sum(memoryview(data).nbytes for data in files.values()),
+            peak_memory_bytes=max(rank.peak_memory for rank in written),
+            files={examples_name(shard): sha256(part)}
+            | {name: digest for rank in written for name, digest in rank.files.items()},
+            bytes_written=sum(rank.size for rank in written),
             set_aside={examples[place].example_id: layer for place, layer in collected.set_aside.items()},
         )
+        if not self._ranks.is_first:
+            return receipt
         ids = [examples[place].example_id for place in collected.scores]
         if committed := self._committed(shard, fingerprint, part):
             return committed
@@ -136,6 +150,42 @@ class ShardScorer:
         vectors = read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors
         return Collector(self.lm, vectors.to(self.lm.device, self.lm.dtype), self.work)
 
+    def _write_sums(self, shard: int, attempt: int, sums: ShardSums, counts: ShardSums | None) -> list[WrittenSums]:
+        """Write this rank's sums, the first rank also the moments. Returns what each rank wrote, once all have.
+
+        `counts` are of predictivity, for which there is one rank.
+        """
+        layout, neurons, ranks = self.work.reading.layout, self.lm.neurons, self._ranks
+        tokens = self._references[0][0].shape[0] if self._keeps_tokens else None
+        moments = moments_file(sums, layout)
+        files = {}
+        if not ranks.are_several:
+            files[sums_name(shard, attempt)] = sums_file(sums, layout, neurons, tokens)
+        elif any(map(len, self._places)):
+            files[sums_name(shard, attempt, ranks.rank)] = sums_file(sums, layout, neurons, tokens, self._places)
+        if ranks.is_first:
+            files[moments_name(shard, attempt)] = moments
+        if counts is not None and self.work.reading.counted:
+            positions = max(1, len(self.collector.prompt))
+            files[above_name(shard, attempt)] = sums_file(counts, self.work.reading.counted, neurons, positions)
+        for name, data in files.items():
+            self.folder.write(name, data)
+        digests = {name: sha256(data) for name, data in files.items()}
+        size = sum(memoryview(data).nbytes for data in files.values())
+        written: list[WrittenSums] = ranks.everyones(WrittenSums(digests, size, sha256(moments), peak_memory()))
+        if len({rank.moments for rank in written}) > 1:
+            raise JobFailed(f"the ranks of a scorer have scored shard {shard} differently")
+        return written
+
+    @property
+    def _ranks(self) -> Ranks:
+        return self.lm.ranks
+
+    @property
+    def _places(self) -> list[NDArray[np.int64]]:
+        """Of several ranks, the places of this one's neurons in arrays over a layer's."""
+        return [layer.places for layer in self.lm.sites if layer.places is not None]
+
     @property
     def _keeps_tokens(self) -> bool:
         return self.work.spec.tokens == "each"
@@ -143,6 +193,8 @@ class ShardScorer:
     @cached_property
     def _references(self) -> tuple[list[torch.Tensor], torch.Tensor]:
         neurons, metrics = read_references(self.folder)
+        if self._ranks.are_several:
+            neurons = [layer[:, places] for layer, places in zip(neurons, self._places, strict=True)]
         return [torch.from_numpy(layer).to(self.lm.device) for layer in neurons], torch.from_numpy(metrics)
 
     def _read(self, shard: int) -> tuple[list[Example], bytes]:
@@ -170,6 +222,16 @@ class ShardScorer:
         counter = ThresholdCounter(reading, self._thresholds) if reading.yes_no else None
         collected = self.collector.collect(prepared, accumulator, counter)
         return collected, accumulator.fetch(), counter.fetch() if counter else None, time.monotonic() - begun
+
+
+def joined(parts: Sequence[tuple[list[NDArray[np.float64]], list[NDArray[np.int64]]]]) -> list[NDArray[np.float64]]:
+    """Arrays over all neurons of each layer (tokens x neurons), from those of each rank and the places of its own."""
+    layers = []
+    for number in range(len(parts[0][0])):
+        values = np.concatenate([arrays[number] for arrays, _ in parts], 1)
+        places = np.concatenate([found[number] for _, found in parts])
+        layers.append(np.ascontiguousarray(values[:, np.argsort(places)]))
+    return layers
 
 
 def peak_memory() -> int:

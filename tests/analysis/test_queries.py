@@ -11,7 +11,7 @@ from rich.console import Console
 
 import skilljobs
 from skilljobs.analysis.comparing import compare
-from skilljobs.analysis.ranking import null_threshold
+from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
 from skilljobs.analysis.watching import Watcher
 from skilljobs.cli.main import cli
 from skilljobs.cli.tables import neuron_table
@@ -86,9 +86,9 @@ def test_the_null_threshold_is_taken_over_the_whole_model(run: skilljobs.Run, me
     assert set(nulls["population"]) == {"all"}
     maxima = nulls.group_by("metric").agg(pl.col("r").abs().max())["r"]
     assert len(maxima) == 19
-    threshold = null_threshold(run, metric)
-    assert threshold is not None
-    assert (threshold.n, threshold.draws, threshold.level) == (sum(run.record.shards), 19, 0.05)
+    threshold = NullThresholds(run).of(metric)
+    assert isinstance(threshold, NullThreshold)
+    assert (threshold.draws, threshold.level, threshold.is_approximate) == (19, 0.05, False)
     assert threshold.r == pytest.approx(maxima.max())
     assert not threshold.too_low
 

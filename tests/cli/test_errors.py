@@ -111,7 +111,8 @@ def test_help_of_every_command_has_an_example(tmp_path: Path) -> None:
 
 def test_tasks_and_runs(tmp_path: Path) -> None:
     assert "arithmetic" in skilljobs("tasks", cwd=tmp_path)[1]
-    assert skilljobs("runs", cwd=tmp_path)[0] == 0
+    code, _, err = skilljobs("runs", cwd=tmp_path)
+    assert (code, "there is no folder" in err) == (2, True)
     (tmp_path / "runs" / "broken").mkdir(parents=True)
     (tmp_path / "runs" / "broken" / "run.json").write_text(json.dumps({"format": 99}))
     code, _, err = skilljobs("status", "runs/broken", cwd=tmp_path)

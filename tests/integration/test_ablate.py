@@ -235,6 +235,18 @@ def test_units_that_cannot_be_silenced_are_refused(run: skilljobs.Run) -> None:
             refuse_other_units(run.record.model_copy(update={"spec": {**run.record.spec, "units": units}}))
 
 
+def test_a_model_that_several_processes_hold_is_refused(run: skilljobs.Run) -> None:
+    with pytest.raises(InputError, match="2 processes hold one model"):
+        refuse_other_units(run.record.model_copy(update={"spec": {**run.record.spec, "tensor_parallel": 2}}))
+
+
+def test_a_masked_language_model_is_refused(run: skilljobs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skilljobs.pipeline.ablate_job.Workplace", None)
+    monkeypatch.setattr("skilljobs.checkpoints.source.ModelSource.is_masked", True)
+    with pytest.raises(InputError, match="masked language model, whose neurons cannot be silenced yet"):
+        ablate(run, metric="words", k=1)
+
+
 def test_each_position_and_each_prompt(model: Path, tmp_path: Path) -> None:
     run = submit(model, tmp_path, prompts=2, tokens="each")
     rows = ablate(run, metric="words", k=2)

@@ -3,7 +3,7 @@
 import pytest
 
 from skilljobs.errors import InputError
-from skilljobs.plan.capacity import Cluster, Machine, Replicas, lay_out
+from skilljobs.plan.capacity import Cluster, Machine, Placement, Replicas, lay_out
 
 GB = 10**9
 
@@ -42,3 +42,20 @@ def test_a_replica_is_planned_for_the_smallest_machine_that_holds_it() -> None:
     assert cluster.machine_for(2).memory == 256 * GB
     assert cluster.gpus_of_replica(None) == 1
     assert Cluster((Machine(8, 0, GB),)).gpus_of_replica(None) == 0
+
+
+def test_ranks_take_one_gpu_each_or_none() -> None:
+    with_gpus, without = Cluster((Machine(8, 4, 0),)), Cluster((Machine(8, 0, 0),))
+    assert [with_gpus.gpus_of_replica(wanted, 2) for wanted in (None, 0, 2)] == [2, 0, 2]
+    assert without.gpus_of_replica(None, 2) == 0
+    with pytest.raises(InputError, match="--gpus-per-replica 3: each of the 2 ranks"):
+        Placement(gpus_per_replica=3).check_ranks(2)
+    Placement(gpus_per_replica=3).check_ranks(1)
+
+
+def test_all_ranks_of_a_replica_are_on_one_machine() -> None:
+    one = Replicas(1, 2, 0, ranks=2)
+    with pytest.raises(InputError, match="a replica takes 2 CPUs"):
+        lay_out(Cluster((Machine(1, 0, 0), Machine(1, 0, 0))), one, None, 4)
+    laid_out = lay_out(Cluster((Machine(5, 0, 0),)), one, None, 4)
+    assert (laid_out.count, laid_out.ranks) == (2, 2)

@@ -108,3 +108,11 @@ def test_tuning_on_choices_needs_choices(tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "t.jsonl", [{"text": f"{n}:", "target": " x"} for n in range(60)])
     with pytest.raises(InputError, match="--tune-loss choices needs choices"):
         plan(task=None, data=str(data), model="tiny", tune_loss="choices")
+
+
+def test_a_limit_draws_the_same_rows_whatever_they_are_grouped_by() -> None:
+    def drawn(*by: str) -> list[str]:
+        plan = plan_job(JobSpec(task="arithmetic", limit=50, soft_prompt="random", by=by))
+        return sorted(example.example_id for example in plan.test)
+
+    assert drawn() == drawn("operation") == drawn("digits") == drawn("answer_negative", "operation")

@@ -1,5 +1,7 @@
 """From batches through files to r, against exact arithmetic: shards of any size in any order, nulls everywhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from skilljobs.reduce.shard_sums import read_totals
+from skilljobs.errors import InputError
+from skilljobs.reduce.shard_sums import read_layer, read_totals
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.neurons import LayerNeurons
+from skilljobs.stats.sums import ShardSums
 from skilljobs.store.files import Folder
 from skilljobs.store.references import REFERENCE_NAME, reference_bytes
-from skilljobs.store.shards import moments_file, moments_name, sums_file, sums_name
+from skilljobs.store.shards import (
+    Receipt,
+    moments_file,
+    moments_name,
+    scores_file,
+    scores_name,
+    sha256,
+    sums_file,
+    sums_name,
+)
 from skilljobs.worker.accumulator import SumsAccumulator
 from tests.exact import exact_r
 
@@ -79,3 +92,37 @@ def test_r_of_files_equals_exact_arithmetic(
                     else:
                         assert r == pytest.approx(expected, abs=1e-10)
                         assert -1 <= r <= 1
+
+
+def test_the_sums_of_a_shard_may_be_in_files_of_several_ranks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The second rank has no neuron of the first layer."""
+    folder, layout = Folder(str(tmp_path_factory.mktemp("ranks"))), Layout(LAYOUT.metrics[:1], (ALL,), {})
+    neurons = [LayerNeurons(0, NEURONS), LayerNeurons(1, NEURONS)]
+    places = [[np.arange(NEURONS), np.array([0, 2])], [np.arange(0), np.array([1])]]
+    activations = [torch.arange(12.0).reshape(4, 1, NEURONS).double() ** power for power in (1, 2)]
+    zeros = np.zeros((1, NEURONS))
+    folder.write(REFERENCE_NAME, reference_bytes([zeros, zeros], neurons, False))
+    values, members = torch.arange(4.0)[:, None].double(), torch.ones(4, 1, dtype=torch.bool)
+
+    def sums_of(columns: list[NDArray[np.int64]]) -> ShardSums:
+        parts = [layer[..., torch.from_numpy(column)] for layer, column in zip(activations, columns, strict=True)]
+        accumulator = SumsAccumulator(layout, [torch.zeros_like(part[0]) for part in parts], torch.zeros(1))
+        accumulator.add(parts, values, members)
+        return accumulator.result()
+
+    files = {moments_name(0): moments_file(sums_of(places[0]), layout)}
+    for rank, columns in enumerate(places):
+        files[sums_name(0, rank=rank)] = sums_file(sums_of(columns), layout, neurons, None, columns)
+    for name, data in files.items():
+        folder.write(name, data)
+    digests = {name: sha256(data) for name, data in files.items()}
+    receipt = Receipt(0, 0, "print", 0, 0, 0, 0, 0.0, True, 0, digests)
+    folder.write(scores_name(0), scores_file([], [], {}, receipt))
+    for number, layer in enumerate(activations):
+        read = read_layer(folder, [0], number, layout)
+        assert read is not None
+        assert read.column("sum_a", 0).tolist() == layer.sum((0, 1)).tolist()
+        assert read.column("sum_ay:whole", 0).tolist() == (layer * values[:, None]).sum((0, 1)).tolist()
+    folder.write(scores_name(0), scores_file([], [], {}, replace(receipt, files=dict(list(digests.items())[:2]))))
+    with pytest.raises(InputError, match="do not hold each of its neurons once"):
+        read_layer(folder, [0], 1, layout)

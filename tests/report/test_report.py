@@ -116,11 +116,15 @@ def test_overlap_and_r_given_the_others(run: skilljobs.Run) -> None:
         level_metrics(run, "words")
 
 
-def test_the_null_threshold_applies_only_to_metrics_of_as_many_examples(run: skilljobs.Run) -> None:
+def test_the_null_threshold_is_scaled_for_metrics_of_fewer_examples(run: skilljobs.Run) -> None:
     table = {row["metric"]: row for row in metric_table(run).rows(named=True)}
-    assert run.top("level", k=1)["n"].item() < run.top("words", k=1)["n"].item()
-    assert table["level"]["null"] is table["level"]["above_null"] is None
-    assert table["words"]["null"] is not None
+    n = {metric: run.top(metric, k=1)["n"].item() for metric in ("level", "words")}
+    assert n["level"] < n["words"]
+    assert table["level"]["null_approximate"]
+    assert not table["words"]["null_approximate"]
+    assert table["level"]["null"] == pytest.approx(
+        table["words"]["null"] * np.sqrt((n["words"] - 2) / (n["level"] - 2))
+    )
 
 
 def test_names_are_cut_so_that_they_can_be_told_apart() -> None:

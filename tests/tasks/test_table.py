@@ -41,6 +41,20 @@ def test_columns_of_the_user_become_metrics(tmp_path: Path) -> None:
         group_populations(found, "nope")
 
 
+ANSWERS = {" b": 0, "c": 1}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_answer_may_be_the_text_of_a_choice(answer: str) -> None:
+    assert Table().example({"text": "a:", "choices": [" b", " c"], "answer": answer}, 1).answer == ANSWERS[answer]
+
+
+def test_a_text_that_is_a_choice_is_no_index() -> None:
+    """What is meant by 0 among the choices 1 and 0 is the second one."""
+    assert Table().example({"text": "a:", "choices": [" 1", " 0"], "answer": "0"}, 1).answer == 1
+    assert Table().example({"text": "a:", "choices": [" 1", " 0"], "answer": 0}, 1).answer == 0
+
+
 GOOD = {"text": "a:", "choices": [" b", " c"], "answer": 1}
 
 

@@ -1,0 +1,6 @@
+"""`python -m skilljobs`."""
+
+from skilljobs.cli.main import main
+
+if __name__ == "__main__":
+    main()

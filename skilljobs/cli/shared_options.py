@@ -1,0 +1,34 @@
+"""Options that several commands have."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from skilljobs.cli.run_names import complete_populations
+
+Decorator = Callable[[Any], Any]
+
+replicas_option: Decorator = click.option(
+    "--replicas", type=click.IntRange(min=1), metavar="N", help="Scorers.  [default: as many as fit]"
+)
+shard_timeout_option: Decorator = click.option(
+    "--shard-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds until a shard is given to another scorer too.  [default: ten times the slowest so far, at least 60]",
+)
+cluster_option: Decorator = click.option(
+    "--address",
+    metavar="URL",
+    is_eager=True,
+    help="The dashboard of a cluster, http://HEAD:8265.  [default: RAY_ADDRESS, or this machine]",
+)
+population_option: Decorator = click.option(
+    "--population",
+    default="all",
+    show_default=True,
+    metavar="P",
+    help="all, COLUMN=value or within:COLUMN.",
+    shell_complete=complete_populations,
+)

@@ -1,0 +1,72 @@
+"""The correlations of null metrics within groups, from sums over all examples.
+
+Null metrics are summed with neurons over `all` only. If the groups of a column cover all examples, then with an
+activation a and a null metric z, the products about the means of the groups are
+
+    sum over all of a z  -  sum over groups of (mean of a in the group) x (sum of z in the group)
+
+so that of the groups only the moments of the null metrics are needed.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.stats.correlate import Centred
+from skilljobs.stats.layout import ALL, Layout
+from skilljobs.stats.totals import LayerTotals, Moments
+
+Array = NDArray[np.float64]
+
+
+def has_group_moments(moments: Moments, layout: Layout, metric: str, population: str) -> bool:
+    """Whether the moments of a null metric were kept in the groups of `population`: older runs lack them."""
+    return all((member, metric, metric) in moments.index for member in layout.members_of(population))
+
+
+def covers_all(moments: Moments, layout: Layout, metric: str, population: str) -> bool:
+    """Whether the groups of `population` hold all examples."""
+    members = layout.members_of(population)
+    return sum(moments.pair(member, metric, metric)[0] for member in members) == moments.pair(ALL, metric, metric)[0]
+
+
+def null_centred(totals: LayerTotals, metrics: Sequence[str], population: str) -> list[Centred] | None:
+    """Return the centred sums of null metrics within the groups of `population`, all of one layer.
+
+    They are None if the groups do not cover all examples, or if their moments were not kept.
+    """
+    layout, moments = totals.layout, totals.moments
+    if not metrics or not all(has_group_moments(moments, layout, metric, population) for metric in metrics):
+        return None
+    if not covers_all(moments, layout, metrics[0], population):
+        return None
+    groups, sums = layout.members_of(population), []
+    for group in groups:
+        n, place = moments.pair(group, metrics[0], metrics[0])[0], layout.populations.index(group)
+        sum_a, sum_aa = (totals.sums.column(name, place) for name in ("sum_a", "sum_aa"))
+        sums.append((n, sum_a, sum_aa))
+    means = np.stack([sum_a / max(1, n) for n, sum_a, _ in sums])
+    whole = layout.populations.index(ALL)
+    results = []
+    for metric in metrics:
+        group_sums = np.array([moments.pair(group, metric, metric)[1] for group in groups])
+        parts = [
+            Centred.of(
+                n, sum_a, sum_aa, np.zeros_like(sum_a), total, moments.pair(group, metric, metric)[3], totals.reference
+            )
+            for group, (n, sum_a, sum_aa), total in zip(groups, sums, group_sums.tolist(), strict=True)
+        ]
+        pooled = Centred.pooled(parts)
+        product = totals.sums.column(f"sum_ay:{metric}", whole) - group_sums @ means
+        results.append(
+            Centred(
+                pooled.n,
+                pooled.fitted,
+                pooled.activation_square,
+                pooled.metric_square,
+                product,
+                pooled.activation_mean,
+            )
+        )
+    return results
