@@ -1,6 +1,7 @@
 """Signals that really come, in this process."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from skilljobs.progress.job_state import job_state
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.files import Folder
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_not_ignored() -> Iterator[None]:
+    """A shell that starts the tests in the background has them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def library_interrupted_by(number: signal.Signals) -> None:
