@@ -220,7 +220,7 @@ class Run(RunReader):
         placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
         spec = AblationSpec.from_values(options)
         rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or LineReporter())
-        self._tables.clear()
+        self._cache.clear()
         return rows
 
     @property

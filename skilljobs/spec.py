@@ -235,15 +235,18 @@ class JobSpec:
         return shlex.join(words)
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that are not the default, those of the task among them, as JSON values."""
+        defaults = JobSpec(data="").as_json() | {"data": None}
+        return {
+            name: value for name, value in self.as_json().items() if name not in defaults or value != defaults[name]
+        }
+
+    @property
     def digest(self) -> str:
         """Eight hexadecimal digits of all options that are not the default and can change a number.
 
         A new option leaves older runs their names.
         """
-        defaults = JobSpec(data="").as_json() | {"data": None}
-        chosen = {
-            name: value
-            for name, value in self.as_json().items()
-            if (name not in defaults or value != defaults[name]) and name not in WITHOUT_EFFECT_ON_NUMBERS
-        }
+        chosen = {name: value for name, value in self.chosen.items() if name not in WITHOUT_EFFECT_ON_NUMBERS}
         return stable_digest(json.dumps(chosen, sort_keys=True), size=4).hex()

@@ -27,6 +27,10 @@ class Majority:
 
 def right_answers(run: RunReader) -> pl.DataFrame | None:
     """Return `example_id` and the name of the right answer, `right`; None if the choices differ between examples."""
+    return run.cached("right answers", lambda: _read_right_answers(run))
+
+
+def _read_right_answers(run: RunReader) -> pl.DataFrame | None:
     fixed = run.examples().select("example_id", "choices", ANSWER)
     kinds = fixed.select(pl.col("choices").list.sort()).unique().head(2).collect()
     if len(kinds) != 1 or kinds["choices"][0] is None:

@@ -49,15 +49,18 @@ class NoThreshold:
 
 
 class NullThresholds:
-    """The thresholds of a run. The moments of its metrics are read once for all of them."""
+    """The thresholds of a run. The moments of its metrics are read once, and kept by the reader."""
 
     def __init__(self, run: RunReader) -> None:
         self._run, self._layout = run, run.layout()
         self._nulls = [metric.name for metric in self._layout.metrics if metric.kind == "null"]
 
-    @cached_property
+    @property
     def moments(self) -> Moments:
         """The moments of the run's metrics; those of its first soft prompt if it has several."""
+        return self._run.cached("moments", self._read_moments)
+
+    def _read_moments(self) -> Moments:
         halves = self._run.record.halves
         moments = read_moments(self._run.prompts()[0].folder, sorted(halves[0] + halves[1]))
         assert moments is not None

@@ -9,8 +9,6 @@ from skilljobs.progress.job_state import job_state
 from skilljobs.store.reader import RunReader
 
 POLL_SECONDS = 1.0
-_OVER = ("silent", "stopped", "failed", "unknown")
-"""States in which no job works on an incomplete run."""
 
 
 def status_of(run: RunReader) -> str:
@@ -32,13 +30,13 @@ def wait_for(run: RunReader, timeout: float | None = None) -> None:
     """
     begun = time.monotonic()
     while True:
+        state = job_state(run.folder)  # before the record: a job that ends in between has completed that
         run.reload()
         if run.record.is_complete:
             return
-        state = job_state(run.folder)
         if state is None:
             raise InputError(f"no job has begun the run at {run.uri}")
-        if state.state in _OVER or (state.state == "done" and not _becomes_complete(run)):
+        if not state.is_running:
             raise JobFailed(f"the run at {run.uri} is not complete: {state.text}")
         if timeout is not None and time.monotonic() - begun > timeout:
             raise TimeoutError(f"the run at {run.uri} is not complete after {timeout:g} s: {state.text}")
@@ -63,9 +61,3 @@ def html_of(run: RunReader) -> str:
         if value
     )
     return well_formed(f"<table>{cells}</table>")
-
-
-def _becomes_complete(run: RunReader) -> bool:
-    """Whether a job that is done has left a complete run: the record may have been read before it ended."""
-    run.reload()
-    return run.record.is_complete

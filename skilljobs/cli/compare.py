@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skilljobs.cli.run_names import complete_metrics, run_argument
-from skilljobs.cli.shared_options import population_option
+from skilljobs.cli.run_names import run_argument
+from skilljobs.cli.shared_options import metrics_option, population_option
 from skilljobs.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,14 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_argument("runs", nargs=-1, required=True, metavar="RUN [RUN]")
-@click.option(
-    "--metric",
-    multiple=True,
-    required=True,
-    metavar="M",
-    help="A metric of each run; repeat to compare.",
-    shell_complete=complete_metrics,
-)
+@metrics_option("A metric of each run; repeat to compare.", required=True)
 @population_option
 @click.option("-k", default=100, show_default=True, type=click.IntRange(min=1), help="Top neurons of each ranking.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)

@@ -14,6 +14,7 @@ from skilljobs.progress.interrupts import interrupted_by, signals_raised
 from skilljobs.suggestions import did_you_mean
 
 PROGRAM = "skilljobs"
+INTERRUPTED = "interrupted: committed shards are kept; run the same command again to resume"
 COMMANDS = {
     "submit": ("skilljobs.cli.submit", "Run a job, or resume it."),
     "tasks": ("skilljobs.cli.runs", "List the tasks."),
@@ -86,7 +87,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as error:
         interrupt = error.__cause__ or error  # click wraps KeyboardInterrupt in Abort
-        _say(str(interrupt) or "interrupted: committed shards are kept; run the same command again to resume")
+        _say(str(interrupt) or INTERRUPTED)
         return 143 if isinstance(interrupt, Terminated) or interrupted_by() == SIGTERM else 130
     except InputError as error:
         return _failed(error, 2, debug, printable(str(error)))
@@ -96,9 +97,7 @@ def _exit_code(run: Callable[[], Any], debug: bool) -> int:
         return 1
     except BaseException as error:
         if (signal := interrupted_by()) is not None:
-            _say(
-                f"interrupted: committed shards are kept; run the same command again to resume ({type(error).__name__})"
-            )
+            _say(f"{INTERRUPTED} ({type(error).__name__})")
             return 128 + signal
         if is_table_damage(error):
             return _failed(

@@ -2,19 +2,14 @@
 
 import click
 
-from skilljobs.cli.run_names import complete_metrics, run_argument
+from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
+from skilljobs.cli.shared_options import metrics_option
 
 
 @click.command()
 @run_argument()
-@click.option(
-    "--metric",
-    multiple=True,
-    metavar="M",
-    shell_complete=complete_metrics,
-    help="Metric to draw; repeat for more.  [default: the main ones]",
-)
+@metrics_option("Metric to draw; repeat for more.  [default: the main ones]")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
     """Draw the figures of a run into its folder `figures`, as PNG and SVG.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from skilljobs.cli.run_names import complete_populations
+from skilljobs.cli.run_names import complete_metrics, complete_populations
 
 Decorator = Callable[[Any], Any]
 
@@ -24,6 +24,15 @@ cluster_option: Decorator = click.option(
     is_eager=True,
     help="The dashboard of a cluster, http://HEAD:8265.  [default: RAY_ADDRESS, or this machine]",
 )
+
+
+def metrics_option(help_text: str, required: bool = False) -> Decorator:
+    """The option that names metrics of the run, each given again."""
+    return click.option(
+        "--metric", multiple=True, required=required, metavar="M", help=help_text, shell_complete=complete_metrics
+    )
+
+
 population_option: Decorator = click.option(
     "--population",
     default="all",

@@ -21,12 +21,9 @@ def show(run: str, config: bool, debug: bool) -> None:
     from skilljobs.cli.job_file import job_file_text
     from skilljobs.cli.saying import say
     from skilljobs.plan.data_options import command_of
-    from skilljobs.spec import JobSpec
 
     spec = open_run(run).record.job_spec
     if not config:
         say(command_of(spec))
         return
-    defaults = JobSpec(data="").as_json() | {"data": None}
-    chosen = {name: value for name, value in spec.as_json().items() if value != defaults.get(name)}
-    click.echo(job_file_text(chosen), nl=False)
+    click.echo(job_file_text(spec.chosen), nl=False)

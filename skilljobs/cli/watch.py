@@ -7,19 +7,14 @@ import time
 import click
 
 from skilljobs.cli.jobs import address_option, cluster_jobs
-from skilljobs.cli.run_names import complete_metrics, run_argument
+from skilljobs.cli.run_names import run_argument
+from skilljobs.cli.shared_options import metrics_option
 from skilljobs.printable import printable
 
 
 @click.command()
 @run_argument()
-@click.option(
-    "--metric",
-    multiple=True,
-    metavar="M",
-    shell_complete=complete_metrics,
-    help="Metric to show; repeat for more.  [default: all]",
-)
+@metrics_option("Metric to show; repeat for more.  [default: all]")
 @click.option("-k", default=1, show_default=True, type=click.IntRange(min=1), help="Neurons of each metric.")
 @click.option("--every", default=10.0, show_default=True, type=click.FloatRange(min=0.1), metavar="SECONDS")
 @click.option("--once", is_flag=True, help="Show the current state once and exit.")

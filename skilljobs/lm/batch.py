@@ -110,22 +110,22 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[l
     An end token behind the text would separate it from its answer. A text that brings its own opening token (a chat
     template does) does not get a second one.
     """
-    start, closing = _added_lengths(tokenizer)
-    opening = _ids(tokenizer, ["x"], True)[0][:start]
+    opening, closing = _around(tokenizer)
+    start = len(opening)
     rows = [row[: len(row) - closing] for row in _ids(tokenizer, list(texts), True)]
     return [row[start:] if opening and row[start : 2 * start] == opening else row for row in rows]
 
 
 def opening_length(tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the number of tokens that the tokenizer puts before a text."""
-    return _added_lengths(tokenizer)[0]
+    return len(_around(tokenizer)[0])
 
 
-def _added_lengths(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
-    """The numbers of tokens that the tokenizer puts before and behind a text."""
+def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], int]:
+    """The tokens that the tokenizer puts before a text, and how many it puts behind it."""
     plain, opened = (_ids(tokenizer, ["x"], special)[0] for special in (False, True))
     start = next(place for place in range(len(opened)) if opened[place : place + len(plain)] == plain)
-    return start, len(opened) - start - len(plain)
+    return opened[:start], len(opened) - start - len(plain)
 
 
 def continuation_ids(tokenizer: PreTrainedTokenizerBase, continuations: Sequence[str]) -> list[list[int]]:

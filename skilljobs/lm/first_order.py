@@ -21,7 +21,7 @@ from skilljobs.lm.cached_texts import read_texts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.position_kinds import only_prompt, prompt_kinds
-from skilljobs.neurons.sites import ProjectionInput, Window
+from skilljobs.neurons.sites import ProjectionInput, Window, not_called
 
 Outcome = Literal["margin", "target_logprob"]
 
@@ -127,10 +127,7 @@ class _PromptInputs:
         """
         for number, layer in enumerate(self._lm.sites):
             if number not in self._found:
-                raise InputError(
-                    f"the model does not call the FFN of layer {layer.neurons.layer} as a module:"
-                    " its neurons cannot be read"
-                )
+                raise not_called(layer)
         return [self._found[number] for number in range(len(self._lm.sites))]
 
     def begin_pass(self, kinds: torch.Tensor, owners: torch.Tensor | None = None) -> None:

@@ -82,14 +82,15 @@ def score_batch(
         activations=gathered,
         token_log_probabilities=HostCopy(scores),
         token_counts=[[len(continuation) for continuation in example.continuations] for example in batch],
-        finite=HostCopy(lm.ranks.all(_are_finite(gathered))) if gathered else None,
+        finite=HostCopy(lm.ranks.all(are_finite(gathered))) if gathered else None,
     )
 
 
-def _are_finite(activations: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Whether those of each layer and example are all finite: layers x batch."""
+def are_finite(activations: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Whether those of each layer and example are all finite: layers x batch, on the device of the first layer."""
     # a sum in float64 of values of at most 32 bits is finite if and only if all of them are
-    return torch.stack([layer.flatten(1).sum(1).isfinite() for layer in activations])
+    device = activations[0].device
+    return torch.stack([layer.flatten(1).sum(1).isfinite().to(device) for layer in activations])
 
 
 def _score_causal(

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 
 from skilljobs.lm.batch import TokenizedExample, longest_sequence
+from skilljobs.lm.cached_texts import read_texts
 from skilljobs.lm.forward import score_batches
 from skilljobs.lm.masked import label_log_probabilities
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.padding import left_padded, text_positions
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.recompute import ReadOnlyCache, activation_checkpointing
 from skilljobs.lm.scores import answer_scores
@@ -51,14 +51,12 @@ def _continuation_scores(
     lm: FrozenLM, vectors: torch.Tensor, batch: Sequence[TokenizedExample], recompute: bool
 ) -> torch.Tensor:
     """The log-probabilities of all continuation tokens, of which the texts alone are read without gradients."""
-    ids, mask = left_padded([example.text for example in batch], 0, lm.device)
-    cache = lm.new_cache()
-    with torch.no_grad():
-        lm.run_body(lm.embed(ids), mask, text_positions(mask), cache)
+    texts = read_texts(lm, batch, unread=0)
+    assert texts.cache is not None, "no text is empty"
     checkpointing = recompute and lm.takes_trees(longest_sequence(batch, len(vectors)))
     with activation_checkpointing(lm.layers if checkpointing else []):
-        text_cache = ReadOnlyCache(cache) if checkpointing else cache
-        return continuation_log_probabilities(lm, ids[:, :0], mask, vectors, batch, text_cache)
+        text_cache = ReadOnlyCache(texts.cache) if checkpointing else texts.cache
+        return continuation_log_probabilities(lm, texts.ids, texts.mask, vectors, batch, text_cache)
 
 
 def loss_terms(batch: Sequence[TokenizedExample], loss: Literal["target", "choices"]) -> int:

@@ -6,13 +6,13 @@ An answer is one token, its label word, whose probability the LM head gives at t
 others, so that nothing of a row can be read before the prompt is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
-from skilljobs.lm.batch import TokenizedExample, continuation_ids, opening_length, tokenize
+from skilljobs.lm.batch import TokenizedExample, continuation_ids, tokenize
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.padding import right_padded
 from skilljobs.lm.transfer import to_device
@@ -37,21 +37,20 @@ def tokenize_masked(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Examp
     Raises:
         InputError: an example cannot be read so (see `label_problems`).
     """
-    problems = label_problems(tokenizer, examples)
+    rows, labels = _rows(tokenizer, examples), _labels(tokenizer, examples)
+    problems = _problems(tokenizer, examples, rows, labels)
     if problems:
         example_id, reason = next(iter(problems.items()))
         raise InputError(f"the example {example_id!r}: {reason}")
-    answers = [example.choices or (example.answer_text,) for example in examples]
-    labels = iter(continuation_ids(tokenizer, [answer for row in answers for answer in row]))
     return [
         TokenizedExample(
-            text=text,
-            continuations=[next(labels) for _ in row],
+            text=row,
+            continuations=[labels[answer] for answer in _answers(example)],
             answer=example.answer if example.choices and example.answer is not None else 0,
             is_choice=example.choices is not None,
             answer_text=example.answer_text,
         )
-        for example, text, row in zip(examples, _rows(tokenizer, examples), answers, strict=True)
+        for example, row in zip(examples, rows, strict=True)
     ]
 
 
@@ -61,17 +60,22 @@ def label_problems(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Exampl
     Raises:
         InputError: the tokenizer has no mask token.
     """
-    mask = tokenizer.mask_token_id
-    if mask is None:
-        raise InputError("the model's tokenizer has no mask token, at which a masked language model gives its answer")
-    answers = sorted({answer for example in examples for answer in example.choices or (example.answer_text,)})
-    tokens = dict(zip(answers, continuation_ids(tokenizer, answers), strict=True))
+    return _problems(tokenizer, examples, _rows(tokenizer, examples), _labels(tokenizer, examples))
+
+
+def _problems(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    rows: Sequence[Sequence[int]],
+    tokens: Mapping[str, Sequence[int]],
+) -> dict[str, str]:
+    """See `label_problems`. `rows` are the tokens of each example, `tokens` those of each answer."""
     problems: dict[str, str] = {}
-    for example, row in zip(examples, _rows(tokenizer, examples), strict=True):
-        labels: dict[int, str] = {}
-        if row.count(mask) != 1:
-            problems[example.example_id] = f"it holds the mask token {row.count(mask)} times, and must hold it once"
-        for answer in example.choices or (example.answer_text,):
+    for example, row in zip(examples, rows, strict=True):
+        masks, labels = row.count(tokenizer.mask_token_id), dict[int, str]()
+        if masks != 1:
+            problems[example.example_id] = f"it holds the mask token {masks} times, and must hold it once"
+        for answer in _answers(example):
             if len(tokens[answer]) != 1:
                 reason = f"the answer {answer!r} is {len(tokens[answer])} tokens, and a label word must be one"
             elif tokens[answer][0] == tokenizer.unk_token_id:
@@ -98,7 +102,7 @@ def label_log_probabilities(lm: FrozenLM, vectors: torch.Tensor, batch: Sequence
 
 def masked_states(lm: FrozenLM, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
     """Return the last hidden state of each row at its mask token, batch x d_model."""
-    vectors, opening = vectors.to(lm.device, lm.dtype), opening_length(lm.tokenizer)
+    vectors, opening = vectors.to(lm.device, lm.dtype), lm.opening
     ids, mask = right_padded([example.text for example in batch], 0, lm.device)
     embedded = lm.embed(ids)
     prompt = vectors.expand(len(ids), -1, -1)
@@ -113,11 +117,23 @@ def masked_states(lm: FrozenLM, vectors: torch.Tensor, batch: Sequence[Tokenized
 
 def prompt_window(lm: FrozenLM, rows: int, prompt_length: int, tokens: TokenMode) -> Window:
     """The positions of the prompt in a batch of `rows` rows."""
-    opening = opening_length(lm.tokenizer)
-    return Window(rows, slice(opening, opening + prompt_length), tokens)
+    return Window(rows, slice(lm.opening, lm.opening + prompt_length), tokens)
+
+
+def _answers(example: Example) -> tuple[str, ...]:
+    return example.choices or (example.answer_text,)
+
+
+def _labels(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> dict[str, list[int]]:
+    """The tokens of each answer of `examples`."""
+    answers = sorted({answer for example in examples for answer in _answers(example)})
+    return dict(zip(answers, continuation_ids(tokenizer, answers), strict=True))
 
 
 def _rows(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[list[int]]:
+    """The tokens of each example, with those that the tokenizer puts around it and with its mask token."""
+    if tokenizer.mask_token_id is None:
+        raise InputError("the model's tokenizer has no mask token, at which a masked language model gives its answer")
     mask = str(tokenizer.mask_token)
     texts = [example.text if mask in example.text else example.text + mask for example in examples]
     ids: list[list[int]] = tokenizer(texts)["input_ids"] if texts else []

@@ -1,11 +1,14 @@
 """A frozen language model in three parts: embedding, body, and an LM head that is applied only where needed."""
 
+from functools import cached_property
+
 import torch
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from skilljobs.checkpoints.source import MASKED
 from skilljobs.errors import InputError
+from skilljobs.lm.batch import opening_length
 from skilljobs.lm.head import LMHead, transform_before_head
 from skilljobs.lm.limits import HEAD_TOLERANCE, MASK_TOLERANCE, UNSUPPORTED, check_masked, shortest_window
 from skilljobs.lm.load import first_line
@@ -78,6 +81,11 @@ class FrozenLM:
             if neurons.layer == name.layer:
                 return number, neurons.place(name.neuron, name.expert)
         raise LookupError(f"layer {name.layer} is not read")
+
+    @cached_property
+    def opening(self) -> int:
+        """The number of tokens that the tokenizer puts before a text."""
+        return opening_length(self.tokenizer)
 
     @property
     def mask_token(self) -> int:

@@ -42,7 +42,6 @@ DENSE = (
     Architecture(("nanochat", "phi"), "mlp.fc2", gated=False),
     Architecture(("biogpt", "opt", "whisper", "xglm"), "fc2", gated=False),
     Architecture(("mpt",), "ffn.down_proj", gated=False),
-
     Architecture(("ctrl",), "ffn.2", gated=False),
     Architecture(
         ("bert", "bert-generation", "big_bird", "electra", "ernie", "megatron-bert", "rembert", "roc_bert"),

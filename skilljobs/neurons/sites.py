@@ -174,12 +174,16 @@ def capture_activations(layers: Sequence[LayerSites], window: Window) -> Iterato
         yield activations
     for layer, found in zip(layers, kept, strict=True):
         if len(found) < len(layer.sites):
-            raise InputError(
-                f"the model does not call the FFN of layer {layer.neurons.layer} as a module:"
-                " its neurons cannot be read"
-            )
+            raise not_called(layer)
         values = [found[number] for number in range(len(layer.sites))]
         activations.append(values[0] if len(values) == 1 else torch.cat(values, -1))
+
+
+def not_called(layer: LayerSites) -> InputError:
+    """What is wrong with a model in which a pass did not reach a site of this layer."""
+    return InputError(
+        f"the model does not call the FFN of layer {layer.neurons.layer} as a module: its neurons cannot be read"
+    )
 
 
 def selected(weight: torch.Tensor, dimension: int, index: int) -> torch.Tensor:

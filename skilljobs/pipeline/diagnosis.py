@@ -178,7 +178,7 @@ def _model(name: str, ffn: str | None) -> Iterator[Finding]:
 def _sums(plan: JobPlan, neurons: int) -> Finding:
     limit, each_token = plan.spec.max_sums_gb, replace(plan.spec, tokens="each")
     one = plan.sums_size / 1e9
-    each = shard_sums_size(plan.layout, plan.reading.counted, neurons, each_token, plan.prompt_length) / 1e9
+    each = shard_sums_size(plan.layout, plan.yes_no, neurons, each_token, plan.prompt_length) / 1e9
     text = f"a shard of {TASK}: {one:.3g} GB before compression; with --tokens each {each:.3g} GB"
     advice = "for --tokens each choose metrics with --metric" if each > limit else ""
     return Finding("ok", "sums", text, advice)

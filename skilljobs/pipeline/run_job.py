@@ -64,9 +64,8 @@ def run_job(
         if isinstance(task, TextTask) and (task.options.generate or task.options.grader is not None):
             texts = TextMaker(spec, task, files.folder)
             if not texts.are_done:
-                plan_job(
-                    spec, texts.draft_rows(), read_chat, read_labels
-                )  # what is wrong with the rest shows before that is done
+                # what is wrong with the rest shows before that is done
+                plan_job(spec, texts.draft_rows(), read_chat, read_labels)
                 from skilljobs.cluster.session import ray_session
 
                 lease.acquire()

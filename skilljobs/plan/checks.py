@@ -6,16 +6,20 @@ from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.predictivity import above_layout
 from skilljobs.tasks.base import Example
 
 
 def shard_sums_size(
-    layout: Layout, counted: Layout | None, neurons: int | None, spec: JobSpec, prompt_length: int
+    layout: Layout, yes_no: Sequence[str], neurons: int | None, spec: JobSpec, prompt_length: int
 ) -> int:
-    """Bytes of a shard's sums, and of its counts of each token, before compression; 0 if the neurons are not known."""
+    """Bytes of a shard's sums, and of the counts of `yes_no` metrics at each token, before compression.
+
+    They are 0 if the neurons are not known.
+    """
     positions = max(1, prompt_length)
     each = layout.bytes_per_neuron() * (positions if spec.tokens == "each" else 1)
-    counts = counted.bytes_per_neuron() * positions if counted else 0
+    counts = above_layout(layout, yes_no).bytes_per_neuron() * positions if yes_no else 0
     return (each + counts) * (neurons or 0)
 
 

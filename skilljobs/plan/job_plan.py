@@ -27,7 +27,7 @@ from skilljobs.plan.work import Reading
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.null import most_skewed, null_metrics
-from skilljobs.stats.predictivity import PREDICTIVITY, above_layout, yes_no_metrics
+from skilljobs.stats.predictivity import PREDICTIVITY, yes_no_metrics
 from skilljobs.tasks.base import Example, Task
 from skilljobs.tasks.columns import ColumnReport, report_columns
 from skilljobs.tasks.external_metrics import (
@@ -94,9 +94,8 @@ class JobPlan:
             InputError: they are above `--max-sums-gb`.
         """
         if self.sums_size == 0:
-            check_sums_size(
-                shard_sums_size(self.layout, self.reading.counted, count, self.spec, self.prompt_length), self.spec
-            )
+            size = shard_sums_size(self.layout, self.yes_no, count, self.spec, self.prompt_length)
+            check_sums_size(size, self.spec)
 
     @property
     def reading(self) -> Reading:
@@ -184,8 +183,7 @@ def plan_job(
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
     yes_no = _yes_no(spec, layout, values)
-    counted = above_layout(layout, yes_no) if yes_no else None
-    sums_size = shard_sums_size(layout, counted, neurons_read(source, spec.selection), spec, prompt_length)
+    sums_size = shard_sums_size(layout, yes_no, neurons_read(source, spec.selection), spec, prompt_length)
     check_sums_size(sums_size, spec)
     plan = JobPlan(
         spec=spec,

@@ -11,6 +11,11 @@ from skilljobs.store.neuron_columns import neuron_columns
 from skilljobs.store.schema import CORRELATIONS
 
 
+def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A column as float64, with NaN for null."""
+    return np.array(column.to_numpy(), np.float64)
+
+
 def correlation_table(
     columns: Mapping[str, NDArray[np.float64]],
     neurons: LayerNeurons,

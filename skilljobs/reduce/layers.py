@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
-from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.reduce.correlation_table import correlation_table, floats
 from skilljobs.reduce.null_maxima import largest_of_layers, null_maxima_of, null_maxima_within
 from skilljobs.reduce.shard_sums import Halves, read_counts, read_totals
 from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
@@ -163,7 +163,7 @@ def predictor(job: ReduceJob, folder: Folder, layer: int, moments: Sequence[Mome
 
 def _with_q(tables: Sequence[pa.Table]) -> list[pa.Table]:
     """The tables with q, computed from the p of all of them together."""
-    q = false_discovery_rate(np.concatenate([_floats(table["p"]) for table in tables]))
+    q = false_discovery_rate(np.concatenate([floats(table["p"]) for table in tables]))
     place = tables[0].schema.get_field_index("q")
     starts = np.cumsum([0, *(table.num_rows for table in tables)])
     return [
@@ -174,7 +174,7 @@ def _with_q(tables: Sequence[pa.Table]) -> list[pa.Table]:
 
 def _best(table: pa.Table, tokens: int) -> pa.Table:
     """The token of largest |r| for each neuron of a layer; neurons without any r are left out."""
-    r, p = (_floats(table[name]).reshape(tokens, -1) for name in ("r", "p"))
+    r, p = (floats(table[name]).reshape(tokens, -1) for name in ("r", "p"))
     token, corrected = best_tokens(r, p)
     neurons = np.flatnonzero(token >= 0)
     rows = table.take(pa.array(token[neurons] * r.shape[1] + neurons)).select(BEST.names)
@@ -183,9 +183,4 @@ def _best(table: pa.Table, tokens: int) -> pa.Table:
 
 def _largest(table: pa.Table, count: int) -> pa.Table:
     """The rows of largest |r|, descending, ties by layer, token, expert and neuron; rows without r are left out."""
-    return table.take(pa.array(strongest_first(_floats(table["r"]), count)))
-
-
-def _floats(column: pa.ChunkedArray) -> Array:
-    """Float64 with NaN for null."""
-    return np.array(column.to_numpy(), np.float64)
+    return table.take(pa.array(strongest_first(floats(table["r"]), count)))

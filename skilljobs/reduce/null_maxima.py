@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from skilljobs.reduce.correlation_table import floats
 from skilljobs.reduce.shard_sums import Halves, read_totals
 from skilljobs.stats.aggregate import mean_correlation
 from skilljobs.stats.layout import ALL, WITHIN
@@ -22,7 +23,7 @@ STRENGTHS = ("r", "r_half0", "r_half1")
 
 def null_maxima_of(metric: str, population: str, tables: Sequence[pa.Table]) -> pa.Table:
     """Return the row of a null metric, from the correlations of all layers."""
-    strengths = {name: _largest(np.concatenate([_floats(table[name]) for table in tables])) for name in STRENGTHS}
+    strengths = {name: _largest(np.concatenate([floats(table[name]) for table in tables])) for name in STRENGTHS}
     return _rows([{"metric": metric, "population": population, "n": tables[0]["n"][0].as_py(), **strengths}])
 
 
@@ -93,7 +94,3 @@ def _largest(r: Array) -> float | None:
     """The largest |r|, None if none is defined."""
     strength = np.abs(r[~np.isnan(r)])
     return float(strength.max()) if len(strength) else None
-
-
-def _floats(column: pa.ChunkedArray) -> Array:
-    return np.array(column.to_numpy(), np.float64)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
-from skilljobs.reduce.correlation_table import correlation_table
+from skilljobs.reduce.correlation_table import correlation_table, floats
 from skilljobs.reduce.layers import ReduceJob, pairs, unranked_name
 from skilljobs.reduce.shard_sums import read_moments
 from skilljobs.stats.aggregate import mean_over_prompts, mean_predictivity
@@ -36,15 +36,11 @@ def reduce_layer_over_prompts(job: ReduceJob, prompts: Sequence[str], layer: int
             freedom = min(m.degrees_of_freedom(job.layout, metric, population) for m in moments if m is not None)
             columns = mean_over_prompts([_numbers(table) for table in prompt_tables], freedom)
             if job.yes_no:
-                columns |= mean_predictivity([_floats(table[PREDICTIVITY]) for table in prompt_tables])
+                columns |= mean_predictivity([floats(table[PREDICTIVITY]) for table in prompt_tables])
             n = min(table["n"][0].as_py() for table in prompt_tables)
             tables.append(correlation_table(columns, job.neurons[layer], job.tokens, metric, population, n, job.schema))
     Folder(job.uri).write(unranked_name(layer), parquet_bytes(tables, job.schema))
 
 
 def _numbers(table: pa.Table) -> dict[str, NDArray[np.float64]]:
-    return {name: _floats(table[name]) for name in NUMBERS}
-
-
-def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return np.array(column.to_numpy(), np.float64)
+    return {name: floats(table[name]) for name in NUMBERS}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import altair as alt
 import polars as pl
 
-from skilljobs.analysis.ablation_summary import compared_rows
+from skilljobs.analysis.ablation_summary import LEVEL, compared_rows
 from skilljobs.report.charts import labels, save_chart
 from skilljobs.report.drawing import NULL, TOP
 from skilljobs.stats.layout import ALL
@@ -45,7 +45,7 @@ def ablation_charts(
                 specificity_matrix(of_it, str(specificity)),
                 f"Whose neurons matter for what? Change on the examples of each {specificity} (columns) when the"
                 f" neurons of each {specificity}'s own metric (rows) are changed ({how} at {at}{with_prompt}). A star:"
-                " further than with random neurons of the same kind, p <= 0.05.",
+                f" further than with random neurons of the same kind, p <= {LEVEL}.",
             )
         else:
             metric = of_it["metric"].drop_nulls()
@@ -109,7 +109,7 @@ def specificity_matrix(rows: pl.DataFrame, column: str) -> alt.TopLevelMixin:
         {
             "neurons": names[row["metric"].removeprefix(f"{column}=")], "k": row["k"],
             "examples": names[row["group"].removeprefix(f"{column}=")], "delta": row[f"delta_{outcome}"],
-            "text": f"{row[f'delta_{outcome}']:+.2f}" + ("*" if row["p"] is not None and row["p"] <= 0.05 else ""),
+            "text": f"{row[f'delta_{outcome}']:+.2f}" + ("*" if row["p"] is not None and row["p"] <= LEVEL else ""),
         }
         for row in shown.iter_rows(named=True)
     ]  # fmt: skip

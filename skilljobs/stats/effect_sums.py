@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.stats.correlate import false_discovery_rate
+from skilljobs.stats.correlate import Z_95, false_discovery_rate
 
 Array = NDArray[np.float64]
 
-Z_95 = 1.959963984540054
 _ROUNDING = 1e-12
 """The variance, relative to the mean square, below which it is nothing but rounding."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.stats.layout import Metric
+from skilljobs.stats.predictivity import is_yes_no
 
 Array = NDArray[np.float64]
 
@@ -132,4 +133,4 @@ def yes_no_counts(values: Array) -> list[tuple[int, int]]:
     `values` has NaN where a row has no value.
     """
     present = values[~np.isnan(values)]
-    return [(int(present.sum()), len(present))] if np.isin(present, (0.0, 1.0)).all() else []
+    return [(int(present.sum()), len(present))] if is_yes_no(values) else []

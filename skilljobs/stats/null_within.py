@@ -9,6 +9,7 @@ so that of the groups only the moments of the null metrics are needed.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +60,5 @@ def null_centred(totals: LayerTotals, metrics: Sequence[str], population: str) -
         ]
         pooled = Centred.pooled(parts)
         product = totals.sums.column(f"sum_ay:{metric}", whole) - group_sums @ means
-        results.append(
-            Centred(
-                pooled.n,
-                pooled.fitted,
-                pooled.activation_square,
-                pooled.metric_square,
-                product,
-                pooled.activation_mean,
-            )
-        )
+        results.append(replace(pooled, product=product))
     return results

@@ -32,11 +32,12 @@ def yes_no_metrics(layout: Layout, external: Mapping[str, Array]) -> tuple[str, 
         metric.name
         for metric in layout.metrics
         if (metric.kind == "model" and metric.name in YES_NO_SCORES)
-        or (metric.kind == "external" and _is_yes_no(external[metric.name]))
+        or (metric.kind == "external" and is_yes_no(external[metric.name]))
     )
 
 
-def _is_yes_no(values: Array) -> bool:
+def is_yes_no(values: Array) -> bool:
+    """Whether a metric is 0 or 1 in all examples that have it; NaN stands for those that do not."""
     return bool(np.isin(values[~np.isnan(values)], (0.0, 1.0)).all())
 
 

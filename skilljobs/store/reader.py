@@ -1,18 +1,16 @@
 """Reads a run's tables as Polars frames."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from urllib.parse import parse_qsl
+from typing import Any, TypeVar
 
 import polars as pl
 import pyarrow as pa
-from pyarrow import parquet as pq
 
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.predictivity import PREDICTIVITY
-from skilljobs.store.attempts import sums_names
 from skilljobs.store.files import Folder
 from skilljobs.store.record import RunRecord
 from skilljobs.store.references import METRICS_NAME
@@ -29,13 +27,11 @@ from skilljobs.store.run import (
     correlations_name,
     prompt_uri,
 )
+from skilljobs.store.scanning import read_table, scan, scan_folder, scan_sums
 from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
-from skilljobs.store.shards import UNREADABLE
-from skilljobs.uris import child_uri, is_uri
+from skilljobs.uris import is_uri
 
-ADVICE = "if it is damaged, the command that made the run makes it again with --verify, where that is possible"
-LONGEST_REASON = 300
-"""Characters of a library's error that are repeated."""
+T = TypeVar("T")
 
 
 class RunReader:
@@ -43,7 +39,7 @@ class RunReader:
 
     def __init__(self, uri: str) -> None:
         self._location = uri
-        self._tables: dict[str, pl.DataFrame] = {}
+        self._cache: dict[str, Any] = {}
 
     @cached_property
     def _files(self) -> RunFiles:
@@ -75,7 +71,7 @@ class RunReader:
     def reload(self) -> None:
         """Discard what was read and read the record again, because a job that is working on the run changes it."""
         self._files.load()
-        self._tables.clear()
+        self._cache.clear()
 
     def correlations(self) -> pl.LazyFrame:
         """Return the correlations of every neuron with every metric over every population.
@@ -90,23 +86,23 @@ class RunReader:
             raise InputError(f"the run at {self.uri} has no correlations yet: submit it again to resume it")
         if missing:
             raise InputError(f"the run at {self.uri} lacks {missing[0]}: its correlations are incomplete")
-        return _scan(self.uri, expected)
+        return scan(self.uri, expected)
 
     def examples(self) -> pl.LazyFrame:
         """Return the test examples as they were evaluated."""
-        return _scan_folder(self._prompt_uris()[0], "examples", "part-")
+        return scan_folder(self._prompt_uris()[0], "examples", "part-")
 
     def scores(self) -> pl.LazyFrame:
         """Return the model-derived metrics of every test example."""
-        return self._over_prompts(lambda uri: _scan_folder(uri, "shards", "scores-"))
+        return self._over_prompts(lambda uri: scan_folder(uri, "shards", "scores-"))
 
     def sums(self) -> pl.LazyFrame:
         """Return the sums of every shard."""
-        return self._over_prompts(_scan_sums)
+        return self._over_prompts(scan_sums)
 
     def tuning(self) -> pl.LazyFrame:
         """Return the tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
-        return self._over_prompts(lambda uri: _scan(uri, [TUNING_NAME]))
+        return self._over_prompts(lambda uri: scan(uri, [TUNING_NAME]))
 
     def strongest(self) -> pl.LazyFrame:
         """Return the rows with the 1,000 largest |r| of each metric and population."""
@@ -119,15 +115,15 @@ class RunReader:
 
     def best(self) -> pl.LazyFrame:
         """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""
-        return _scan(self.uri, [BEST_NAME])
+        return scan(self.uri, [BEST_NAME])
 
     def activations(self) -> pl.LazyFrame:
         """Return the activations of the top neurons of each metric over examples of half 1."""
-        return self._over_prompts(lambda uri: _scan(uri, [ACTIVATIONS_NAME]))
+        return self._over_prompts(lambda uri: scan(uri, [ACTIVATIONS_NAME]))
 
     def vocabulary(self) -> pl.LazyFrame:
         """Return the tokens whose logits the top neurons raise and lower most, computed from the weights alone."""
-        return self._over_prompts(lambda uri: _scan(uri, [VOCABULARY_NAME]))
+        return self._over_prompts(lambda uri: scan(uri, [VOCABULARY_NAME]))
 
     def ablation(self) -> pl.LazyFrame:
         """Return what silencing neurons did: a row for each set and group of each ablation."""
@@ -135,7 +131,7 @@ class RunReader:
 
     def ablation_scores(self) -> pl.LazyFrame:
         """Return the scores of every example with each set of each ablation."""
-        return _scan(self.uri, [ABLATION_SCORES_NAME])
+        return scan(self.uri, [ABLATION_SCORES_NAME])
 
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""
@@ -171,11 +167,16 @@ class RunReader:
         """Return the number of committed shards over all soft prompts."""
         return sum(RunFiles(uri).committed_count() for uri in self._prompt_uris())
 
+    def cached(self, key: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes of the run. It is kept under `key` until the run is reloaded."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        value: T = self._cache[key]
+        return value
+
     def _read_cached(self, name: str, schema: pa.Schema) -> pl.LazyFrame:
         """Read a table that is used often and cache it, because each read from object storage takes many requests."""
-        if name not in self._tables:
-            self._tables[name] = _read(self.uri, name, schema)
-        return self._tables[name].lazy()
+        return self.cached(name, lambda: read_table(self.uri, name, schema)).lazy()
 
     def _over_prompts(self, scan: Callable[[str], pl.LazyFrame]) -> pl.LazyFrame:
         """Return a table of all soft prompts, with a column `prompt` if there are several."""
@@ -187,72 +188,3 @@ class RunReader:
     def _prompt_uris(self) -> list[str]:
         count = self.record.job_spec.prompts
         return [self.uri] if count == 1 else [prompt_uri(self.uri, number) for number in range(count)]
-
-
-def _scan(uri: str, names: Sequence[str]) -> pl.LazyFrame:
-    """Read files of a run as one table. The name of a run may have any characters, so nothing is taken as a pattern."""
-    return pl.scan_parquet([_source(uri, name) for name in names], glob=False, storage_options=_storage_options(uri))
-
-
-def _read(uri: str, name: str, schema: pa.Schema) -> pl.DataFrame:
-    """Read one file of a run, by pyarrow: on some damage, Polars ends the process.
-
-    Raises:
-        InputError: the file is missing, damaged, or does not have the columns of `schema`.
-    """
-    try:
-        with Folder(uri).open(name) as file:
-            table = pq.read_table(file)
-        frame = pl.DataFrame(pl.from_arrow(table))
-    except FileNotFoundError:
-        raise InputError(f"the run at {uri} lacks {name}: the command that made it makes it again") from None
-    except (*UNREADABLE, pl.exceptions.PolarsError) as error:
-        reason = " ".join(str(error).split())[:LONGEST_REASON]
-        raise InputError(f"the run at {uri} has a file {name} that cannot be read: {reason}; {ADVICE}") from error
-    if not table.schema.equals(schema):
-        raise InputError(
-            f"the run at {uri} has a file {name} of other columns than {', '.join(schema.names)}; {ADVICE}"
-        )
-    return frame
-
-
-def _source(uri: str, name: str) -> str:
-    """A file of a run as Polars is told it: without the query of the run's URI."""
-    folder = Folder(uri)
-    if folder.is_local:
-        return folder.path(name)
-    scheme, _, rest = uri.partition("://")
-    if scheme == "s3":
-        return f"s3://{folder.path(name)}"
-    if "?" in rest:
-        raise InputError(f"the run at {uri} cannot be read: the options of a URI are understood for s3:// alone")
-    return child_uri(uri, name)
-
-
-def _storage_options(uri: str) -> dict[str, str] | None:
-    """What the query of an S3 URI says, in the words of Polars: pyarrow reads it by itself."""
-    options = dict(parse_qsl(uri.partition("?")[2])) if uri.startswith("s3://") else {}
-    stated = {}
-    if region := options.get("region"):
-        stated["aws_region"] = region
-    if endpoint := options.get("endpoint_override"):
-        scheme = options.get("scheme", "https")
-        stated["aws_endpoint_url"] = endpoint if is_uri(endpoint) else f"{scheme}://{endpoint}"
-        stated["aws_allow_http"] = str(stated["aws_endpoint_url"].startswith("http://")).lower()
-    return stated or None
-
-
-def _scan_sums(uri: str) -> pl.LazyFrame:
-    """Read the sums of each shard once, whichever attempt at it counts, and of all ranks that wrote some."""
-    names = [name for names in sums_names(Folder(uri)).values() for name in names]
-    if not names:
-        raise InputError(f"the run at {uri} has no shards/sums-*.parquet yet")
-    return _scan(uri, names)
-
-
-def _scan_folder(uri: str, folder: str, prefix: str) -> pl.LazyFrame:
-    """Read the files of a run's folder whose names begin with `prefix` as one table."""
-    names = [name for name in Folder(uri).names(folder, ".parquet") if name.startswith(f"{folder}/{prefix}")]
-    if not names:
-        raise InputError(f"the run at {uri} has no {folder}/{prefix}*.parquet yet")
-    return _scan(uri, names)

@@ -3,7 +3,7 @@
 They are written once, before the first shard, and are only read afterwards.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from skilljobs.errors import InputError
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.files import Folder
-from skilljobs.store.neuron_columns import neuron_columns
+from skilljobs.store.neuron_values import read_values, values_bytes
 from skilljobs.store.schema import METRICS, NEURON_KEY, REFERENCE, parquet_bytes
 
 REFERENCE_NAME = "reference.parquet"
@@ -32,13 +32,7 @@ def reference_bytes(
         neurons: those of each layer.
         each_token: whether the run keeps every prompt position; if not, the column `token` is null.
     """
-
-    def tables() -> Iterator[pa.Table]:
-        for layer, values in zip(neurons, references, strict=True):
-            columns = neuron_columns(layer, len(values) if each_token else None)
-            yield pa.table({**columns, "reference": pa.array(values.ravel())}, schema=REFERENCE)
-
-    return parquet_bytes(tables(), REFERENCE)
+    return values_bytes(references, neurons, each_token, REFERENCE)
 
 
 def metrics_bytes(layout: Layout, references: Sequence[float], units: str) -> pa.Buffer:
@@ -68,8 +62,7 @@ def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[
         A list with one array per layer (tokens x neurons), and an array with one value per metric.
     """
     with folder.open(REFERENCE_NAME) as file:
-        parquet_file = pq.ParquetFile(file)
-        layers = [_layer(parquet_file, layer) for layer in range(parquet_file.num_row_groups)]
+        layers = read_values(file, REFERENCE)
     with folder.open(METRICS_NAME) as file:
         metrics = pq.read_table(file)["reference"].to_numpy().copy()
     return layers, metrics
@@ -78,7 +71,7 @@ def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[
 def read_layer_reference(folder: Folder, layer: int) -> NDArray[np.float64]:
     """Return the references of the neurons of the layer at this place (tokens x neurons, float64)."""
     with folder.open(REFERENCE_NAME) as file:
-        return _layer(pq.ParquetFile(file), layer)
+        return read_values(file, REFERENCE, [layer])[0]
 
 
 def rows_in_order(folder: Folder, layer: int, parts: Sequence[pa.Table], populations: int) -> NDArray[np.int64]:
@@ -107,9 +100,3 @@ def _keys(table: pa.Table) -> NDArray[np.int64]:
     """The columns that name the neuron of each row, rows x columns; -1 for null."""
     columns = [pc.fill_null(table[name].cast(pa.int64()), -1).to_numpy() for name in NEURON_KEY]
     return np.stack(columns, 1)
-
-
-def _layer(parquet_file: pq.ParquetFile, layer: int) -> NDArray[np.float64]:
-    table = parquet_file.read_row_group(layer, columns=["token", "reference"])
-    last_token = pc.max(table["token"]).as_py()
-    return np.array(table["reference"].to_numpy(), np.float64).reshape(1 if last_token is None else last_token + 1, -1)

@@ -1,12 +1,12 @@
 """A scorer holds a frozen model and does the work of any run that reads it, in a plain process or in an actor."""
 
 import platform
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -32,6 +32,7 @@ from skilljobs.worker.model_check import load_checked
 from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
 from skilljobs.worker.shard_scorer import ShardScorer
 
+W = TypeVar("W")
 EFFECTS_SHOWN = 20
 """Tokens listed that a neuron promotes, and as many that it suppresses."""
 
@@ -47,8 +48,8 @@ class Scorer:
         # than the CPUs they sleep between any two loops.
         self._computer = ThreadPoolExecutor(1, "computer", torch.set_num_threads, (setup.threads,))
         self._switching = Lock()
-        self._shard_scorer: ShardScorer | None = None
-        self._ablator: Ablator | None = None
+        self._workers: dict[Callable[..., Any], Any] = {}
+        """What works for one run or ablation, of each kind the latest."""
 
     @cached_property
     def lm(self) -> FrozenLM:
@@ -77,19 +78,19 @@ class Scorer:
 
     def for_run(self, work: RunWork) -> ShardScorer:
         """The scorer of one run's shards; that of the previous job is dropped."""
-        with self._switching:
-            current = self._shard_scorer
-            if current is None or current.work.job_id != work.job_id:
-                current = self._shard_scorer = ShardScorer(self.lm, work, self._computer)
-            return current
+        return self._worker(ShardScorer, work)
 
     def for_ablation(self, work: AblationWork) -> Ablator:
         """What works for one ablation; that of the previous one is dropped."""
+        return self._worker(Ablator, work)
+
+    def _worker(self, kind: Callable[[FrozenLM, Any, Executor], W], work: RunWork | AblationWork) -> W:
         with self._switching:
-            current = self._ablator
+            current = self._workers.get(kind)
             if current is None or current.work.job_id != work.job_id:
-                current = self._ablator = Ablator(self.lm, work, self._computer)
-            return current
+                current = self._workers[kind] = kind(self.lm, work, self._computer)
+            worker: W = current
+            return worker
 
     def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[PromptNews]:
         """Make a run's soft prompt (see `PromptMaker`). All cores work on it, since the other scorers wait."""

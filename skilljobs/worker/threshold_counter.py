@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample, plan_batches
+from skilljobs.lm.forward import are_finite
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.results import NOT_FINITE_ADVICE
@@ -34,7 +35,7 @@ def mean_activations(
 
     for batch in plan_batches(examples, len(prompt), batch_tokens):
         for _, activations in in_parts(batch, run):
-            finite = torch.stack([layer.flatten(1).sum(1).isfinite().to(lm.device) for layer in activations]).all(0)
+            finite = are_finite(activations).all(0)
             count += int(finite.sum())
             totals = [
                 total.to(layer.device) + layer[finite.to(layer.device)].sum(0)

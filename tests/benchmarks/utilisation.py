@@ -63,7 +63,7 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> tuple[S
         file.truncate(model.num_parameters() * config.dtype.itemsize)  # what batches are planned with
     source = ModelSource(shape, folder, {**SHAPES[shape], "dtype": str(config.dtype).removeprefix("torch.")})
     machine_here = this_machine(int(on_gpu), smallest_gpu_memory(1) if on_gpu else 0)
-    size = shard_sums_size(plan.layout, None, neurons_read(source, Selection()), plan.spec, plan.prompt_length)
+    size = shard_sums_size(plan.layout, plan.yes_no, neurons_read(source, Selection()), plan.spec, plan.prompt_length)
     planned = resolve_numerics(plan.spec, source, int(on_gpu), machine_here, size)
     numerics = planned.model_copy(update={"threads": available_cpus()})
     scorer = Scorer(ModelSetup.of(source, numerics, Selection()))

@@ -42,7 +42,7 @@ def test_an_encoder_is_read_as_in_a_plain_forward_pass(tmp_path: Path, model_typ
 def test_wrong_positions_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check compares with a pass over ids, so that a prompt in another place is refused."""
     lm = load("bert", tmp_path)
-    monkeypatch.setattr("skilljobs.lm.masked.opening_length", lambda tokenizer: 0)
+    monkeypatch.setattr("skilljobs.lm.model.opening_length", lambda tokenizer: 0)
     with pytest.raises(InputError, match="is not supported"):
         check_reading_in_parts(lm)
 

@@ -10,10 +10,11 @@ from skilljobs.errors import InputError
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
-from skilljobs.store.reader import RunReader, _scan
+from skilljobs.store.reader import RunReader
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import RunFiles
 from skilljobs.store.run_list import list_runs
+from skilljobs.store.scanning import scan
 from skilljobs.store.schema import METRICS, parquet_bytes
 from skilljobs.uris import child_uri
 from tests.s3_server import s3_server
@@ -55,7 +56,7 @@ def test_the_query_of_a_uri_alone_leads_to_a_bucket(tmp_path: Path, monkeypatch:
 
 def test_a_query_that_polars_would_not_understand_is_refused() -> None:
     with pytest.raises(InputError, match="the options of a URI are understood for s3:// alone"):
-        _scan("gs://bucket/run?endpoint_override=127.0.0.1:9&retry_limit_seconds=1", ["a.parquet"])
+        scan("gs://bucket/run?endpoint_override=127.0.0.1:9&retry_limit_seconds=1", ["a.parquet"])
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut off", "of other columns"])
