@@ -16,8 +16,8 @@ class AblationWork:
     """The run's directory."""
     run_id: str
     run_fingerprint: str
-    ablation: str
-    """Its ID."""
+    inside: str
+    """The folder of its sets and shards in the run."""
     rule: Rule
     everywhere: bool
     """Whether neurons are silenced in texts and answers too."""

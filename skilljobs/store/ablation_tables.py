@@ -70,7 +70,7 @@ def _score_tables(prompt: int | None, folder: Folder, record: AblationRecord) ->
     """The scores of an ablation with the names of their sets; those of no set once for each metric."""
     sets = sets_from(folder.read(f"{ablation_folder(record.ablation)}/{SETS_NAME}"))
     metrics = list(dict.fromkeys(chosen.metric for chosen in sets if chosen.kind != "none"))
-    for table in read_ablated(folder, record.ablation, record.shards):
+    for table in read_ablated(folder, ablation_folder(record.ablation), record.shards):
         numbers = table["number"].to_numpy()
         for metric in metrics:
             mine = [n for n, chosen in enumerate(sets) if chosen.kind == "none" or chosen.metric == metric]
@@ -100,10 +100,11 @@ def is_intact(run: RunFiles, record: AblationRecord, thorough: bool) -> bool:
 def damaged_of(run: RunFiles, record: AblationRecord, thorough: bool) -> list[str]:
     """The damaged or missing files of one ablation. Shards count if it is complete, and are read in any case."""
     damaged = damaged_names(run.folder, record.files, thorough)
-    prepared = run.record.stages["prepare"].files
+    prepared, inside = run.record.stages["prepare"].files, ablation_folder(record.ablation)
     for shard in record.shards if record.is_complete else ():
-        if committed_ablated(run.folder, record, shard, prepared[examples_name(shard)].sha256) is None:
-            damaged.append(ablated_name(record.ablation, shard))
+        examples = prepared[examples_name(shard)].sha256
+        if committed_ablated(run.folder, inside, record.fingerprint, shard, examples) is None:
+            damaged.append(ablated_name(inside, shard))
     return damaged
 
 

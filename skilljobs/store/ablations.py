@@ -93,9 +93,9 @@ def ablation_folder(ablation: str) -> str:
     return f"{ABLATIONS}/{ablation}"
 
 
-def ablated_name(ablation: str, shard: int) -> str:
-    """The scores of a shard."""
-    return f"{ablation_folder(ablation)}/shards/scores-{shard:05d}.parquet"
+def ablated_name(inside: str, shard: int) -> str:
+    """The scores of a shard, of the sets in the folder `inside` of the run."""
+    return f"{inside}/shards/scores-{shard:05d}.parquet"
 
 
 def ablation_ids(folder: Folder) -> list[str]:
@@ -171,23 +171,28 @@ def ablated_file(
     return parquet_bytes([table], ABLATED_SCORES, {_RECEIPT: json.dumps(asdict(receipt))}), receipt
 
 
-def committed_ablated(folder: Folder, record: AblationRecord, shard: int, examples: str) -> AblationReceipt | None:
-    """The receipt of a committed shard, or else None. `examples` is the SHA-256 of the file of its examples."""
+def committed_ablated(
+    folder: Folder, inside: str, fingerprint: str, shard: int, examples: str
+) -> AblationReceipt | None:
+    """The receipt of a shard that is committed under `fingerprint` in the folder `inside` of the run, or else None.
+
+    `examples` is the SHA-256 of the file of its examples.
+    """
     try:
-        with folder.open(ablated_name(record.ablation, shard)) as file:
+        with folder.open(ablated_name(inside, shard)) as file:
             table = pq.read_table(file)
         receipt = _STORED_RECEIPT.validate_json((table.schema.metadata or {})[_RECEIPT.encode()], strict=True)
     except (*UNREADABLE, KeyError):
         return None
-    if (receipt.shard, receipt.fingerprint, receipt.examples) != (shard, record.fingerprint, examples):
+    if (receipt.shard, receipt.fingerprint, receipt.examples) != (shard, fingerprint, examples):
         return None
     return receipt if receipt.rows == table.num_rows and receipt.rows_digest == _digest(table) else None
 
 
-def read_ablated(folder: Folder, ablation: str, shards: Sequence[int]) -> Iterator[pa.Table]:
-    """The scores of each shard."""
+def read_ablated(folder: Folder, inside: str, shards: Sequence[int]) -> Iterator[pa.Table]:
+    """The scores of each shard in the folder `inside` of the run."""
     for shard in shards:
-        with folder.open(ablated_name(ablation, shard)) as file:
+        with folder.open(ablated_name(inside, shard)) as file:
             yield pq.read_table(file)
 
 

@@ -28,7 +28,6 @@ from skilljobs.store.ablations import (
     NeuronSet,
     ablated_file,
     ablated_name,
-    ablation_folder,
     sets_from,
 )
 from skilljobs.store.examples import examples_from
@@ -91,7 +90,7 @@ class Ablator:
                 "bit_exact": bit_exact,
             },
         )
-        self.folder.write(ablated_name(self.work.ablation, given.shard), data)
+        self.folder.write(ablated_name(self.work.inside, given.shard), data)
         return receipt
 
     @cached_property
@@ -101,7 +100,7 @@ class Ablator:
 
     @cached_property
     def _sets(self) -> list[NeuronSet]:
-        return sets_from(self.folder.read(f"{ablation_folder(self.work.ablation)}/{SETS_NAME}"))
+        return sets_from(self.folder.read(f"{self.work.inside}/{SETS_NAME}"))
 
     @cached_property
     def _placed(self) -> list[PlacedSet]:
