@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -65,9 +66,14 @@ def submit(
     from skilljobs.cluster.dashboard_jobs import is_dashboard
     from skilljobs.pipeline.opening import default_run_id
     from skilljobs.plan.data_options import command_of, resolve_spec
+    from skilljobs.plan.like_run import spec_like
+    from skilljobs.store.run_list import locate_run
 
     reporter = reporter or LineReporter()
-    spec, task = resolve_spec(JobSpec.from_values(options))
+    spec = JobSpec.from_values(options)
+    if spec.like is not None:
+        spec = spec_like(replace(spec, like=locate_run(spec.like, out)))
+    spec, task = resolve_spec(spec)
     spec = spec.with_absolute_paths(task.own_options())
     run_id = default_run_id(spec) if run_id is None else _checked_run_id(run_id)
     if not out.strip() or re.fullmatch(r"[\w+.-]+:/*", out):

@@ -1,7 +1,6 @@
 """Everything that a user says about a job, and its hash."""
 
 import json
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -17,6 +16,8 @@ RESERVED_NAMES = frozenset({TINY, RANDOM_PROMPT, NO_PROMPT})
 """Values that mean the same whatever files there are."""
 WITHOUT_EFFECT_ON_NUMBERS = frozenset({"max_bad_rows", "max_sums_gb"})
 """Fields that only say what is refused: they may change when a job is resumed, and do not name its run."""
+GIVEN_WITH_LIKE = frozenset({"like", "metrics_from", "max_sums_gb", "trust_remote_code"})
+"""The options of a job that adds metrics to a run; it has all others from that run."""
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,24 @@ class JobSpec:
     )
     max_sums_gb: float = option(4.0, "Refuse sums of a shard larger than this.", metavar="GB")
     seed: int = option(0, "Seed of everything random.", metavar="N")
+    like: str | None = option(
+        None,
+        "Add the metrics of --metrics-from to this finished run: same examples, same soft prompt, no tuning.",
+        metavar="RUN",
+        is_path=True,
+        default_text="a run of its own",
+    )
+    metrics_from: str | None = option(
+        None, "With --like: a table with `example_id` and a column for each new metric.", metavar="FILE", is_path=True
+    )
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for declared in declared_options(type(self)):
             object.__setattr__(self, declared.name, declared.checked(getattr(self, declared.name)))
-        if self.task is None and self.data is None:
+        if (self.like is None) != (self.metrics_from is None):
+            raise InputError("--like RUN and --metrics-from FILE go together: the run, and the metrics to add to it")
+        if self.task is None and self.data is None and self.like is None:
             raise InputError("say which task: --task NAME, or --data FILE for a table of your own")
         if self.adapter is not None and self.quantize is not None:
             raise InputError("--adapter is merged into the weights, and --quantize packs them: choose one of them")
@@ -222,17 +235,10 @@ class JobSpec:
         general = {declared.name: getattr(self, declared.name) for declared in declared_options(type(self))}
         return dict(json.loads(json.dumps(general | dict(self.own))))
 
-    def command(self, own_options: Collection[Option] = ()) -> str:
-        """The command that submits this. `own_options` are the declarations of the options in `own`."""
-        words = ["skilljobs", "submit"]
-        for declared in declared_options(type(self)):
-            value = getattr(self, declared.name)
-            if value != declared.default:
-                words += declared.words(value)
-        for declared in own_options:
-            if declared.name in self.own:
-                words += declared.words(self.own[declared.name])
-        return shlex.join(words)
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options to give for this job: those that are not the default and, with `--like`, not the run's."""
+        return {name: value for name, value in self.chosen.items() if self.like is None or name in GIVEN_WITH_LIKE}
 
     @property
     def chosen(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from skilljobs.neurons.sites import ProjectionInput
 
 PLANTED_LAYER, PLANTED_NEURON = 0, 5
 PLANTED_WORD = " house"
+POISON = " house"
+"""A word whose embedding is NaN in a poisoned model."""
 
 
 def llama_config(width: int, neurons: int, layers: int, heads: int) -> LlamaConfig:
@@ -48,6 +50,16 @@ def save_random_llama(
         for parameter in model.parameters():
             if parameter.ndim == 2:
                 parameter.normal_(std=1.5 / parameter.shape[1] ** 0.5)
+    return save(model, path)
+
+
+def save_poisoned(path: Path) -> Path:
+    """A random Llama in which the embedding of the word `POISON` is NaN, and so is everything behind it."""
+    save_random_llama(path, width=16, neurons=24, layers=2, heads=2)
+    model = LlamaForCausalLM.from_pretrained(path)
+    (word,) = AutoTokenizer.from_pretrained(path)(POISON, add_special_tokens=False).input_ids
+    with torch.no_grad():
+        model.get_input_embeddings().weight[word] = torch.nan
     return save(model, path)
 
 

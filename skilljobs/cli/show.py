@@ -26,4 +26,4 @@ def show(run: str, config: bool, debug: bool) -> None:
     if not config:
         say(command_of(spec))
         return
-    click.echo(job_file_text(spec.chosen), nl=False)
+    click.echo(job_file_text(spec.given), nl=False)

@@ -34,6 +34,7 @@ class Job:
             reading=self.plan.reading,
             answer_end=self.plan.prompt_format.answer_end,
             batch_tokens=numerics.batch_tokens,
+            like=self.plan.like.work if self.plan.like else None,
         )
 
     @property

@@ -34,6 +34,8 @@ COVERED_BY = {
     "model": "model_digest",
     "revision": "commit",
     "adapter": "adapter_digest",
+    "like": "like",
+    "metrics_from": "examples_digest",
 }
 """Options that name files, and the field of the fingerprint that holds what was read from them."""
 
@@ -110,8 +112,10 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
     fields = {name: value for name, value in plan.spec.as_json().items() if name not in left_out}
     if plan.spec.units.startswith(SAE):
         fields["units"] = f"autoencoder {autoencoder_digest(plan.spec.units)}"
-    prompt = reused_prompt_bytes(plan.spec)
-    if prompt is not None:
+    if plan.like is not None:
+        run = plan.like.record.fingerprint
+        fields |= {"like": run.digest, "soft_prompt": run.fields.get("soft_prompt")}
+    elif (prompt := reused_prompt_bytes(plan.spec)) is not None:
         fields["soft_prompt"] = f"tensor {_digest_of_prompt(prompt)}"
     if plan.spec.chat:
         fields["answer_end"] = plan.prompt_format.answer_end
@@ -154,5 +158,5 @@ def _refuse_other_files(run: RunFiles, plan: JobPlan, fields: dict[str, Any]) ->
     """
     before, now = run.record.spec, plan.spec.as_json()
     for option, field in COVERED_BY.items():
-        if before.get(option) != now[option] and run.record.fingerprint.fields.get(field) != fields[field]:
+        if before.get(option) != now[option] and run.record.fingerprint.fields.get(field) != fields.get(field):
             refuse_changes(run.uri, {option: before.get(option)}, {option: now[option]})

@@ -25,7 +25,12 @@ class Prepare(Stage):
         for shard, examples in enumerate(plan.shards):
             job.run.folder.write(examples_name(shard), example_bytes(examples, schema))
         job.run.folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
-        job.reporter.note(f"columns: {plan.columns.line}")
+        if plan.like is None:
+            job.reporter.note(f"columns: {plan.columns.line}")
+        else:
+            job.reporter.note(f"added to {plan.like.files.uri}: {plan.like.new_columns.line}")
+            for note in plan.like.notes:
+                job.reporter.note(f"note: {note}")
         for trap in plan.traps[:TRAPS_SHOWN]:
             job.reporter.note(f"note: {trap}")
         if len(plan.traps) > TRAPS_SHOWN:

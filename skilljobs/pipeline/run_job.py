@@ -10,9 +10,10 @@ from typing import Any
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.pipeline.opening import open_run_files
 from skilljobs.pipeline.texts import TextMaker
+from skilljobs.plan.added_metrics import plan_added_metrics
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.data_options import make_task, resolve_spec
-from skilljobs.plan.job_plan import plan_job
+from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.prompt_format import ChatFormat
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.lease import RunLease
@@ -58,6 +59,8 @@ def run_job(
     with ExitStack() as stack:
         files = open_run_files(uri)
         lease = stack.enter_context(RunLease(files.folder, reporter.note))
+        if spec.like is not None:
+            return _run_planned(plan_added_metrics(spec), uri, run_id, placement, report, reporter, verify, {}, lease)
         task = make_task(spec)
         rows: Sequence[Mapping[str, Any]] | None = None
         text_seconds: dict[str, float] = {}
@@ -77,8 +80,24 @@ def run_job(
         if spec.tensor_parallel > 1:
             placement.check_ranks(spec.tensor_parallel)
             check_shareable(plan.source, spec)
-        if not (files.exists and files.record.is_complete):
-            lease.acquire()
-        from skilljobs.pipeline.run_plan import run_plan
+        return _run_planned(plan, uri, run_id, placement, report, reporter, verify, text_seconds, lease)
 
-        return run_plan(plan, uri, run_id, placement, report, reporter, verify, text_seconds, lease)
+
+def _run_planned(
+    plan: JobPlan,
+    uri: str,
+    run_id: str,
+    placement: Placement,
+    report: bool,
+    reporter: Reporter,
+    verify: bool,
+    earlier_seconds: Mapping[str, float],
+    lease: RunLease,
+) -> RunFiles:
+    """See `skilljobs.pipeline.run_plan.run_plan`. Imports Ray."""
+    files = open_run_files(uri)
+    if not (files.exists and files.record.is_complete):
+        lease.acquire()
+    from skilljobs.pipeline.run_plan import run_plan
+
+    return run_plan(plan, uri, run_id, placement, report, reporter, verify, earlier_seconds, lease)

@@ -56,10 +56,14 @@ def run_plan(
             return run
     lease.acquire()
     sweep(run.folder)
+    if plan.like is not None:
+        run.extend_fingerprint(plan.like.numerics)
     with ExitStack() as stack:
         if not isinstance(reporter, Journal):
             reporter = stack.enter_context(Journal(run.folder, reporter))
         workplace = stack.enter_context(Workplace(plan.source, placement, reporter))
+        if plan.like is not None:
+            workplace.use_numerics(plan.like.record.numerics)
         if plan.spec.prompts > 1 and not is_finished:
             _run_prompts(plan, run, reporter, workplace, verify)
         _run_stages(plan, run, reporter, workplace, wanted, verify)

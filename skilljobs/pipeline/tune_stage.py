@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from skilljobs.lm.results import TuningPoint
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
+from skilljobs.plan.like_run import LikeRun
 from skilljobs.plan.reused_prompt import differences, reused_prompt_bytes
 from skilljobs.plan.work import LeftOut, PromptAccuracy
 from skilljobs.store.record import Accuracy
@@ -22,13 +23,17 @@ class Tune(Stage):
     writes = (PROMPT_NAME, TUNING_NAME)
 
     def steps(self, job: Job) -> int | None:
-        return job.plan.spec.tune_steps if job.plan.spec.soft_prompt is None else None
+        return job.plan.spec.tune_steps if job.plan.spec.soft_prompt is None and job.plan.like is None else None
 
     def can_repeat(self, job: Job) -> bool:
-        """A tuned prompt can only be made again as long as nothing has been read with it."""
+        """A tuned prompt can only be made again as long as nothing has been read with it; one of a run is copied."""
+        if job.plan.like is not None:
+            return True
         return job.plan.spec.soft_prompt is not None or "prompt_digest" not in job.run.record.fingerprint.fields
 
     def run(self, job: Job) -> str:
+        if job.plan.like is not None:
+            return _take_over(job, job.plan.like)
         spec = job.plan.spec
         reused = reused_prompt_bytes(spec)
         changed = differences(spec, job.run.record.fingerprint.fields)
@@ -53,6 +58,17 @@ class Tune(Stage):
         job.run.folder.delete(TUNING_STATE_NAME)
         summary = f"validation accuracy {_shown(accuracy.before)} before, {_shown(accuracy.after)} after"
         return f"{summary}; left out as not finite: {_listed(list(left_out))}" if left_out else summary
+
+
+def _take_over(job: Job, like: LikeRun) -> str:
+    """Copy the soft prompt of the run that metrics are added to, with its tuning curve and accuracy."""
+    folder = like.files.folder
+    for name in (PROMPT_NAME, TUNING_NAME):
+        if folder.exists(name):
+            job.run.folder.write(name, folder.read(name))
+    accuracy = like.record.accuracy
+    job.run.record_accuracy(Accuracy(before=accuracy.before, after=accuracy.after))
+    return f"the soft prompt of {like.files.uri}"
 
 
 def _listed(example_ids: Sequence[str]) -> str:

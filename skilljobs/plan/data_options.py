@@ -1,6 +1,7 @@
 """The task that a spec names, with what the spec says about its data."""
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,4 +87,8 @@ def make_task(spec: JobSpec) -> Task:
 
 def command_of(spec: JobSpec) -> str:
     """The command that submits `spec`, with the options of its task."""
-    return spec.command(find_task(spec.task).own_options())
+    words, given = ["skilljobs", "submit"], spec.given
+    for declared in (*declared_options(JobSpec), *find_task(spec.task).own_options()):
+        if declared.name in given:
+            words += declared.words(spec.own.get(declared.name, getattr(spec, declared.name, None)))
+    return shlex.join(words)

@@ -42,28 +42,36 @@ class FinishedRun:
         Raises:
             InputError: it is another one, is not here, or needs code that was not trusted now.
         """
-        spec = record.job_spec
-        if spec.trust_remote_code and not trust_remote_code:
-            raise InputError("the run used Python code of its model: --trust-remote-code runs it again")
-        commit = None if spec.revision is None else record.model.commit
-        source = find_model(str(spec.model), revision=commit, trust_remote_code=spec.trust_remote_code)
+        source = same_model(record, trust_remote_code)
         if source.is_masked:
             raise InputError(
                 f"the model {source.name} is a masked language model, whose neurons cannot be silenced yet: its prompt"
                 " stands in front of the text, and nothing of a row is read before the rest of it"
             )
-        if source.digest != record.fingerprint.fields["model_digest"]:
-            raise InputError(
-                f"the model {source.name} is not the one that the run {record.run_id} used: its files differ"
-            )
-        if spec.quantize is not None:
-            check_quantizer(source, spec.quantize)
-            source = replace(source, quantize=spec.quantize)
-        if spec.adapter is not None:
-            source = replace(source, adapter=find_adapter(spec.adapter))
-            if source.adapter is None or source.adapter.digest != record.fingerprint.fields.get("adapter_digest"):
-                raise InputError(f"--adapter {spec.adapter} is not the one that the run used: its files differ")
-        return cls(spec, source, shards)
+        return cls(record.job_spec, source, shards)
+
+
+def same_model(record: RunRecord, trust_remote_code: bool) -> ModelSource:
+    """The model of a run.
+
+    Raises:
+        InputError: it is another one now, is not here, or needs code that was not trusted now.
+    """
+    spec = record.job_spec
+    if spec.trust_remote_code and not trust_remote_code:
+        raise InputError("the run used Python code of its model: --trust-remote-code runs it again")
+    commit = None if spec.revision is None else record.model.commit
+    source = find_model(str(spec.model), revision=commit, trust_remote_code=spec.trust_remote_code)
+    if source.digest != record.fingerprint.fields["model_digest"]:
+        raise InputError(f"the model {source.name} is not the one that the run {record.run_id} used: its files differ")
+    if spec.quantize is not None:
+        check_quantizer(source, spec.quantize)
+        source = replace(source, quantize=spec.quantize)
+    if spec.adapter is not None:
+        source = replace(source, adapter=find_adapter(spec.adapter))
+        if source.adapter is None or source.adapter.digest != record.fingerprint.fields.get("adapter_digest"):
+            raise InputError(f"--adapter {spec.adapter} is not the one that the run used: its files differ")
+    return source
 
 
 def answer_end_of(record: RunRecord) -> str | None:

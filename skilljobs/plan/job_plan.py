@@ -18,6 +18,7 @@ from skilljobs.hashing import stable_digest
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
+from skilljobs.plan.like_run import LikeRun
 from skilljobs.plan.masked_models import LabelReader, refuse_for_masked, set_unreadable_aside
 from skilljobs.plan.metric_choice import choose_metrics, external_values, metric_traps
 from skilljobs.plan.prompt_format import ChatReader, PromptFormat, format_examples
@@ -69,6 +70,8 @@ class JobPlan:
     """What may mislead in the external metrics, in sentences."""
     prompt_format: PromptFormat
     """What was put around the texts of the data."""
+    like: LikeRun | None = None
+    """The finished run that the job adds metrics to."""
 
     @property
     def test(self) -> list[Example]:
@@ -182,7 +185,7 @@ def plan_job(
         populations=(ALL, *(population.name for group in groups.values() for population in group)),
         groups={column: tuple(population.name for population in group) for column, group in groups.items()},
     )
-    yes_no = _yes_no(spec, layout, values)
+    yes_no = asked_yes_no(spec, layout, values)
     sums_size = shard_sums_size(layout, yes_no, neurons_read(source, spec.selection), spec, prompt_length)
     check_sums_size(sums_size, spec)
     plan = JobPlan(
@@ -211,7 +214,7 @@ def plan_job(
     return plan
 
 
-def _yes_no(spec: JobSpec, layout: Layout, values: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
+def asked_yes_no(spec: JobSpec, layout: Layout, values: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
     """The metrics whose predictivity `spec` asks for; `values` has those of each external metric.
 
     Raises:

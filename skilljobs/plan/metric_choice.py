@@ -1,6 +1,6 @@
 """Which metrics a job correlates."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,17 @@ def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64
     return [kind.sentence for kind in rare] + [pair.sentence for pair in pairs]
 
 
+def refuse_own_names(metrics: Sequence[ExternalMetric], derived_names: Collection[str]) -> None:
+    """Refuse columns that are named like a model-derived or a null metric.
+
+    Raises:
+        InputError: names the column.
+    """
+    for metric in metrics:
+        if {metric.name, metric.column} & set(derived_names) or metric.name.startswith(NULL):
+            raise InputError(f"the column {metric.column!r} has the name of one of skilljobs' own metrics: rename it")
+
+
 def choose_metrics(
     spec: JobSpec, task: Task, test: Sequence[Example]
 ) -> tuple[tuple[ExternalMetric, ...], tuple[Metric, ...]]:
@@ -53,9 +64,7 @@ def choose_metrics(
     asked = (EXACT,) if EXACT in spec.metric else ()
     derived_names = (*MODEL_METRICS, *asked, *task.choice_probabilities)
     needs_choices = CHOICE_ONLY_METRICS | set(task.choice_probabilities)
-    for metric in external:
-        if {metric.name, metric.column} & set(derived_names) or metric.name.startswith(NULL):
-            raise InputError(f"the column {metric.column!r} has the name of one of skilljobs' own metrics: rename it")
+    refuse_own_names(external, derived_names)
     open_ended = [example for example in test if example.choices is None]
     undefined = needs_choices if len(open_ended) == len(test) else frozenset()
 

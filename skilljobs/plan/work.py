@@ -102,6 +102,18 @@ class RunWork:
     """The text that ends an answer; None: the tokenizer's end-of-sequence token."""
     batch_tokens: int
     """Tokens of a batch, padding included."""
+    like: "LikeWork | None" = None
+    """The finished run whose metrics are added to."""
+
+
+@dataclass(frozen=True)
+class LikeWork:
+    """The run that metrics are added to: its sums are taken over, once they are seen to be of the same activations."""
+
+    uri: str
+    fingerprint: str
+    """The digest under which its shards are committed."""
+    layout: Layout
 
 
 @dataclass(frozen=True)

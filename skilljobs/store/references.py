@@ -68,6 +68,13 @@ def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[
     return layers, metrics
 
 
+def metric_references(folder: Folder) -> dict[str, float]:
+    """Return the reference of each metric, by its name."""
+    with folder.open(METRICS_NAME) as file:
+        table = pq.read_table(file)
+    return dict(zip(table["metric"].to_pylist(), table["reference"].to_pylist(), strict=True))
+
+
 def read_layer_reference(folder: Folder, layer: int) -> NDArray[np.float64]:
     """Return the references of the neurons of the layer at this place (tokens x neurons, float64)."""
     with folder.open(REFERENCE_NAME) as file:

@@ -192,6 +192,11 @@ def scores_file(
     return parquet_bytes([table], schema, {RECEIPT: json.dumps(asdict(receipt))})
 
 
+def scores_digest(data: bytes | pa.Buffer) -> str:
+    """Return the digest of the rows of a scores file."""
+    return _rows_digest(pq.read_table(pa.BufferReader(data)))
+
+
 def _rows_digest(table: pa.Table) -> str:
     return sha256(json.dumps(table.to_pylist()).encode())
 

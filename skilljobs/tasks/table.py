@@ -114,10 +114,10 @@ class Table(Task):
             choices=None if choices is None else tuple(map(str, choices)),
             answer=None if answer is None else int(answer),
             target=None if row.get("target") is None else str(row["target"]),
-            metrics=self._metrics(row),
+            metrics=self.metrics_of(row),
         )
 
-    def _metrics(self, row: Mapping[str, Any]) -> MetricValues:
+    def metrics_of(self, row: Mapping[str, Any]) -> MetricValues:
         """The values of all columns that are no part of an example; what cannot be a metric is noted as ignored."""
         metrics: dict[str, MetricValue | Mapping[str, MetricValue]] = {}
         for column, value in row.items():

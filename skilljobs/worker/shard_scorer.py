@@ -37,6 +37,7 @@ from skilljobs.store.shards import (
     examples_name,
     moments_file,
     moments_name,
+    scores_digest,
     scores_file,
     scores_name,
     sha256,
@@ -49,6 +50,7 @@ from skilljobs.tasks.base import Example
 from skilljobs.worker.accumulator import SumsAccumulator
 from skilljobs.worker.collector import Collected, Collector
 from skilljobs.worker.prepared_shard import PreparedShard
+from skilljobs.worker.taken_over import check_same_scores, take_over
 from skilljobs.worker.threshold_counter import ThresholdCounter, mean_activations
 
 
@@ -109,6 +111,8 @@ class ShardScorer:
         collected, fetch, fetch_counts, seconds = self._computer.submit(self._collect, prepared).result()
         scores = list(collected.scores.values())
         sums, reading = fetch(), self.work.reading
+        if self.work.like is not None:
+            sums = take_over(sums, reading.layout, self.work.like, shard)
         if not self._ranks.are_several and (committed := self._committed(shard, fingerprint, part)):
             return committed
         written = self._write_sums(shard, attempt, sums, fetch_counts() if fetch_counts else None)
@@ -134,6 +138,8 @@ class ShardScorer:
         if committed := self._committed(shard, fingerprint, part):
             return committed
         data = scores_file(ids, scores, reading.choice_probabilities, receipt, reading.has_exact)
+        if self.work.like is not None:
+            check_same_scores(self.work.like, shard, scores_digest(data))
         self.folder.write(scores_name(shard), data)
         return receipt
 

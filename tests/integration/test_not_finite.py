@@ -7,18 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import skilljobs
 from skilljobs.errors import JobFailed
 from skilljobs.progress.reporter import SilentReporter
-from tests.models import save, save_random_llama
+from tests.models import POISON, save_poisoned
 from tests.tables import random_rows, write_jsonl
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
-
-POISON = " house"
-"""A word whose embedding is NaN."""
 
 
 class Notes(SilentReporter):
@@ -37,12 +33,7 @@ class Notes(SilentReporter):
 @pytest.fixture(scope="module")
 def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama that knows a word that makes everything after it NaN."""
-    path = save_random_llama(tmp_path_factory.mktemp("models") / "poisoned", width=16, neurons=24, layers=2, heads=2)
-    model = AutoModelForCausalLM.from_pretrained(path)
-    (word,) = AutoTokenizer.from_pretrained(path)(POISON, add_special_tokens=False).input_ids
-    with torch.no_grad():
-        model.get_input_embeddings().weight[word] = torch.nan
-    return save(model, path)
+    return save_poisoned(tmp_path_factory.mktemp("models") / "poisoned")
 
 
 def rows_with_poison(count: int, poisoned: dict[str, list[int]]) -> list[dict[str, object]]:
