@@ -21,6 +21,7 @@ __all__ = [
     "TaskOptions",
     "TextOptions",
     "TextTask",
+    "__version__",
     "open_run",
     "option",
     "session",
@@ -41,4 +42,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__

@@ -1,25 +1,28 @@
 """skilljobs from Python: submit a job, open a run."""
 
+import inspect
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import polars as pl
 
 from skilljobs.analysis.ranking import top
-from skilljobs.analysis.run_view import html_of, status_of, wait_for
+from skilljobs.analysis.run_view import html_of, record_of, status_of, wait_for, way_on_of
 from skilljobs.errors import InputError
 from skilljobs.plan.ablation_spec import AblationSpec
 from skilljobs.plan.capacity import Placement
-from skilljobs.progress.reporter import LineReporter, Reporter
+from skilljobs.progress.notebook import suitable_reporter
+from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
+from skilljobs.store.record import RunRecord
 from skilljobs.store.run import PROMPT_NAME, prompt_uri
-from skilljobs.uris import checked_place, child_uri, is_uri
+from skilljobs.submit_options import SubmitOptions
+from skilljobs.uris import child_uri, is_uri
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +32,7 @@ OUT = "runs"
 
 def submit(
     *,
-    out: str = OUT,
+    out: str | os.PathLike[str] = OUT,
     run_id: str | None = None,
     replicas: int | None = None,
     gpus_per_replica: int | None = None,
@@ -40,7 +43,7 @@ def submit(
     verify: bool = False,
     reporter: Reporter | None = None,
     debug: bool = False,
-    **options: Any,
+    **options: Unpack[SubmitOptions],
 ) -> "Run":
     """Run a job and wait for it, or resume its run if that was begun before.
 
@@ -56,7 +59,7 @@ def submit(
         report: whether to draw the figures and write `report.html` at the end.
         verify: whether to read every file of a run that was begun before, and make again what is damaged; otherwise
             sizes are compared, and each file is checked before it is used.
-        reporter: shows progress; by default a line for each stage on standard error.
+        reporter: shows progress; by default one display in a notebook, and elsewhere lines on standard error.
         options: what `skilljobs.JobSpec` and the task declare; the options of `skilljobs submit` under the same names.
 
     Raises:
@@ -65,23 +68,23 @@ def submit(
     """
     from skilljobs.cluster.dashboard_jobs import is_dashboard
     from skilljobs.pipeline.opening import default_run_id
+    from skilljobs.plan.call_arguments import check_flags, checked_out, checked_run_id, refuse_unknown
     from skilljobs.plan.data_options import command_of, resolve_spec
     from skilljobs.plan.like_run import spec_like
     from skilljobs.store.run_list import locate_run
 
-    reporter = reporter or LineReporter()
+    reporter = reporter or suitable_reporter()
+    refuse_unknown(options, inspect.signature(submit).parameters.keys() - {"options"})
+    check_flags({"no_wait": no_wait, "report": report, "verify": verify, "debug": debug})
+    out = checked_out(out)
     spec = JobSpec.from_values(options)
     if spec.like is not None:
         spec = spec_like(replace(spec, like=locate_run(spec.like, out)))
     spec, task = resolve_spec(spec)
     spec = spec.with_absolute_paths(task.own_options())
-    run_id = default_run_id(spec) if run_id is None else _checked_run_id(run_id)
-    if not out.strip() or re.fullmatch(r"[\w+.-]+:/*", out):
-        raise InputError(f"--out {out!r} names no folder: give the folder or URI that runs are kept in")
-    checked_place(out, "--out")
-    if shard_timeout is not None and not shard_timeout > 0:
-        raise InputError(f"--shard-timeout is {shard_timeout}; it must be above 0")
+    run_id = default_run_id(spec) if run_id is None else checked_run_id(run_id)
     address = cluster_address(address)
+    placement = Placement(address, replicas, gpus_per_replica, debug, shard_timeout)
     if is_dashboard(address):
         from skilljobs.cluster.remote_job import run_on_cluster
 
@@ -103,7 +106,6 @@ def submit(
         raise InputError("--no-wait is for a job on a cluster: --address http://HEAD:8265")
     from skilljobs.pipeline.run_job import run_job
 
-    placement = Placement(address, replicas, gpus_per_replica, debug, shard_timeout)
     return Run(run_job(spec, child_uri(out, run_id), run_id, placement, report, verify, reporter).uri)
 
 
@@ -136,17 +138,10 @@ def session(address: str | None = None, debug: bool = False) -> Iterator[None]:
         yield
 
 
-def _checked_run_id(run_id: str) -> str:
-    """Refuse a name that is not one folder's."""
-    if run_id.strip() in ("", ".", "..") or any(sign in run_id for sign in "/\\") or not run_id.isprintable():
-        raise InputError(
-            f"--run-id {run_id!r}: the name of a run is the name of one folder, without slashes or control characters"
-        )
-    return run_id
-
-
 def cluster_address(address: str | None) -> str | None:
     """The address of the Ray cluster to use: `address`, otherwise RAY_ADDRESS; None for a Ray that is started here."""
+    if not isinstance(address, str | None):
+        raise InputError(f"--address is {address!r}; it takes a text")
     from skilljobs.cluster.authentication import use_token_at_hand
 
     address = address or os.environ.get("RAY_ADDRESS")
@@ -158,19 +153,27 @@ def cluster_address(address: str | None) -> str | None:
     return address
 
 
-def open_run(uri: str) -> "Run":
+def open_run(uri: str | os.PathLike[str]) -> "Run":
     """The run in the directory `uri`.
 
     Raises:
         InputError: there is no run there.
     """
-    run = Run(uri)
+    run = Run(os.fspath(uri))
     run.reload()
     return run
 
 
 class Run(RunReader):
     """A run: its tables, and questions to them."""
+
+    @property
+    def record(self) -> RunRecord:
+        """See `RunReader`; without a record yet, the error says whether a job works on the run."""
+        return record_of(self._files)
+
+    def way_on(self) -> str:
+        return way_on_of(self)
 
     def top(
         self,
@@ -225,7 +228,7 @@ class Run(RunReader):
 
         placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
         spec = AblationSpec.from_values(options)
-        rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or LineReporter())
+        rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
         self._cache.clear()
         return rows
 

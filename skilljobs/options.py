@@ -6,7 +6,7 @@ API, the printed command and the stored spec all read that one declaration.
 
 import os
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -77,6 +77,8 @@ class Option:
         if value is None and self.default is None:
             return None
         if self.repeats or self.values > 1:
+            if not isinstance(value, str | Iterable):
+                raise InputError(f"{self.flag} is {value!r}; it takes {_KIND_NAMES[self.kind]}, or several in a list")
             parts = (value,) if isinstance(value, str) else tuple(value)
             if self.values > 1 and len(parts) != self.values:
                 raise InputError(f"{self.flag} takes {self.values} values, and {len(parts)} were given")

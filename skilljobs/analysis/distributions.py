@@ -10,11 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
-from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.metric_traps import FEWEST
 from skilljobs.store.reader import RunReader
-from skilljobs.store.run import ACTIVATIONS_NAME
 from skilljobs.tasks.base import ANSWER, choice_names
 from skilljobs.tasks.external_metrics import level_name
 
@@ -91,8 +89,6 @@ class Traces:
 
     def __init__(self, run: RunReader) -> None:
         self.run = run.prompts()[0]
-        if not self.run.folder.exists(ACTIVATIONS_NAME):
-            raise InputError(f"the run at {run.uri} has no traced activations: submit it again to resume it")
         self._activations = self.run.activations().collect()
         ids = self._activations.select(pl.col("example_id").unique(maintain_order=True))
         traced = ids.lazy()

@@ -86,8 +86,7 @@ def check_reduced(run: RunReader) -> None:
     Raises:
         InputError: the run has no correlations yet.
     """
-    if not run.record.is_done("reduce"):
-        raise InputError(f"the run at {run.uri} has no correlations yet: submit it again to resume it")
+    run.require("correlations")
 
 
 def check_pair(run: RunReader, metric: str, population: str) -> None:

@@ -7,6 +7,8 @@ from skilljobs.errors import InputError, JobFailed
 from skilljobs.printable import printable, well_formed
 from skilljobs.progress.job_state import job_state
 from skilljobs.store.reader import RunReader
+from skilljobs.store.record import RunRecord
+from skilljobs.store.run import RunFiles
 
 POLL_SECONDS = 1.0
 
@@ -18,6 +20,30 @@ def status_of(run: RunReader) -> str:
         return "complete"
     state = job_state(run.folder)
     return state.text if state is not None else "not begun"
+
+
+def record_of(files: RunFiles) -> RunRecord:
+    """Return the record of a run.
+
+    Raises:
+        InputError: there is none (yet), and what a job is doing about it; or it cannot be read.
+    """
+    try:
+        return files.record
+    except InputError as error:
+        state = None if files.exists else job_state(files.folder)
+        if state is None:
+            raise
+        raise InputError(f"the run at {files.uri} has no record yet: its job is {state.text}") from error
+
+
+def way_on_of(run: RunReader) -> str:
+    """Return whether a job works on an incomplete run, and if none does, what would."""
+    state = job_state(run.folder)
+    if state is not None and state.is_running:
+        return f"its job is {state.text}"
+    last = "" if state is None else f" (the last one: {state.text})"
+    return f"no job works on it{last}; submit it again to resume it"
 
 
 def wait_for(run: RunReader, timeout: float | None = None) -> None:

@@ -32,6 +32,23 @@ class Placement:
     shard_timeout: float | None = None
     """Seconds after which a shard is given to another scorer too; None for many times what shards take."""
 
+    def __post_init__(self) -> None:
+        """Refuse values of another type, or out of range.
+
+        Raises:
+            InputError: names the option.
+        """
+        for flag, count, least in (("--replicas", self.replicas, 1), ("--gpus-per-replica", self.gpus_per_replica, 0)):
+            if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
+                raise InputError(f"{flag} is {count!r}; it takes a whole number")
+            if count is not None and count < least:
+                raise InputError(f"{flag} is {count}; it must be at least {least}")
+        timeout = self.shard_timeout
+        if timeout is not None and (not isinstance(timeout, int | float) or isinstance(timeout, bool)):
+            raise InputError(f"--shard-timeout is {timeout!r}; it takes a number")
+        if timeout is not None and not timeout > 0:
+            raise InputError(f"--shard-timeout is {timeout}; it must be above 0")
+
     def check_ranks(self, ranks: int) -> None:
         """Refuse GPUs that several ranks would not have one each of.
 

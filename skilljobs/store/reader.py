@@ -32,6 +32,17 @@ from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTI
 from skilljobs.uris import is_uri
 
 T = TypeVar("T")
+MADE_BY = {
+    "examples": "prepare",
+    "tuning curve": "tune",
+    "metrics": "reference",
+    "scores": "collect",
+    "sums": "collect",
+    "correlations": "reduce",
+    "activations": "trace",
+    "vocabulary": "trace",
+}
+"""The stage that makes each table."""
 
 
 class RunReader:
@@ -79,33 +90,43 @@ class RunReader:
         Raises:
             InputError: the run has no correlations yet, or those of a layer are missing.
         """
+        self.require("correlations")
         expected = [correlations_name(layer.layer) for layer in self.record.neurons]
         stored = set(self.folder.names("correlations", ".parquet"))
         missing = [name for name in expected if name not in stored]
-        if missing and not self.record.is_done("reduce"):
-            raise InputError(f"the run at {self.uri} has no correlations yet: submit it again to resume it")
         if missing:
             raise InputError(f"the run at {self.uri} lacks {missing[0]}: its correlations are incomplete")
         return scan(self.uri, expected)
 
     def examples(self) -> pl.LazyFrame:
         """Return the test examples as they were evaluated."""
+        self.require("examples")
         return scan_folder(self._prompt_uris()[0], "examples", "part-")
 
     def scores(self) -> pl.LazyFrame:
         """Return the model-derived metrics of every test example."""
+        self.require("scores")
         return self._over_prompts(lambda uri: scan_folder(uri, "shards", "scores-"))
 
     def sums(self) -> pl.LazyFrame:
         """Return the sums of every shard."""
+        self.require("sums")
         return self._over_prompts(scan_sums)
 
     def tuning(self) -> pl.LazyFrame:
-        """Return the tuning curve: step, split, loss, accuracy. A run that did not tune its prompt has none."""
+        """Return the tuning curve: step, split, loss, accuracy.
+
+        Raises:
+            InputError: the run did not tune its prompt, or has not done so yet.
+        """
+        self.require("tuning curve")
+        if not any(RunFiles(uri).folder.exists(TUNING_NAME) for uri in self._prompt_uris()):
+            raise InputError(f"the run at {self.uri} has no tuning curve: its soft prompt was not tuned in it")
         return self._over_prompts(lambda uri: scan(uri, [TUNING_NAME]))
 
     def strongest(self) -> pl.LazyFrame:
         """Return the rows with the 1,000 largest |r| of each metric and population."""
+        self.require("correlations")
         has_predictivity = self.record.job_spec.statistic == PREDICTIVITY
         return self._read_cached(TOP_NAME, CORRELATIONS_PREDICTIVITY if has_predictivity else CORRELATIONS)
 
@@ -115,27 +136,55 @@ class RunReader:
 
     def best(self) -> pl.LazyFrame:
         """Return, with `--tokens each`, the best token of each neuron; its p is multiplied by the number of tokens."""
+        self.require("correlations")
+        if not self.folder.exists(BEST_NAME):
+            raise InputError(f"the run at {self.uri} has no best tokens: it was not made with --tokens each")
         return scan(self.uri, [BEST_NAME])
 
     def activations(self) -> pl.LazyFrame:
         """Return the activations of the top neurons of each metric over examples of half 1."""
+        self.require("activations")
         return self._over_prompts(lambda uri: scan(uri, [ACTIVATIONS_NAME]))
 
     def vocabulary(self) -> pl.LazyFrame:
         """Return the tokens whose logits the top neurons raise and lower most, computed from the weights alone."""
+        self.require("vocabulary")
         return self._over_prompts(lambda uri: scan(uri, [VOCABULARY_NAME]))
 
     def ablation(self) -> pl.LazyFrame:
         """Return what silencing neurons did: a row for each set and group of each ablation."""
+        self._require_ablations()
         return self._read_cached(ABLATION_NAME, ABLATION)
 
     def ablation_scores(self) -> pl.LazyFrame:
         """Return the scores of every example with each set of each ablation."""
+        self._require_ablations()
         return scan(self.uri, [ABLATION_SCORES_NAME])
 
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""
+        self.require("metrics")
         return self._read_cached(METRICS_NAME, METRICS)
+
+    def require(self, table: str) -> None:
+        """Check that a table, a key of `MADE_BY`, is made.
+
+        Raises:
+            InputError: it is not yet; says whether a job works on the run, as far as that is known.
+        """
+        several = self.record.job_spec.prompts > 1
+        stage = "reduce" if several and table == "metrics" else MADE_BY[table]
+        runs = self._files.prompt_runs if several and stage != "reduce" else [self._files]
+        if not all(run.exists and run.record.is_done(stage) for run in runs):
+            raise InputError(f"the run at {self.uri} has no {table} yet: {self.way_on()}")
+
+    def way_on(self) -> str:
+        """Return how an incomplete run is completed."""
+        return "submit it again to resume it"
+
+    def _require_ablations(self) -> None:
+        if not self.folder.exists(ABLATION_NAME):
+            raise InputError(f"the run at {self.uri} has no ablations: `skilljobs ablate` makes one")
 
     def prompts(self) -> "list[RunReader]":
         """Return the runs of the soft prompts that have been started.

@@ -79,3 +79,52 @@ def test_a_notebook_shows_what_a_run_is_and_no_markup_of_it(tmp_path: Path) -> N
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
     assert "not begun" in page
+
+
+TABLES = (
+    "examples",
+    "scores",
+    "sums",
+    "tuning",
+    "correlations",
+    "strongest",
+    "best",
+    "activations",
+    "vocabulary",
+    "metrics",
+)
+
+
+@pytest.mark.parametrize("prompts", [1, 2])
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_that_is_not_made_yet_says_whether_a_job_works_on_it(tmp_path: Path, table: str, prompts: int) -> None:
+    begun = record()
+    RunFiles(str(tmp_path)).save(begun.model_copy(update={"spec": begun.spec | {"prompts": prompts}}))
+    run = skilljobs.open_run(tmp_path)
+    with pytest.raises(InputError, match=r"has no [\w ]+ yet: no job works on it; submit it again to resume it$"):
+        getattr(run, table)()
+    say(tmp_path, "running")
+    with pytest.raises(InputError, match=r"has no [\w ]+ yet: its job is running on here \(process 7\): collect"):
+        getattr(run, table)()
+    say(tmp_path, "failed", "shard 3 failed")
+    with pytest.raises(
+        InputError, match=r"yet: no job works on it \(the last one: failed on here \(process 7\): shard 3"
+    ):
+        getattr(run, table)()
+
+
+def test_a_run_without_a_record_says_whether_a_job_works_on_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no run at"):
+        skilljobs.Run(str(tmp_path)).scores()
+    say(tmp_path, "running")
+    with pytest.raises(InputError, match="has no record yet: its job is running on here"):
+        skilljobs.Run(str(tmp_path)).scores()
+
+
+def test_a_table_that_the_run_does_not_make_is_named(tmp_path: Path) -> None:
+    stages = {name: StageRecord(seconds=1.0) for name in ("tune", "reduce")}
+    RunFiles(str(tmp_path)).save(record().model_copy(update={"stages": stages}))
+    run = skilljobs.open_run(tmp_path)
+    for table, reason in (("tuning", "was not tuned"), ("best", "--tokens each"), ("ablation", "`skilljobs ablate`")):
+        with pytest.raises(InputError, match=reason):
+            getattr(run, table)()

@@ -78,7 +78,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (TOP_NAME, *map(correlations_name, range(LAYERS))):
         folder.write(name, parquet_bytes([table], CORRELATIONS))
     run.finish_stage("prepare", 1, digests_of(folder, map(examples_name, range(SHARDS))))
-    run.finish_stage("collect", 1, digests_of(folder, [METRICS_NAME, TOP_NAME]))
+    run.finish_stage("reference", 1, digests_of(folder, [METRICS_NAME]))
+    run.finish_stage("collect", 1)
+    run.finish_stage("reduce", 1, digests_of(folder, [TOP_NAME]))
     folder.write(PROGRESS_NAME, JobProgress(state="done", host="here", pid=7).written_now().to_bytes())
     folder.write(LOG_NAME, b"a line\nanother\n")
     return path

@@ -11,6 +11,7 @@ from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.store.reader import RunReader
+from skilljobs.store.record import StageRecord
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import RunFiles
 from skilljobs.store.run_list import list_runs
@@ -25,7 +26,7 @@ def keep_a_run(uri: str) -> RunReader:
     """A run with a record and a table of its metrics."""
     row = {"metric": "confidence", "kind": "model", "nullable": False, "column": "confidence", "level": None}
     files = RunFiles(uri)
-    files.save(record())
+    files.save(record().model_copy(update={"stages": {"reference": StageRecord(seconds=1.0)}}))
     files.folder.write(
         METRICS_NAME, parquet_bytes([pa.Table.from_pylist([row | {"reference": 0.5}], METRICS)], METRICS)
     )
