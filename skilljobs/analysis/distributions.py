@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde
+from scipy.ndimage import gaussian_filter1d
 
 from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.metric_traps import FEWEST
@@ -20,8 +20,12 @@ Array = NDArray[np.float64]
 
 MOST_VALUES = 4
 """A numeric metric with more distinct values than this is grouped into thirds."""
-GRID = 200
+GRID = 100
 """Points at which a density is evaluated."""
+FINER = 9
+"""How many times as many bins activations are counted in before they are smoothed; odd, so that points are centres."""
+REACH = 4.0
+"""Standard deviations after which the kernel is cut off."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,9 @@ class Traces:
 def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
     """Return a grid over the activations of all groups, and the density of each group at its points.
 
-    The grid has `GRID` points. Densities are estimated with a Gaussian kernel (Scott's rule). The density is None for a
-    group that has fewer than `FEWEST` examples or does not vary: see `lines` for what is drawn of it.
+    The grid has `GRID` points. Densities are estimated with a Gaussian kernel (Scott's rule), which smooths the counts
+    in bins far narrower than the grid. The density is None for a group that has fewer than `FEWEST` examples or does
+    not vary: see `lines` for what is drawn of it.
     """
     everything = np.concatenate([group.activations for group in groups])
     low, high = np.quantile(everything, [0.005, 0.995])
@@ -164,8 +169,20 @@ def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:
     curves: list[Array | None] = []
     for group in groups:
         varies = len(group.activations) >= FEWEST and float(np.ptp(group.activations)) > 0
-        curves.append(np.asarray(gaussian_kde(group.activations)(grid)) if varies else None)
+        curves.append(_smoothed(group.activations, grid) if varies else None)
     return grid, curves
+
+
+def _smoothed(activations: Array, grid: Array) -> Array:
+    step = (grid[-1] - grid[0]) / (len(grid) - 1)
+    width = step / FINER
+    bandwidth = float(np.std(activations, ddof=1)) * len(activations) ** -0.2
+    beyond = min(len(grid), int(np.ceil(REACH * bandwidth / step)))
+    count = FINER * (len(grid) + 2 * beyond)
+    first = grid[0] - beyond * step - FINER / 2 * width
+    counts, _ = np.histogram(activations, bins=count, range=(first, first + count * width))
+    smooth = gaussian_filter1d(counts.astype(np.float64), bandwidth / width, mode="constant", truncate=REACH)
+    return np.asarray(smooth[FINER * beyond + FINER // 2 :: FINER][: len(grid)] / (len(activations) * width))
 
 
 def lines(group: Group) -> list[float]:

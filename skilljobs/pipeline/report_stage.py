@@ -1,16 +1,16 @@
-"""The last stage: figures and the report."""
+"""The last stage: the report."""
 
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.store.reader import RunReader
-from skilljobs.store.run import FIGURES, REPORT_NAME
+from skilljobs.store.run import REPORT_NAME
 
 
 class Report(Stage):
-    """Draw the figures and write the page. The run counts as complete without it."""
+    """Write the page. The run counts as complete without it."""
 
     name = "report"
-    writes = (REPORT_NAME, f"{FIGURES}/*")
+    writes = (REPORT_NAME,)
     records_digests = False
     is_required = False
 

@@ -6,8 +6,7 @@ import altair as alt
 import polars as pl
 
 from skilljobs.analysis.ablation_summary import LEVEL, compared_rows
-from skilljobs.report.charts import labels, save_chart
-from skilljobs.report.drawing import NULL, TOP
+from skilljobs.report.charts import Figure, labels
 from skilljobs.stats.layout import ALL
 from skilljobs.store.ablation_tables import complete_ablations
 from skilljobs.store.ablations import AblationRecord
@@ -21,26 +20,22 @@ CELL = 46
 """Pixels of a cell of the matrix."""
 
 
-def draw_ablations(run: RunReader) -> Iterator[tuple[str, str]]:
-    """Save the figures of all ablations of a run; yields the name and the caption of each."""
-    if not run.folder.exists(ABLATION_NAME):
-        return
-    records = {record.ablation: record for _, _, record in complete_ablations(RunFiles(run.uri))}
-    for name, chart, caption in ablation_charts(run.ablation().collect(), records):
-        yield save_chart(chart, run.folder, name), caption
+def ablation_figures(run: RunReader) -> Iterator[Figure]:
+    """Yield the figures of all ablations of a run."""
+    if run.folder.exists(ABLATION_NAME):
+        records = {record.ablation: record for _, _, record in complete_ablations(RunFiles(run.uri))}
+        yield from figures_of(run.ablation().collect(), records)
 
 
-def ablation_charts(
-    rows: pl.DataFrame, records: dict[str, AblationRecord]
-) -> Iterator[tuple[str, alt.TopLevelMixin, str]]:
-    """The figures of each ablation in `rows` (the columns of `ablation.parquet`): name, chart and caption."""
+def figures_of(rows: pl.DataFrame, records: dict[str, AblationRecord]) -> Iterator[Figure]:
+    """Yield the figures of each ablation in `rows` (the columns of `ablation.parquet`)."""
     for (ablation, prompt), of_it in rows.group_by("ablation", "prompt", maintain_order=True):
         specificity = records[str(ablation)].spec.get("specificity")
         suffix = str(ablation) if prompt is None else f"{ablation}-prompt{prompt}"
         how, at = of_it["how"][0], "all positions" if of_it["at"][0] == "all" else "the prompt"
         with_prompt = "" if prompt is None else f", soft prompt {prompt}"
         if specificity is not None:
-            yield (
+            yield Figure(
                 f"ablation-matrix-{suffix}",
                 specificity_matrix(of_it, str(specificity)),
                 f"Whose neurons matter for what? Change on the examples of each {specificity} (columns) when the"
@@ -52,7 +47,7 @@ def ablation_charts(
             who = (
                 f"the strongest neurons for {metric[0]} ({of_it['population'][0]})" if len(metric) else "listed neurons"
             )
-            yield (
+            yield Figure(
                 f"ablation-{suffix}",
                 dose_response(of_it),
                 f"What changing {who} does ({how} at {at}{with_prompt}), on half 1: red, with the 95 % interval of a"
@@ -81,16 +76,27 @@ def dose_response(rows: pl.DataFrame) -> alt.TopLevelMixin:
     title = f"change of the {outcome}"
     base = alt.Chart(alt.Data(values=values))
     band = {"y": alt.Y("controls_low:Q", title=title), "y2": "controls_high:Q"}
-    layers = [base.mark_rule(color="#bbbbbb").encode(y=alt.YDatum(0, title=title))]
+    delta = {"x": x, "y": alt.Y("delta:Q", title=title)}
+    shown_values = [
+        alt.Tooltip("k:Q", title="neurons changed"),
+        *(
+            alt.Tooltip(f"{name}:Q", title=words, format="+.3g")
+            for name, words in (
+                ("delta", title), ("low", "95 % from"), ("high", "to"), ("controls", "mean of the controls"),
+                ("controls_low", "controls from"), ("controls_high", "to"),
+            )
+        ),
+    ]  # fmt: skip
+    layers = [base.mark_rule(style="zero").encode(y=alt.YDatum(0, title=title))]
     if len(sizes) > 1:
-        layers.append(base.mark_area(color="#999999", opacity=0.35).encode(x=x, **band))
-        mean = alt.Y("controls:Q", title=title)
-        layers.append(base.mark_line(color=NULL, strokeDash=[3, 2], strokeWidth=1).encode(x=x, y=mean))
-        layers.append(base.mark_line(color=TOP, strokeWidth=1.5).encode(x=x, y=alt.Y("delta:Q", title=title)))
+        layers.append(base.mark_area(style="band").encode(x=x, **band))
+        layers.append(base.mark_line(style="controls").encode(x=x, y=alt.Y("controls:Q", title=title)))
+        layers.append(base.mark_line(style="effect").encode(**delta))
     else:
-        layers.append(base.mark_bar(color="#999999", opacity=0.35, width=24).encode(x=x, **band))
-    layers.append(base.mark_rule(color=TOP).encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q"))
-    layers.append(base.mark_point(color=TOP, filled=True, size=40).encode(x=x, y=alt.Y("delta:Q", title=title)))
+        layers.append(base.mark_bar(style="band", width=24).encode(x=x, **band))
+    layers.append(base.mark_rule(style="effect").encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q"))
+    points = base.mark_point(style="effect-points", filled=True, size=40)
+    layers.append(points.encode(**delta, tooltip=shown_values))
     panels = alt.Facet("group:N", title=None, sort=list(shown.values()))
     chart = alt.layer(*layers).properties(**PANEL).facet(panels, columns=3).resolve_scale(y="independent")
     with_axes: alt.TopLevelMixin = chart.resolve_axis(x="independent", y="independent")
@@ -120,7 +126,11 @@ def specificity_matrix(rows: pl.DataFrame, column: str) -> alt.TopLevelMixin:
         y=alt.Y("neurons:N", sort=order, title=f"neurons of {name}", axis=alt.Axis(grid=False)),
     )
     scale = alt.Scale(scheme="redblue", domain=[-largest, largest])
-    cells = base.mark_rect().encode(color=alt.Color("delta:Q", scale=scale, title=title))
+    shown_values = [
+        alt.Tooltip("neurons:N", title=f"neurons of {name}"), alt.Tooltip("examples:N"),
+        alt.Tooltip("delta:Q", title=title, format="+.3g"),
+    ]  # fmt: skip
+    cells = base.mark_rect().encode(color=alt.Color("delta:Q", scale=scale, title=title), tooltip=shown_values)
     dark = f"abs(datum.delta) > {0.6 * largest}"
     text = base.mark_text(fontSize=10).encode(
         text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("black"))

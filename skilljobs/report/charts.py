@@ -1,47 +1,87 @@
-"""Saving Altair charts as a run's figures, and the style that they share."""
+"""What a figure is, saving one, and how names from data are drawn."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import vl_convert
 
 from skilljobs.printable import printable, well_formed
+from skilljobs.report.themes import LIGHT
 from skilljobs.store.files import Folder
 from skilljobs.store.run import FIGURES
 
 LONGEST_LABEL = 24
 """Characters of a name on an axis."""
 PIXELS_PER_POINT = 2.0
-_STYLE: dict[str, Any] = {
-    "font": "sans-serif",
-    "axis": {"labelFontSize": 10, "titleFontSize": 11, "labelLimit": 220, "grid": True, "gridColor": "#eeeeee"},
-    "header": {"labelFontSize": 11, "titleFontSize": 11},
-    "legend": {"labelFontSize": 10, "titleFontSize": 11, "labelLimit": 220},
-    "title": {"fontSize": 12, "anchor": "start"},
-    "view": {"stroke": None},
-}
+PANEL = {"width": 230, "height": 150}
+"""Pixels of one of several panels."""
+COLUMNS = 4
+
+Rows = Iterable[Mapping[str, Any]]
 
 
-def save_chart(chart: alt.TopLevelMixin, folder: Folder, name: str) -> str:
-    """Save a chart as `figures/NAME.png` and `figures/NAME.svg`, and return its name."""
-    specification = chart.to_dict() | {"config": _STYLE, "background": "white"}
-    svg = vl_convert.vegalite_to_svg(specification)
-    png = vl_convert.vegalite_to_png(specification, scale=PIXELS_PER_POINT)
-    folder.write(f"{FIGURES}/{name}.svg", well_formed(svg).encode())
-    folder.write(f"{FIGURES}/{name}.png", png)
-    return name
+@dataclass(frozen=True)
+class Figure:
+    """A chart, the name of its files and what it shows."""
+
+    name: str
+    chart: alt.TopLevelMixin
+    caption: str
 
 
-def labels(names: Sequence[str]) -> dict[str, str]:
+def save_figure(figure: Figure, folder: Folder) -> None:
+    """Save a figure as `figures/NAME.png` and `figures/NAME.svg`."""
+    svg = vl_convert.vegalite_to_svg(printable_json(specification(figure.chart) | {"config": LIGHT}))
+    png = vl_convert.svg_to_png(svg, scale=PIXELS_PER_POINT)
+    folder.write(f"{FIGURES}/{figure.name}.svg", well_formed(svg).encode())
+    folder.write(f"{FIGURES}/{figure.name}.png", png)
+
+
+def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """A chart as Vega-Lite, without a theme."""
+    return chart.to_dict(validate=False) | {"config": {}, "background": "white"}
+
+
+def printable_json(value: dict[str, Any]) -> str:
+    """JSON in which control characters are written out: where text has one, vl-convert ends the process."""
+    text = json.dumps(value, allow_nan=False)
+    return json.dumps(_printable(value)) if "\\u00" in text else text
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {name: _printable(inner) for name, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def in_panels(charts: Sequence[alt.LayerChart], columns: int = COLUMNS) -> alt.TopLevelMixin:
+    """Draw charts side by side, each with axes and a legend of its own."""
+    panels = [chart.properties(**PANEL) for chart in charts]
+    together: alt.TopLevelMixin = alt.concat(*panels, columns=columns).resolve_scale(
+        color="independent", strokeDash="independent"
+    )
+    return together
+
+
+def labels(names: Sequence[str], longest: int = LONGEST_LABEL) -> dict[str, str]:
     """Names from data as they are drawn: without characters that steer a page, no longer than fits, no two the same."""
     found: dict[str, str] = {}
     for name in names:
-        shown = printable(name)
-        shown = shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 3] + "..."
+        shown = shortened(name, longest)
         number = 2
         unique = shown
         while unique in found.values():
             unique, number = f"{shown} ({number})", number + 1
         found.setdefault(name, unique)
     return found
+
+
+def shortened(text: str, width: int = 34) -> str:
+    """Return `text` cut to fit a title, so that both its ends are seen, with control characters escaped."""
+    text = printable(text)
+    return text if len(text) <= width else f"{text[: width - 12]}...{text[-9:]}"

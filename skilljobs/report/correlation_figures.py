@@ -1,26 +1,31 @@
-"""Figures of the correlations over the whole model: histograms (figure 4 of arXiv 2511.21610), layers and maps."""
+"""The rows of the figures of correlations, and the figures of a run that are made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
+import altair as alt
 import polars as pl
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
 
+from skilljobs.analysis.binning import Binned
 from skilljobs.analysis.distributions import neuron_text
 from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
-from skilljobs.report.drawing import NULL, PALETTE, TOP, draw_thresholds, fitted_panel, legend_above, panels, shortened
+from skilljobs.analysis.overlap import expected_overlap, overlap
+from skilljobs.report import correlation_charts as charts
+from skilljobs.report.charts import Figure, in_panels, labels, shortened
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.schema import NEURON_KEY
 
 PANELS = 12
 """The most panels in one figure."""
-BINS = 60
 THRESHOLD_RANK = 10
 """Rank of the neuron whose |r| is the top threshold, as in figure 4 of the paper."""
 HEAT_NEURONS, HEAT_METRICS = 40, 40
-QUANTILES = (("median", 0.5), ("99 % of neurons", 0.99), ("largest", 1.0))
+LONGEST_METRIC = 30
+OVERLAP_TOP = 100
+"""Rank down to which the overlap of top neurons is counted."""
+FLOOR = 0.5
+"""Where bars begin on a logarithmic axis: a bar of one neuron must be seen."""
 
 
 def top_threshold(run: RunReader, metric: str, population: str = ALL) -> float | None:
@@ -30,69 +35,58 @@ def top_threshold(run: RunReader, metric: str, population: str = ALL) -> float |
     return None if len(strongest) < THRESHOLD_RANK else float(strongest["r"][-1])
 
 
-def histograms(run: RunReader, metrics: Sequence[str]) -> list[Figure]:
-    """Draw a histogram of r over all neurons for each metric, with the top-10 threshold and the null threshold.
+def histogram_rows(binned: Binned, top: float | None, null: float | None) -> list[dict[str, float]]:
+    """Return the rows of `correlation_charts.histogram`."""
+    bins = [{"low": bin_.low, "high": bin_.high, "neurons": bin_.neurons, "floor": FLOOR} for bin_ in binned.bins]
+    thresholds = [
+        {name: sign * value} for name, value in (("top", top), ("null", null)) if value is not None for sign in (-1, 1)
+    ]
+    return bins + thresholds
 
-    Returns one figure for every `PANELS` metrics.
-    """
-    figures, thresholds = [], NullThresholds(run)
+
+def layer_rows(binned: Binned, null: float | None) -> list[dict[str, Any]]:
+    """Return the rows of `correlation_charts.layers`."""
+    rows: list[dict[str, Any]] = []
+    for layer in binned.layers:
+        values = zip(charts.QUANTILES, (layer.median, layer.high, layer.largest), strict=True)
+        rows += [{"layer": layer.layer, "share": share, "strength": strength} for share, strength in values]
+        rows[-1]["neuron"] = neuron_text(layer.neuron)
+    return rows if null is None else [*rows, {"null": null}]
+
+
+def histograms(
+    run: RunReader, metrics: Sequence[str], tables: Mapping[tuple[str, str], Binned], thresholds: NullThresholds
+) -> Iterator[Figure]:
+    """Yield histograms of r over all neurons for each metric, a figure for every `PANELS` metrics."""
     for start in range(0, len(metrics), PANELS):
-        page = metrics[start : start + PANELS]
-        figure, axes = panels(len(page))
-        selected = run.correlations().filter(pl.col("population") == ALL, pl.col("metric").is_in(page))
-        correlations = selected.select("metric", "r", "n").collect().partition_by("metric", as_dict=True)
-        for panel, metric in zip(axes, page, strict=True):
-            rows = correlations[(metric,)]
-            r = rows["r"].drop_nulls().to_numpy()
-            panel.set_title(f"{shortened(metric)}\n{len(r):,} neurons, n = {rows['n'][0]:,} examples")
-            panel.set_xlabel("correlation r")
-            panel.set_ylabel("neurons")
-            if not len(r):
-                panel.text(0.5, 0.5, "r is undefined", transform=panel.transAxes, ha="center")
-                continue
-            panel.hist(r, bins=BINS, color=PALETTE[5], log=True)
-            panel.yaxis.set_minor_locator(NullLocator())
-            panel.xaxis.set_major_locator(MaxNLocator(5))
-            top, null = top_threshold(run, metric), thresholds.of(metric)
-            marks = [] if top is None else [(top, TOP, "--", f"top 10: |r| = {top:.2f}")]
+        panels = []
+        for metric in metrics[start : start + PANELS]:
+            table, top, null = tables[metric, ALL], top_threshold(run, metric), thresholds.of(metric)
+            marks = [] if top is None else [f"top 10: |r| = {top:.2f} (dashes)"]
             if isinstance(null, NullThreshold):
-                marks.append((null.r, NULL, ":", f"null: |r| = {null.r:.2f}"))
-            draw_thresholds(panel, marks)
-            if marks:
-                legend_above(panel, len(marks))
-        figures.append(figure)
-    return figures
+                marks.append(f"null: |r| = {null.r:.2f} (dots)")
+            size = f"{table.neurons:,} neurons, n = {table.n:,} examples"
+            lines = [size, ", ".join(marks) if table.neurons else "r is undefined"]
+            chart = charts.histogram(histogram_rows(table, top, null.r if isinstance(null, NullThreshold) else None))
+            panels.append(chart.properties(title=alt.Title(shortened(metric), subtitle=lines)))
+        name = "histogram" if start == 0 else f"histogram-{start // PANELS + 1}"
+        yield Figure(
+            name,
+            in_panels(panels),
+            "r of every neuron, with the top-10 threshold (red dashes) and the null threshold (dots).",
+        )
 
 
-def by_layer(run: RunReader, metrics: Sequence[str]) -> Figure:
-    """Draw |r| by layer for the first `PANELS` metrics: the median neuron, the 99th percentile and the largest."""
-    drawn = metrics[:PANELS]
-    strength = pl.col("r").abs()
-    layers = (
-        run.correlations()
-        .filter(pl.col("population") == ALL, pl.col("metric").is_in(drawn))
-        .group_by("metric", "layer")
-        .agg(*(strength.quantile(share).alias(name) for name, share in QUANTILES), pl.col("n").first())
-        .sort("layer")
-        .collect()
-        .partition_by("metric", as_dict=True)
-    )
-    figure, axes = panels(len(drawn))
-    thresholds = NullThresholds(run)
-    for panel, metric in zip(axes, drawn, strict=True):
-        rows = layers[(metric,)]
-        for index, (name, _) in enumerate(QUANTILES):
-            panel.plot(rows["layer"], rows[name], color=PALETTE[index], marker="o", markersize=2.5, label=name)
-        null = thresholds.of(metric)
-        if isinstance(null, NullThreshold):
-            panel.axhline(null.r, color=NULL, linestyle=":", linewidth=1, label=f"null: {null.r:.2f}")
-        panel.set_title(f"{shortened(metric)}\nn = {rows['n'][0]:,} examples")
-        panel.set_xlabel("layer")
-        panel.set_ylabel("|r|")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        panel.set_ylim(bottom=0)
-        legend_above(panel, len(QUANTILES) + isinstance(null, NullThreshold))
-    return figure
+def by_layer(metrics: Sequence[str], tables: Mapping[tuple[str, str], Binned], thresholds: NullThresholds) -> Figure:
+    """Draw |r| by layer for the first `PANELS` metrics."""
+    panels = []
+    for metric in metrics[:PANELS]:
+        table, null = tables[metric, ALL], thresholds.of(metric)
+        known = isinstance(null, NullThreshold)
+        lines = [f"n = {table.n:,} examples" + (f", null: |r| = {null.r:.2f} (dots)" if known else "")]
+        chart = charts.layers(layer_rows(table, null.r if known else None))
+        panels.append(chart.properties(title=alt.Title(shortened(metric), subtitle=lines)))
+    return Figure("layers", in_panels(panels), "The distribution of |r| by layer.")
 
 
 def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure | None:
@@ -110,55 +104,45 @@ def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure | None:
     if chosen.is_empty():
         return None
     cells = run.correlations().filter(selected).join(chosen.lazy(), on=NEURON_KEY, how="semi", nulls_equal=True)
-    row_of_neuron = {neuron: index for index, neuron in enumerate(chosen.iter_rows())}
-    values = np.full((len(chosen), len(drawn)), np.nan)
-    for *neuron, metric, r in cells.select(*NEURON_KEY, "metric", "r").collect().iter_rows():
-        values[row_of_neuron[tuple(neuron)], drawn.index(metric)] = np.nan if r is None else r
-    figure, axes = fitted_panel(2.4 + 0.24 * len(drawn), 1.8 + 0.17 * len(chosen))
-    largest = float(np.nanmax(np.abs(values)))
-    image = axes.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
-    axes.set_xticks(range(len(drawn)), [shortened(name, 30) for name in drawn], rotation=90)
-    axes.set_yticks(range(len(chosen)), [neuron_text(row) for row in chosen.iter_rows(named=True)])
-    axes.set_title(f"r of the top neurons of each metric, over up to {sum(run.record.shards):,} examples (n)")
-    axes.set_xlabel("metric")
-    axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, label="r", shrink=0.6)
-    return figure
+    names = labels(drawn, LONGEST_METRIC)
+    rows = [
+        {"neuron": neuron_text(row), "metric": names[row["metric"]], "r": round(row["r"], 4)}
+        for row in cells.select(*NEURON_KEY, "metric", "r").drop_nulls("r").collect().iter_rows(named=True)
+    ]
+    neurons = [neuron_text(row) for row in chosen.iter_rows(named=True)]
+    largest = max(abs(row["r"]) for row in rows)
+    chart = charts.heat_map(rows, neurons, list(names.values()), largest)
+    examples = sum(run.record.shards)
+    caption = f"r between the top neurons of each metric and every metric, over up to {examples:,} examples (n)."
+    return Figure("heatmap", chart, caption)
 
 
-def overlap_map(matrix: pl.DataFrame, k: int, expected: float) -> Figure:
-    """Draw how many of their top `k` neurons each pair of metrics shares.
-
-    `matrix` is the frame that `analysis.overlap.overlap` returns, and `expected` is the number expected by chance.
-    """
-    names = matrix["metric"].to_list()
-    counts = matrix.select(names).to_numpy()
-    figure, axes = fitted_panel(2.6 + 0.42 * len(names), 2.0 + 0.34 * len(names))
-    image = axes.imshow(counts, cmap="cividis", vmin=0, vmax=k)
-    axes.set_xticks(range(len(names)), [shortened(name, 30) for name in names], rotation=90)
-    axes.set_yticks(range(len(names)), [shortened(name, 30) for name in names])
-    for row, column in np.ndindex(counts.shape):
-        colour = "black" if counts[row, column] > k / 2 else "white"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=7)
-    axes.set_title(f"neurons in the top {k} of both\n({expected:.2g} expected by chance)")
-    axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, label="neurons", shrink=0.6)
-    return figure
+def overlap_figure(run: RunReader, name: str, family: str, levels: Sequence[str]) -> Figure:
+    """Draw how many of their top neurons each pair of `levels`, the metrics of a column, shares."""
+    matrix, chance = overlap(run, levels, k=OVERLAP_TOP), expected_overlap(run, levels, k=OVERLAP_TOP)
+    names = labels(levels, LONGEST_METRIC)
+    rows = [
+        {"first": names[row["metric"]], "second": names[level], "neurons": row[level]}
+        for row in matrix.iter_rows(named=True)
+        for level in levels
+    ]
+    chart = charts.overlap_map(rows, list(names.values()), OVERLAP_TOP)
+    caption = (
+        f"Do the metrics {family}=... share their top neurons? Neurons in the top {OVERLAP_TOP} of both;"
+        f" {chance:.2g} are expected by chance."
+    )
+    return Figure(name, chart, caption)
 
 
-def tuning_curve(run: RunReader) -> Figure:
+def tuning_figure(run: RunReader) -> Figure:
     """Draw the training and validation loss of each soft prompt by tuning step."""
-    figure, axes = fitted_panel(4.2, 2.5)
     curve = run.tuning().collect()
-    prompts = [None] if "prompt" not in curve.columns else curve["prompt"].unique(maintain_order=True).to_list()
-    for index, prompt in enumerate(prompts):
-        prompt_curve = curve if prompt is None else curve.filter(prompt=prompt)
-        for split, line in (("train", ":"), ("validation", "-")):
-            points = prompt_curve.filter(split=split).sort("step")
-            label = split if prompt is None else f"{split}, prompt {prompt}"
-            axes.plot(points["step"], points["loss"], line, color=PALETTE[index % len(PALETTE)], label=label)
-    axes.set_xlabel("step")
+    of_prompt = curve["prompt"].to_list() if "prompt" in curve.columns else [None] * len(curve)
+    rows = [
+        {"step": row["step"], "loss": row["loss"], "split": row["split"],
+         "prompt": "the prompt" if prompt is None else f"prompt {prompt}"}
+        for row, prompt in zip(curve.iter_rows(named=True), of_prompt, strict=True)
+    ]  # fmt: skip
     targets = run.record.job_spec.tune_loss == "target"
-    axes.set_ylabel("loss (nats per token)" if targets else "loss (nats per question)")
-    axes.legend()
-    return figure
+    chart = charts.tuning_curve(rows, "nats per token" if targets else "nats per question")
+    return Figure("tuning", chart, "Did the prompt learn? The loss by tuning step.")

@@ -1,20 +1,22 @@
 """All figures of a run: which ones are drawn, and their captions."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import polars as pl
-from matplotlib.figure import Figure
 
+from skilljobs.analysis.binning import binned
 from skilljobs.analysis.distributions import Traces
-from skilljobs.analysis.overlap import expected_overlap, overlap
+from skilljobs.analysis.null_thresholds import NullThresholds
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
-from skilljobs.report import correlation_figures, densities
-from skilljobs.report.ablation_figures import draw_ablations
-from skilljobs.report.drawing import figure_style, save
+from skilljobs.report import densities
+from skilljobs.report.ablation_figures import ablation_figures
+from skilljobs.report.charts import Figure, save_figure
+from skilljobs.report.correlation_figures import by_layer, heat_map, histograms, overlap_figure, tuning_figure
 from skilljobs.stats.layout import ALL, NULL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import ACTIVATIONS_NAME, TUNING_NAME
@@ -26,21 +28,15 @@ MOST_LEVELS = 12
 MOST_METRICS = 36
 LONGEST_NAME = 60
 """Characters of a column's name in the name of a file."""
-OVERLAP_TOP = 100
-"""Rank down to which the overlap of top neurons is counted."""
 OVERLAP_LEVELS = 3
 """The overlap of a category's levels is drawn if there are at least this many of them."""
 
 
-@dataclass(frozen=True)
-class SavedFigure:
-    """A figure that has been saved as `figures/NAME.png` and `figures/NAME.svg`."""
-
-    name: str
-    caption: str
+FOLLOW_UPS: tuple[Callable[[RunReader], Iterator[Figure]], ...] = (ablation_figures,)
+"""What yields the figures of jobs on a finished run; plots and the page draw them where there are such files."""
 
 
-def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[SavedFigure]:
+def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[Figure]:
     """Draw the figures of a run and save them in its folder.
 
     Without `metrics`, those of `usual_metrics` are drawn.
@@ -54,11 +50,16 @@ def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[SavedFigur
         if metric.startswith(NULL):
             raise InputError(f"{metric!r} is a null metric, and null metrics have no figures of their own")
     chosen = list(dict.fromkeys(metrics)) or usual_metrics(run)
-    with figure_style():
-        saved = [
-            SavedFigure(save(figure, run.folder, name), caption) for name, figure, caption in _figures(run, chosen)
-        ]
-    return saved + [SavedFigure(name, caption) for name, caption in draw_ablations(run)]
+    drawn = []
+    for figure in chain(_over_the_model(run, chosen), _over_examples(run, chosen), follow_ups(run)):
+        save_figure(figure, run.folder)
+        drawn.append(figure)
+    return drawn
+
+
+def follow_ups(run: RunReader) -> Iterator[Figure]:
+    """Yield the figures of jobs on a finished run, such as ablations."""
+    return chain.from_iterable(figures(run) for figures in FOLLOW_UPS)
 
 
 def usual_metrics(run: RunReader) -> list[str]:
@@ -85,39 +86,57 @@ def families(run: RunReader, metrics: Sequence[str]) -> dict[str, list[str]]:
     return {column: levels for column, levels in levels_by_column.items() if len(levels) >= OVERLAP_LEVELS}
 
 
-def _figures(run: RunReader, metrics: list[str]) -> Iterator[tuple[str, Figure, str]]:
-    if any(prompt.folder.exists(TUNING_NAME) for prompt in run.prompts()):
-        yield "tuning", correlation_figures.tuning_curve(run), "Did the prompt learn? The loss by tuning step."
-    for name, figure in _paged("histogram", correlation_figures.histograms(run, metrics)):
-        yield name, figure, "r of every neuron, with the top-10 threshold (red) and the null threshold (grey)."
-    yield "layers", correlation_figures.by_layer(run, metrics), "The distribution of |r| by layer."
-    if (heat := correlation_figures.heat_map(run, metrics)) is not None:
-        yield "heatmap", heat, "r between the top neurons of each metric and every metric."
+def maps(run: RunReader, metrics: Sequence[str]) -> Iterator[Figure]:
+    """Yield the figures that show several metrics together: neurons by metrics, and the overlap of their neurons."""
+    if (heat := heat_map(run, metrics)) is not None:
+        yield heat
     for family, levels in families(run, metrics).items():
-        matrix, chance = overlap(run, levels, k=OVERLAP_TOP), expected_overlap(run, levels, k=OVERLAP_TOP)
-        figure = correlation_figures.overlap_map(matrix, OVERLAP_TOP, chance)
-        yield f"overlap-{_safe(family)}", figure, f"Do the metrics {family}=... share their top neurons?"
+        yield overlap_figure(run, f"overlap-{_safe(family)}", family, levels)
+
+
+def tuning(run: RunReader) -> Iterator[Figure]:
+    """Yield the tuning curve, if a prompt was tuned."""
+    if any(prompt.folder.exists(TUNING_NAME) for prompt in run.prompts()):
+        yield tuning_figure(run)
+
+
+def traces_of(run: RunReader) -> Traces | None:
+    """Return the traced examples of a run; None if it has none."""
     if not run.prompts()[0].folder.exists(ACTIVATIONS_NAME):
-        return
+        return None
     traces = Traces(run)
-    if traces.examples.is_empty():
-        return
-    data = "Activations over examples of half 1" + (", for the first soft prompt" if len(run.prompts()) > 1 else "")
-    for name, figure in _paged("density", densities.by_metric(traces, metrics)):
-        yield name, figure, f"{data}: the top neuron of each metric, by the values of the metric."
-    group_metric = "confidence" if "confidence" in metrics else metrics[0]
+    return None if traces.examples.is_empty() else traces
+
+
+def zero_one_metrics(run: RunReader, traces: Traces, metrics: Sequence[str]) -> list[str]:
+    """Return those of `metrics` that are a column of yes and no."""
     whole_columns = {metric.name for metric in run.layout().metrics if metric.level is None}
-    bools = [name for name in metrics if traces.examples.schema.get(name) == pl.Boolean and name in whole_columns]
+    return [name for name in metrics if traces.examples.schema.get(name) == pl.Boolean and name in whole_columns]
+
+
+def _over_the_model(run: RunReader, metrics: list[str]) -> Iterator[Figure]:
+    yield from tuning(run)
+    tables, thresholds = binned(run, metrics, [ALL]), NullThresholds(run)
+    yield from histograms(run, metrics, tables, thresholds)
+    yield by_layer(metrics, tables, thresholds)
+    yield from maps(run, metrics)
+
+
+def _over_examples(run: RunReader, metrics: list[str]) -> Iterator[Figure]:
+    traces = traces_of(run)
+    if traces is None:
+        return
+    group_metric = "confidence" if "confidence" in metrics else metrics[0]
+    bools = zero_one_metrics(run, traces, metrics)
+    figures: list[Figure | None] = list(densities.by_metric(traces, metrics))
     for column in run.record.groups:
-        if (by_group := densities.by_group(traces, column, group_metric)) is not None:
-            yield f"by-{_safe(column)}", by_group, f"{data}, by {column}."
-        if (within := densities.within_groups(traces, column, bools)) is not None:
-            yield f"within-{_safe(column)}", within, f"{data}: the top neuron of each 0/1 metric, within each {column}."
-
-
-def _paged(name: str, figures: Sequence[Figure]) -> Iterator[tuple[str, Figure]]:
-    for page, figure in enumerate(figures, start=1):
-        yield name if page == 1 else f"{name}-{page}", figure
+        figures.append(densities.group_figure(traces, f"by-{_safe(column)}", column, group_metric))
+        figures.append(densities.within_figure(traces, f"within-{_safe(column)}", column, bools))
+    data = "Activations over examples of half 1" + (", for the first soft prompt" if len(run.prompts()) > 1 else "")
+    for figure in figures:
+        if figure is not None:
+            separator = ", " if figure.caption.startswith("by ") else ": "
+            yield replace(figure, caption=f"{data}{separator}{figure.caption}")
 
 
 def _safe(name: str) -> str:

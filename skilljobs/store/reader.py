@@ -84,8 +84,8 @@ class RunReader:
         self._files.load()
         self._cache.clear()
 
-    def correlations(self) -> pl.LazyFrame:
-        """Return the correlations of every neuron with every metric over every population.
+    def correlations(self, layer: int | None = None) -> pl.LazyFrame:
+        """Return the correlations of every neuron, or of those of `layer`, with every metric over every population.
 
         Raises:
             InputError: the run has no correlations yet, or those of a layer are missing.
@@ -96,7 +96,7 @@ class RunReader:
         missing = [name for name in expected if name not in stored]
         if missing:
             raise InputError(f"the run at {self.uri} lacks {missing[0]}: its correlations are incomplete")
-        return scan(self.uri, expected)
+        return scan(self.uri, expected if layer is None else [correlations_name(layer)])
 
     def examples(self) -> pl.LazyFrame:
         """Return the test examples as they were evaluated."""

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
+import altair as alt
 import click
 
-COLOURS = {"skilljobs": "#0072B2"}
-OTHERS = "#999999"
-FLOOR = "#D55E00"
+OURS, OTHERS, FLOOR = "#0072B2", "#999999", "#D55E00"
 
 
 @click.command()
@@ -15,26 +14,29 @@ FLOOR = "#D55E00"
 @click.argument("panels", nargs=-1, required=True, metavar="TITLE=FILE...")
 def main(out: str, panels: tuple[str, ...]) -> None:
     """Draw examples a second of each way, a panel for each model."""
-    import matplotlib as mpl
-    from matplotlib import pyplot as plt
-
-    mpl.rcParams |= {"svg.hashsalt": "skilljobs", "font.size": 9}
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 2.4), layout="constrained", squeeze=False)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    charts = []
+    for panel in panels:
         title, _, file = panel.partition("=")
         figures = json.loads(Path(file).read_text(encoding="utf-8"))
-        rates = dict(sorted(figures["examples_per_second"].items(), key=lambda item: item[1]))
-        floor = rates["skilljobs"] / figures["fraction_of_floor"]
-        names = [name.replace("_", " ") for name in rates]
-        bars = axis.barh(names, list(rates.values()), color=[COLOURS.get(name, OTHERS) for name in rates])
-        axis.bar_label(bars, fmt="%.3g", padding=3)
-        axis.axvline(floor, color=FLOOR, linestyle="--", linewidth=1.2)
-        axis.annotate("bare GEMMs", (floor, -0.35), xytext=(-4, 0), textcoords="offset points", color=FLOOR, ha="right")
-        axis.set_title(title)
-        axis.set_xlabel("examples a second")
-        axis.set_xlim(0, floor * 1.08)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(out, metadata={"Date": None} if out.endswith(".svg") else None, dpi=150)
+        charts.append(rates(figures["examples_per_second"], figures["fraction_of_floor"]).properties(title=title))
+    chart = alt.hconcat(*charts).configure_view(stroke=None).configure_title(anchor="start")
+    chart.save(out, scale_factor=2)
+
+
+def rates(examples_per_second: dict[str, float], fraction_of_floor: float) -> alt.LayerChart:
+    """Draw a bar for each way, and what the bare matrix products would allow."""
+    rows = [{"way": name.replace("_", " "), "rate": rate} for name, rate in examples_per_second.items()]
+    floor = examples_per_second["skilljobs"] / fraction_of_floor
+    axis = alt.X("rate:Q", title="examples a second", scale=alt.Scale(domainMax=1.08 * floor))
+    way = alt.Y("way:N", sort="-x", title=None)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=axis, y=way)
+    colour = alt.condition(alt.datum.way == "skilljobs", alt.value(OURS), alt.value(OTHERS))
+    bars = base.mark_bar().encode(color=colour)
+    numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("rate:Q", format=".3~g"))
+    bound = alt.Chart(alt.Data(values=[{"rate": floor, "label": "bare GEMMs"}])).encode(x=axis)
+    line = bound.mark_rule(color=FLOOR, strokeDash=[5, 3])
+    name = bound.mark_text(color=FLOOR, align="right", dx=-4, baseline="top").encode(text="label:N", y=alt.value(4))
+    return alt.layer(bars, numbers, line, name).properties(width=300, height=130)
 
 
 if __name__ == "__main__":

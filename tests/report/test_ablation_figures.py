@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from skilljobs.report.ablation_figures import dose_response, specificity_matrix
-from skilljobs.report.charts import LONGEST_LABEL, labels, save_chart
+from skilljobs.report.charts import LONGEST_LABEL, Figure, labels, save_figure
 from skilljobs.store.files import Folder
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[2J"
@@ -43,7 +43,7 @@ def test_names_are_cut_and_stay_apart() -> None:
 @pytest.mark.parametrize("sizes", [(1, 10), (7,)])
 def test_dose_and_response_has_a_panel_for_each_group(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     groups = ["all", HOSTILE, "x" * 60 + "1", "x" * 60 + "2"]
-    save_chart(dose_response(rows(["m"], groups, sizes)), Folder(str(tmp_path)), "dose")
+    save_figure(Figure("dose", dose_response(rows(["m"], groups, sizes)), ""), Folder(str(tmp_path)))
     svg = (tmp_path / "figures" / "dose.svg").read_text()
     assert "<script" not in svg
     assert "\x1b" not in svg
@@ -55,7 +55,8 @@ def test_dose_and_response_has_a_panel_for_each_group(tmp_path: Path, sizes: tup
 
 def test_the_matrix_shows_every_pair_and_marks_what_is_beyond_the_controls(tmp_path: Path) -> None:
     levels = [f"skill={HOSTILE}", "skill=b"]
-    save_chart(specificity_matrix(rows(levels, ["all", *levels], (10,)), "skill"), Folder(str(tmp_path)), "matrix")
+    matrix = specificity_matrix(rows(levels, ["all", *levels], (10,)), "skill")
+    save_figure(Figure("matrix", matrix, ""), Folder(str(tmp_path)))
     svg = (tmp_path / "figures" / "matrix.svg").read_text()
     assert "<script" not in svg
     assert svg.count("+1.00*") >= 4

@@ -1,8 +1,6 @@
 """Traced activations, figures, cards and the report page of a finished run, with hostile text in its data."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -17,40 +15,19 @@ from skilljobs.analysis.overlap import correlations_given_others, level_metrics,
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.cli.main import cli
 from skilljobs.errors import InputError
-from skilljobs.progress.reporter import SilentReporter
+from skilljobs.report.charts import shortened
 from skilljobs.report.correlation_figures import top_threshold
-from skilljobs.report.drawing import shortened
+from skilljobs.report.figures import draw_figures
 from skilljobs.stats.neurons import NeuronName
-from tests.tables import random_rows, write_jsonl
+from tests.report.conftest import BAD_COLUMN, BAD_KIND, HOSTILE
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
-
-HOSTILE = "<script>document.title = 'taken over'</script>"
-BAD_KIND = '<img src=x onerror="document.title = 1">'
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def run(ray_here: object, tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> skilljobs.Run:
-    folder = tmp_path_factory.mktemp("report")
-    rows = []
-    for row in random_rows(300):
-        kind = BAD_KIND if row["kind"] == "a" else "plain $x$"
-        rows.append(row | {"text": f"{HOSTILE} {row['text']}", "kind": kind, "<b>odd</b>": row["words"] % 2 == 0})
-    data = write_jsonl(folder / "table.jsonl", rows)
-    return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3, by="kind",
-                            null=4, out=str(folder), shard_size=30, reporter=SilentReporter())  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def page(run: skilljobs.Run) -> Path:
-    return Path(run.uri) / "report.html"
 
 
 def test_r_of_the_traced_activations_is_that_of_half_1(run: skilljobs.Run) -> None:
     traces = Traces(run)
     assert set(traces.examples["half"]) == {1}
-    for metric in ("words", "level", "kind=plain $x$", "<b>odd</b>", "confidence", "correct"):
+    for metric in ("words", "level", "kind=plain $x$", BAD_COLUMN, "confidence", "correct"):
         values = traces.values(metric)
         for row in run.top(metric, k=10).iter_rows(named=True):
             activations = traces.activations(row)
@@ -67,9 +44,9 @@ def test_groups_are_the_values_of_a_metric_or_its_thirds(run: skilljobs.Run) -> 
     low, middle, high = (set(group.activations) for group in traces.by_metric("words", activations))
     assert low | middle | high == set(activations)
     assert max(words[[int(i) for i in low]]) < min(words[[int(i) for i in middle]]) < min(words[[int(i) for i in high]])
-    no, yes = traces.by_metric("<b>odd</b>", activations)
+    no, yes = traces.by_metric(BAD_COLUMN, activations)
     assert (no.label, yes.label) == ("no", "yes")
-    assert len(yes.activations) == traces.examples["<b>odd</b>"].sum()
+    assert len(yes.activations) == traces.examples[BAD_COLUMN].sum()
     assert [group.label for group in traces.by_column("kind", activations)] == [BAD_KIND, "plain $x$"]
 
 
@@ -148,6 +125,7 @@ def test_a_card_has_the_texts_of_the_extremes(run: skilljobs.Run) -> None:
 
 
 def test_every_figure_is_saved_in_both_formats_with_labels_and_n(run: skilljobs.Run) -> None:
+    draw_figures(run)
     folder = Path(run.uri) / "figures"
     names = {path.stem for path in folder.glob("*.svg")}
     assert names == {path.stem for path in folder.glob("*.png")}
@@ -165,25 +143,13 @@ def test_every_figure_is_saved_in_both_formats_with_labels_and_n(run: skilljobs.
 
 def test_the_page_needs_no_network_and_escapes_text_from_the_data(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert HOSTILE not in text
-    assert BAD_KIND not in text
-    assert "<b>odd</b>" not in text
-    assert "&lt;script&gt;document.title" in text
-    assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", text)
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed")
-def test_the_page_in_a_browser(run: skilljobs.Run, page: Path, tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    command = [CHROMIUM, *quiet.split(), "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path}"]
-    dom = subprocess.run(
-        [*command, "--window-size=1250,2000", f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
-    ).stdout  # fmt: skip
-    assert re.search(r"<title>(.*?)</title>", dom).group(1) == run.record.run_id  # type: ignore[union-attr]
-    assert dom.count('class="card"') >= 10
-    assert "&lt;script&gt;document.title" in dom
+    for hostile in (HOSTILE, BAD_KIND, BAD_COLUMN, "\u2028"):
+        assert hostile not in text
+    assert text.count("<script") == text.count("</script>") == 3
+    assert "\\u003c/script\\u003e\\u003cscript\\u003ewindow.taken = true" in text
+    assert "&lt;img src=x onerror" in text
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", text.split("<script", 1)[0])
+    assert "default-src &#39;none&#39;" in text
 
 
 def test_the_commands(run: skilljobs.Run) -> None:
