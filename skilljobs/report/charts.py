@@ -59,6 +59,11 @@ def _printable(value: Any) -> Any:
     return [_printable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def layered(*marks: alt.Chart) -> alt.LayerChart:
+    """Draw marks over each other."""
+    return alt.LayerChart(layer=list(marks))
+
+
 def in_panels(charts: Sequence[alt.LayerChart], columns: int = COLUMNS) -> alt.TopLevelMixin:
     """Draw charts side by side, each with axes and a legend of its own."""
     panels = [chart.properties(**PANEL) for chart in charts]

@@ -4,10 +4,11 @@ Each takes the rows that it draws, or the name under which a page hands it rows.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
-from skilljobs.report.charts import Rows
+from skilljobs.report.charts import Rows, layered
 from skilljobs.report.themes import DASHES
 
 Source = Rows | str
@@ -49,17 +50,18 @@ def histogram(rows: Source) -> alt.LayerChart:
             ],
         )
     )
-    return alt.layer(bars, *(_threshold(base, name) for name in ("top", "null")))
+    return layered(bars, *(_threshold(base, name) for name in ("top", "null")))
 
 
 def _threshold(base: alt.Chart, name: str) -> alt.Chart:
     title = {"top": "|r| of the tenth neuron", "null": "null threshold"}[name]
     tooltip = alt.Tooltip(f"{name}:Q", title=title, format=SIGNED)
-    return (
+    rule: alt.Chart = (
         base.transform_filter(f"isValid(datum.{name})")
         .mark_rule(style=name)
         .encode(x=alt.X(f"{name}:Q", title="correlation r"), tooltip=tooltip)
     )
+    return rule
 
 
 def layers(rows: Source) -> alt.LayerChart:
@@ -68,13 +70,13 @@ def layers(rows: Source) -> alt.LayerChart:
     `rows` have layer, share (one of `QUANTILES`) and strength, the largest also the name of its neuron; one has null.
     """
     base = alt.Chart(source(rows))
-    share = {"title": None, "sort": QUANTILES, "legend": LINES_LEGEND}
-    scale = alt.Scale(domain=QUANTILES)
+    dashes = alt.Scale(domain=QUANTILES, range=list(DASHES[:3]))
+    share: Any = {"title": None, "sort": QUANTILES, "legend": LINES_LEGEND}
     drawn = base.transform_filter("isValid(datum.layer)").encode(
         x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, format="d", grid=False), scale=_TIGHT),
         y=alt.Y("strength:Q", title="|r|", axis=alt.Axis(tickCount=5)),
-        color=alt.Color("share:N", scale=scale, **share),
-        strokeDash=alt.StrokeDash("share:N", scale=alt.Scale(domain=QUANTILES, range=list(DASHES[:3])), **share),
+        color=alt.Color("share:N", scale=alt.Scale(domain=QUANTILES), **share),
+        strokeDash=alt.StrokeDash("share:N", scale=dashes, **share),
         tooltip=[
             alt.Tooltip("layer:Q"),
             alt.Tooltip("share:N", title="|r| of the"),
@@ -85,7 +87,7 @@ def layers(rows: Source) -> alt.LayerChart:
     points = drawn.mark_point(filled=True, size=36, opacity=1)
     null = base.transform_filter("isValid(datum.null)").mark_rule(style="null")
     tooltip = alt.Tooltip("null:Q", title="null threshold", format=STRENGTH)
-    return alt.layer(drawn.mark_line(), points, null.encode(y=alt.Y("null:Q", title="|r|"), tooltip=tooltip))
+    return layered(drawn.mark_line(), points, null.encode(y=alt.Y("null:Q", title="|r|"), tooltip=tooltip))
 
 
 _TIGHT = alt.Scale(zero=False, nice=False)
@@ -98,7 +100,6 @@ def halves(rows: Source) -> alt.LayerChart:
     """
     base = alt.Chart(source(rows))
     x, y = "r on half 0", "r on half 1"
-    zero = {"style": "zero"}
     points = (
         base.transform_filter("isValid(datum.half0) && isValid(datum.half1)")
         .mark_point(style="points", filled=True, size=55, opacity=0.85, cursor="pointer")
@@ -118,13 +119,13 @@ def halves(rows: Source) -> alt.LayerChart:
         base.transform_filter("isValid(datum.null0)").mark_rule(style="null").encode(x=alt.X("null0:Q", title=x)),
         base.transform_filter("isValid(datum.null1)").mark_rule(style="null").encode(y=alt.Y("null1:Q", title=y)),
     ]
-    axes = [base.mark_rule(**zero).encode(x=alt.XDatum(0)), base.mark_rule(**zero).encode(y=alt.YDatum(0))]
-    return alt.layer(*axes, *nulls, points)
+    axes = [base.mark_rule(style="zero").encode(x=alt.XDatum(0)), base.mark_rule(style="zero").encode(y=alt.YDatum(0))]
+    return layered(*axes, *nulls, points)
 
 
 def heat_map(rows: Source, neurons: Sequence[str], metrics: Sequence[str], largest: float) -> alt.Chart:
     """Draw r between neurons and metrics; `rows` have neuron, metric and r, and `largest` is the largest |r|."""
-    return (
+    chart: alt.Chart = (
         alt.Chart(source(rows))
         .mark_rect(cursor="pointer")
         .encode(
@@ -135,6 +136,7 @@ def heat_map(rows: Source, neurons: Sequence[str], metrics: Sequence[str], large
         )
         .properties(width=CELL * len(metrics), height=0.8 * CELL * len(neurons))
     )
+    return chart
 
 
 def overlap_map(rows: Source, metrics: Sequence[str], k: int) -> alt.LayerChart:
@@ -151,7 +153,8 @@ def overlap_map(rows: Source, metrics: Sequence[str], k: int) -> alt.LayerChart:
     text_colour = alt.condition(f"datum.neurons > {k / 2}", alt.value("black"), alt.value("white"))
     text = base.mark_text(fontSize=10).encode(text="neurons:Q", color=text_colour)
     side = 2 * CELL * len(order)
-    return alt.layer(cells, text).properties(width=side, height=0.8 * side)
+    chart: alt.LayerChart = layered(cells, text).properties(width=side, height=0.8 * side)
+    return chart
 
 
 def tuning_curve(rows: Source, loss: str) -> alt.Chart:
@@ -161,7 +164,7 @@ def tuning_curve(rows: Source, loss: str) -> alt.Chart:
         "split:N", title=None, sort=["validation", "train"], legend=LINES_LEGEND,
         scale=alt.Scale(domain=["validation", "train"], range=[DASHES[0], DASHES[3]]),
     )  # fmt: skip
-    return (
+    chart: alt.Chart = (
         alt.Chart(source(rows))
         .mark_line(strokeWidth=1.4, point=alt.OverlayMarkDef(size=12, opacity=0.7))
         .encode(
@@ -173,3 +176,4 @@ def tuning_curve(rows: Source, loss: str) -> alt.Chart:
         )
         .properties(width=380, height=200)
     )
+    return chart

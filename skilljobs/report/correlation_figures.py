@@ -82,9 +82,9 @@ def by_layer(metrics: Sequence[str], tables: Mapping[tuple[str, str], Binned], t
     panels = []
     for metric in metrics[:PANELS]:
         table, null = tables[metric, ALL], thresholds.of(metric)
-        known = isinstance(null, NullThreshold)
-        lines = [f"n = {table.n:,} examples" + (f", null: |r| = {null.r:.2f} (dots)" if known else "")]
-        chart = charts.layers(layer_rows(table, null.r if known else None))
+        known = null.r if isinstance(null, NullThreshold) else None
+        lines = [f"n = {table.n:,} examples" + ("" if known is None else f", null: |r| = {known:.2f} (dots)")]
+        chart = charts.layers(layer_rows(table, known))
         panels.append(chart.properties(title=alt.Title(shortened(metric), subtitle=lines)))
     return Figure("layers", in_panels(panels), "The distribution of |r| by layer.")
 

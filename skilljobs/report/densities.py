@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from skilljobs.analysis.distributions import Group, Traces, density, level_names, lines, neuron_text
-from skilljobs.report.charts import Figure, in_panels, labels, shortened
+from skilljobs.report.charts import Figure, in_panels, labels, layered, shortened
 from skilljobs.report.correlation_charts import Source, source
 from skilljobs.report.themes import DASHES
 
@@ -75,7 +75,7 @@ def density_chart(rows: Source) -> alt.LayerChart:
     alone = base.mark_rule(strokeWidth=1.5).encode(
         x=alt.X("line:Q", title="activation"), tooltip=[alt.Tooltip("line:Q", title="activation")], **group
     )
-    return alt.layer(curves, alone)
+    return layered(curves, alone)
 
 
 def by_metric(traces: Traces, metrics: Sequence[str]) -> Iterator[Figure]:
@@ -139,13 +139,14 @@ def _drawn(panels: Sequence[Panel], columns: int = 4) -> alt.TopLevelMixin:
     charts = []
     for panel in panels:
         rows = density_rows(panel.groups)
-        chart = density_chart(rows) if rows else alt.layer(_no_examples())
+        chart = density_chart(rows) if rows else layered(_no_examples())
         charts.append(chart.properties(title=alt.Title(panel.title, subtitle=panel.subtitle)))
     return in_panels(charts, columns)
 
 
 def _no_examples() -> alt.Chart:
-    return alt.Chart(source([{}])).mark_text(style="note", text="no examples")
+    chart: alt.Chart = alt.Chart(source([{}])).mark_text(style="note", text="no examples")
+    return chart
 
 
 def group_figure(traces: Traces, name: str, column: str, metric: str) -> Figure | None:

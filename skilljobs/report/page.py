@@ -43,6 +43,8 @@ LARGEST_PAGE = 1_950_000
 TABLES_BYTES = 80_000
 """Bytes that the page's own tables may take besides its data."""
 CHART_HEIGHT = 210
+EMBED = "window.vegaEmbed = vegaEmbed;"
+"""What the page takes of the bundle of Vega, Vega-Lite and Vega-Embed."""
 
 
 def write_report(run: RunReader) -> str:
@@ -72,7 +74,7 @@ def _page(run: RunReader) -> str:
     data = PageData(run)
     figures = [*tuning(run), *maps(run, data.metrics), *follow_ups(run)]
     css, script = _part("page.css"), _part("page.js")
-    vega = _in_script(vl_convert.javascript_bundle())
+    vega = _in_script(vl_convert.javascript_bundle(EMBED))
     json = _json(run, data, figures)
     fixed = len(css) + len(script) + len(vega) + len(json.encode()) + TABLES_BYTES
     cards = page_cards(data, LARGEST_PAGE - fixed)

@@ -13,7 +13,7 @@ import polars as pl
 from skilljobs.analysis.binning import FINEST, Binned, binned
 from skilljobs.analysis.distributions import Traces
 from skilljobs.analysis.metric_warnings import rare_kind_in
-from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
+from skilljobs.analysis.null_thresholds import NoThreshold, NullThreshold, NullThresholds
 from skilljobs.printable import printable
 from skilljobs.report.correlation_figures import top_threshold
 from skilljobs.report.densities import Panel, density_rows, group_panel, metric_panel, within_panels
@@ -104,7 +104,7 @@ class PageData:
             "neurons": table.neurons,
             "top": rounded(top, 4),
             "null": None if null is None else rounded(null.r, 4),
-            "nullIs": found.reason if null is None else _about(null),
+            "nullIs": _about(found),
             "bins": [[round(bin_.low * FINEST), round(bin_.high * FINEST), bin_.neurons] for bin_ in table.bins],
             "layers": [
                 [of.layer, *(rounded(value, 3) for value in (of.median, of.high, of.largest)), neuron_id(of.neuron)]
@@ -160,7 +160,9 @@ def panel_json(panel: Panel) -> Json:
     }
 
 
-def _about(null: NullThreshold) -> str:
+def _about(null: NullThreshold | NoThreshold) -> str:
+    if isinstance(null, NoThreshold):
+        return null.reason
     parts = [f"a random metric exceeds it somewhere in the model with probability {100 * null.level:.1f} %"]
     if null.is_approximate:
         parts.append("it is approximate")

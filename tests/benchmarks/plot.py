@@ -36,7 +36,8 @@ def rates(examples_per_second: dict[str, float], fraction_of_floor: float) -> al
     bound = alt.Chart(alt.Data(values=[{"rate": floor, "label": "bare GEMMs"}])).encode(x=axis)
     line = bound.mark_rule(color=FLOOR, strokeDash=[5, 3])
     name = bound.mark_text(color=FLOOR, align="right", dx=-4, baseline="top").encode(text="label:N", y=alt.value(4))
-    return alt.layer(bars, numbers, line, name).properties(width=300, height=130)
+    chart: alt.LayerChart = alt.LayerChart(layer=[bars, numbers, line, name]).properties(width=300, height=130)
+    return chart
 
 
 if __name__ == "__main__":

@@ -37,7 +37,12 @@ def tab(browser: Any, page: Path, request: pytest.FixtureRequest) -> Iterator[An
     fetched: list[str] = []
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
-    context.route("**/*", lambda route: (fetched.append(route.request.url), route.continue_()))
+
+    def fetch(route: Any) -> None:
+        fetched.append(route.request.url)
+        route.continue_()
+
+    context.route("**/*", fetch)
     opened.goto(page.as_uri())
     opened.wait_for_selector("html[data-ready]")
     opened.wait_for_selector("#histogram svg.marks")
