@@ -5,6 +5,9 @@ from dataclasses import dataclass
 NOT_FINITE_ADVICE = "--dtype float32 (or bfloat16) may hold what this type does not, or the model itself is damaged"
 """What to do if activations, scores or losses are NaN or infinite."""
 
+TUNING_BATCH = 16
+"""Train examples of a tuning step."""
+
 
 @dataclass(frozen=True)
 class TuningPoint:

@@ -17,10 +17,9 @@ from skilljobs.lm.losses import accuracy, example_losses, loss_terms, prompt_los
 from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.recompute import bytes_kept
-from skilljobs.lm.results import NOT_FINITE_ADVICE, TuningPoint
+from skilljobs.lm.results import NOT_FINITE_ADVICE, TUNING_BATCH, TuningPoint
 from skilljobs.lm.tuning_state import TuneSettings, TuningState
 
-BATCH = 16
 VALIDATE_EVERY = 25
 PATIENCE = 4
 """The number of validations without an improvement after which tuning stops."""
@@ -209,16 +208,16 @@ class Tuner:
         An epoch is a random order of the examples, cut into stretches of `BATCHES_SORTED` batches. Within a stretch,
         examples of similar length are batched together, and the batches come in random order.
         """
-        per_epoch = max(1, len(self.train) // BATCH)
+        per_epoch = max(1, len(self.train) // TUNING_BATCH)
         epoch, place = divmod(self.state.step, per_epoch)
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train), generator=generator).tolist()
         stretch, within = divmod(place, BATCHES_SORTED)
-        start = stretch * BATCHES_SORTED * BATCH
+        start = stretch * BATCHES_SORTED * TUNING_BATCH
         batches = min(BATCHES_SORTED, per_epoch - stretch * BATCHES_SORTED)
-        indices = sorted(order[start : start + batches * BATCH], key=lambda index: len(self.train[index].text))
+        indices = sorted(order[start : start + batches * TUNING_BATCH], key=lambda index: len(self.train[index].text))
         turn = int(torch.randperm(batches, generator=generator.manual_seed(epoch * 7919 + stretch))[within])
-        return [self.train[index] for index in indices[turn * BATCH : (turn + 1) * BATCH]]
+        return [self.train[index] for index in indices[turn * TUNING_BATCH : (turn + 1) * TUNING_BATCH]]
 
     def _validate(self) -> TuningPoint:
         state = self.state

@@ -2,6 +2,8 @@
 
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
+from skilljobs.plan.job_plan import JobPlan
+from skilljobs.plan.work import most_tuning_steps
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.run import TUNING_EXAMPLES_NAME
 from skilljobs.store.schema import sums_schema
@@ -49,6 +51,18 @@ class Prepare(Stage):
             whole = plan.sums_size * len(plan.shards)
             size = f", {plan.sums_size / 1e6:.1f} MB a shard, {whole / 1e6:.0f} MB in all before compression"
         return (
-            f"{len(plan.test)} test examples in {len(plan.shards)} shards, {len(plan.train)} to tune on;"
+            f"{len(plan.test)} test examples in {len(plan.shards)} shards, {_tuned_on(plan)};"
             f" sums of {len(sums_schema(plan.layout))} columns{size}"
         )
+
+
+def _tuned_on(plan: JobPlan) -> str:
+    """What is tuned on, and what of it a `--limit` leaves out."""
+    train, validation = plan.tuned_on_of
+    if (train, validation) == (len(plan.train), len(plan.validation)):
+        return f"{train} to tune on"
+    steps = most_tuning_steps(plan.spec, len(plan.train))
+    return (
+        f"because of --limit {len(plan.train)} of {train} to tune on and {len(plan.validation)} of {validation} to"
+        f" validate on, in at most {steps} steps"
+    )

@@ -7,7 +7,7 @@ from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.plan.like_run import LikeRun
 from skilljobs.plan.reused_prompt import differences, reused_prompt_bytes
-from skilljobs.plan.work import LeftOut, PromptAccuracy
+from skilljobs.plan.work import LeftOut, PromptAccuracy, most_tuning_steps
 from skilljobs.store.record import Accuracy
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 
@@ -23,7 +23,9 @@ class Tune(Stage):
     writes = (PROMPT_NAME, TUNING_NAME)
 
     def steps(self, job: Job) -> int | None:
-        return job.plan.spec.tune_steps if job.plan.spec.soft_prompt is None and job.plan.like is None else None
+        if job.plan.spec.soft_prompt is not None or job.plan.like is not None:
+            return None
+        return most_tuning_steps(job.plan.spec, len(job.plan.train))
 
     def can_repeat(self, job: Job) -> bool:
         """A tuned prompt can only be made again as long as nothing has been read with it; one of a run is copied."""

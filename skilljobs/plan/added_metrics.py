@@ -113,6 +113,7 @@ def plan_added_metrics(spec: JobSpec) -> JobPlan:
         source=source,
         train=[example for example in tuning if example.split == "train"],
         validation=[example for example in tuning if example.split == "validation"],
+        tuned_on_of=(record.examples.train, record.examples.validation),
         shards=shards,
         external=external,
         populations=tuple(_population(name, column, test) for column, of in layout.groups.items() for name in of),

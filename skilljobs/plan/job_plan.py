@@ -1,6 +1,7 @@
 """What a job will do, worked out from its spec and data before anything heavy starts."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ from skilljobs.plan.masked_models import LabelReader, refuse_for_masked, set_unr
 from skilljobs.plan.metric_choice import choose_metrics, external_values, metric_traps
 from skilljobs.plan.prompt_format import ChatReader, PromptFormat, format_examples
 from skilljobs.plan.reused_prompt import planned_prompt_length
-from skilljobs.plan.sharding import sample, shard_examples
+from skilljobs.plan.sharding import sample, shard_examples, tuning_sample
 from skilljobs.plan.work import Reading
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, Layout, Metric
@@ -51,6 +52,8 @@ class JobPlan:
     source: ModelSource
     train: list[Example]
     validation: list[Example]
+    tuned_on_of: tuple[int, int]
+    """How many train and validation examples the data have; with `--limit` fewer are used."""
     shards: list[list[Example]]
     """The test examples. All examples of a shard are of one half."""
     external: tuple[ExternalMetric, ...]
@@ -172,7 +175,10 @@ def plan_job(
     groups = {column: group_populations(test, column) for column in dict.fromkeys(by)}
     # the task's own column, so that --by does not change which rows are drawn
     stratum = next((source for source in external_columns(test) if source.name == task.group), None)
-    test = sample(test, spec.limit, stratum, spec.seed)
+    tested = sample(test, spec.limit, stratum, spec.seed)
+    train, validation = tuning_sample(examples, len(tested) / len(test), stratum, spec.seed)
+    counts = Counter(example.split for example in examples)
+    test = tested
     external, model_metrics = choose_metrics(spec, task, test)
     values = external_values(external, test)
     null_values = most_skewed(values) if spec.null else None
@@ -192,8 +198,9 @@ def plan_job(
         spec=spec,
         task=task,
         source=source,
-        train=[example for example in examples if example.split == "train"],
-        validation=[example for example in examples if example.split == "validation"],
+        train=train,
+        validation=validation,
+        tuned_on_of=(counts["train"], counts["validation"]),
         shards=shard_examples(test, spec.shard_size, spec.seed),
         external=external,
         populations=tuple(population for group in groups.values() for population in group),

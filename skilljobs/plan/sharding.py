@@ -10,6 +10,8 @@ from skilljobs.tasks.external_metrics import ExternalColumn
 MOST_SHARDS = 1024
 SHARDS_BY_DEFAULT = 16
 SMALLEST_SHARD, LARGEST_SHARD = 32, 4096
+FEWEST_TUNING = {"train": 128, "validation": 32}
+"""With a small `--limit`, at least so many examples of each split are tuned on, if there are as many."""
 
 
 def sample(test: list[Example], limit: int | None, stratum: ExternalColumn | None, seed: int) -> list[Example]:
@@ -27,6 +29,17 @@ def sample(test: list[Example], limit: int | None, stratum: ExternalColumn | Non
     for name in by_remainder[: limit - sum(taken.values())]:
         taken[name] += 1
     return [example for name, members in strata.items() for example in members[: taken[name]]]
+
+
+def tuning_sample(
+    tuning: Sequence[Example], share: float, stratum: ExternalColumn | None, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """The train and the validation examples that stand to all of them as `share`, but no fewer than `FEWEST_TUNING`."""
+    drawn = []
+    for split, fewest in FEWEST_TUNING.items():
+        members = [example for example in tuning if example.split == split]
+        drawn.append(sample(members, max(fewest, round(share * len(members))), stratum, seed))
+    return drawn[0], drawn[1]
 
 
 def shard_examples(test: Sequence[Example], shard_size: int | None, seed: int) -> list[list[Example]]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.checkpoints.source import ModelSource
+from skilljobs.lm.results import TUNING_BATCH
 from skilljobs.plan.landmarks import Landmarks
 from skilljobs.selection import Selection
 from skilljobs.spec import JobSpec
@@ -151,6 +152,21 @@ class UnfitMachine:
 
 VALIDATION_EXAMPLES = 128
 """How many validation examples decide when tuning stops, and which step was best."""
+
+
+MOST_EPOCHS_OF_LIMITED = 8
+"""With `--limit`, tuning goes through its train examples so many times at most."""
+
+
+def most_tuning_steps(spec: JobSpec, train: int) -> int:
+    """The steps after which tuning ends at the latest, with `train` examples to tune on.
+
+    With `--limit` they are fewer than the default, in proportion to the train examples; other `--tune-steps` than the
+    default are taken as they are.
+    """
+    if spec.limit is None or spec.tune_steps != JobSpec(data="").tune_steps:
+        return spec.tune_steps
+    return min(spec.tune_steps, MOST_EPOCHS_OF_LIMITED * -(-train // TUNING_BATCH))
 
 
 @dataclass(frozen=True)

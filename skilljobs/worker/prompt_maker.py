@@ -15,7 +15,7 @@ from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_promp
 from skilljobs.lm.results import TuningPoint
 from skilljobs.lm.tuner import Tuner, default_learning_rate
 from skilljobs.lm.tuning_state import TuneSettings, TuningState
-from skilljobs.plan.work import VALIDATION_EXAMPLES, LeftOut, PromptAccuracy, RunWork
+from skilljobs.plan.work import VALIDATION_EXAMPLES, LeftOut, PromptAccuracy, RunWork, most_tuning_steps
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
@@ -64,7 +64,7 @@ class PromptMaker:
     def _tune(self, start: SoftPrompt, examples: dict[str, list[TokenizedExample]]) -> Iterator[PromptNews]:
         spec = self.work.spec
         settings = TuneSettings(
-            steps=spec.tune_steps,
+            steps=most_tuning_steps(spec, len(examples["train"])),
             learning_rate=spec.learning_rate or default_learning_rate(self.lm),
             loss=spec.tune_loss,
             seed=spec.initial_prompt_seed,

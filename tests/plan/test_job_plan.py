@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,8 @@ import pytest
 
 from skilljobs.errors import InputError
 from skilljobs.plan.job_plan import JobPlan, plan_job
-from skilljobs.plan.sharding import MOST_SHARDS, sample, shard_examples
+from skilljobs.plan.sharding import MOST_SHARDS, sample, shard_examples, tuning_sample
+from skilljobs.plan.work import most_tuning_steps
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example
 from skilljobs.tasks.external_metrics import ExternalColumn
@@ -61,6 +63,27 @@ def test_default_metrics_and_populations() -> None:
     ]  # fmt: skip
     assert [metric.name for metric in planned.layout.metrics if metric.nullable] == ["carry"]
     assert len(planned.test) == 100
+    # a small --limit tunes on a small share too, of each group alike
+    share = 100 / 3105
+    assert planned.tuned_on_of == (4038, 857)
+    assert (len(planned.train), len(planned.validation)) == (round(share * 4038), 32)
+    groups = Counter(example.metrics["operation"] for example in planned.train)
+    assert len(groups) == 4
+    assert max(groups.values()) - min(groups.values()) <= 3
+    assert most_tuning_steps(planned.spec, len(planned.train)) == 8 * 9
+
+
+def test_without_a_limit_all_is_tuned_on() -> None:
+    rows = [replace(example, split=split) for split in ("train", "validation") for example in numbered(300)]
+    train, validation = tuning_sample(rows, 1.0, None, seed=0)
+    assert [*train, *validation] == rows
+    train, validation = tuning_sample(rows, 0.5, ExternalColumn("g"), seed=0)
+    assert (len(train), len(validation)) == (150, 150)
+    train, validation = tuning_sample(rows[:310], 0.01, None, seed=0)
+    assert (len(train), len(validation)) == (128, 10)
+    assert most_tuning_steps(JobSpec(task="arithmetic"), 128) == 300
+    assert most_tuning_steps(JobSpec(task="arithmetic", limit=60, tune_steps=500), 128) == 500
+    assert most_tuning_steps(JobSpec(task="arithmetic", limit=60), 128) == 64
 
 
 def test_chosen_metrics_only() -> None:
