@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from skilljobs.cluster.reduce_tasks import reduce_all
+from skilljobs.cluster.reduce_tasks import reduce_all, reduce_steps
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.reduce_stage import Reduce, reduce_job
 from skilljobs.pipeline.stage import Stage
@@ -18,7 +18,7 @@ class PromptMean(Stage):
     writes = (*Reduce.writes, METRICS_NAME)
 
     def steps(self, job: Job) -> int | None:
-        return len(job.run.prompt_runs[0].record.neurons)
+        return reduce_steps(len(job.run.prompt_runs[0].record.neurons), job.plan.layout)
 
     def run(self, job: Job) -> str:
         prompts = job.run.prompt_runs

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from skilljobs.cluster.reduce_tasks import reduce_all
+from skilljobs.cluster.reduce_tasks import reduce_all, reduce_steps
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.printable import counted
@@ -34,7 +34,7 @@ class Reduce(Stage):
     writes = ("correlations/layer-*.parquet", TOP_NAME, BEST_NAME, NULL_MAXIMA_NAME)
 
     def steps(self, job: Job) -> int | None:
-        return len(job.run.record.neurons)
+        return reduce_steps(len(job.run.record.neurons), job.plan.layout)
 
     def run(self, job: Job) -> str:
         reduction = reduce_job(job)

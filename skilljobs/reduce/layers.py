@@ -1,39 +1,34 @@
-"""From committed shards to correlations: one layer at a time, then one pass over all layers for q and the top.
+"""From committed shards to what one layer tells of its neurons.
 
-The pipeline runs `reduce_layer` as a task for each layer, and then `rank` once.
+The pipeline runs `reduce_layer` for each layer; then `skilljobs.reduce.significance` ranks each metric and population
+over all layers, and `skilljobs.reduce.final_tables` writes what a run keeps.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import parquet as pq
 
-from skilljobs.reduce.correlation_table import correlation_table, floats
-from skilljobs.reduce.null_maxima import largest_of_layers, null_maxima_of, null_maxima_within
-from skilljobs.reduce.shard_sums import Halves, read_counts, read_totals
-from skilljobs.stats.correlate import best_tokens, correlation_columns, false_discovery_rate, strongest_first
-from skilljobs.stats.layout import NULL, Layout
+from skilljobs.reduce.null_maxima import by_population, null_maxima_within
+from skilljobs.reduce.shard_sums import Halves, read_counts, read_moments, read_totals
+from skilljobs.reduce.unranked import Part, null_name, write_layer
+from skilljobs.stats.correlate import STRENGTHS, strengths
+from skilljobs.stats.layout import Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.predictivity import COLUMNS as PREDICTIVITY_COLUMNS
 from skilljobs.stats.predictivity import above_layout, accuracy, predictivity_columns
-from skilljobs.stats.totals import LayerTotals, Moments
+from skilljobs.stats.totals import Moments
 from skilljobs.store.files import Folder
-from skilljobs.store.run import BEST_NAME, NULL_MAXIMA_NAME, TOP_NAME, TOP_ROWS, correlations_name
-from skilljobs.store.schema import (
-    BEST,
-    CORRELATIONS,
-    CORRELATIONS_PREDICTIVITY,
-    NULL_MAXIMA,
-    parquet_bytes,
-    parquet_stream,
-)
+from skilljobs.store.run import correlations_name
+from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, NULL_MAXIMA, parquet_bytes
 
 Array = NDArray[np.float64]
 Predictor = Callable[[str, str], dict[str, Array]]
-UNRANKED = "unranked"
+SUMS_BYTES = 100_000_000
+"""Of a layer's sums in a shard, how much is added up at a time: about seven times as much is held."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,11 @@ class ReduceJob:
         return CORRELATIONS_PREDICTIVITY if self.yes_no else CORRELATIONS
 
     @property
+    def strengths(self) -> tuple[str, ...]:
+        """The columns of the correlations that follow from the sums of a layer."""
+        return (*STRENGTHS, *(PREDICTIVITY_COLUMNS if self.yes_no else ()))
+
+    @property
     def layers(self) -> int:
         """The number of layers that are read."""
         return len(self.neurons)
@@ -77,68 +77,49 @@ def pairs(layout: Layout) -> list[tuple[str, str]]:
     ]
 
 
-def unranked_name(layer: int) -> str:
-    """The file in which a layer's correlations wait for their q."""
-    return f"{UNRANKED}/layer-{layer:03d}.parquet"
-
-
-def unranked_null_name(layer: int) -> str:
-    """The file in which the largest |r| of a layer's null metrics within groups waits for those of other layers."""
-    return f"{UNRANKED}/null-{layer:03d}.parquet"
-
-
 def reduce_layer(job: ReduceJob, layer: int) -> None:
-    """Write the correlations of the layer at this place among those that are read, still without q."""
-    folder = Folder(job.uri)
-    whole, halves = read_totals(folder, job.halves, layer, job.layout)
-    predict = predictor(job, folder, layer, [half.moments if half else None for half in halves])
-    tables = _layer_tables(job, layer, whole, halves, predict)
-    folder.write(unranked_name(layer), parquet_bytes(tables, job.schema))
-    folder.write(unranked_null_name(layer), parquet_bytes([null_maxima_within(whole, halves)], NULL_MAXIMA))
+    """Write what the layer at this place among those that are read tells by itself: all but p and q."""
+    folder, maxima = Folder(job.uri), list[pa.Table]()
+    write_layer(folder, layer, job.strengths, _parts(job, folder, layer, maxima))
+    folder.write(null_name(layer), parquet_bytes([by_population(maxima)], NULL_MAXIMA))
 
 
-def _layer_tables(
-    job: ReduceJob, layer: int, whole: LayerTotals, halves: Sequence[LayerTotals | None], predict: Predictor
-) -> Iterator[pa.Table]:
-    for metric, population in pairs(job.layout):
-        centred = whole.centred(metric, population)
-        columns = correlation_columns(centred, [half.centred(metric, population) if half else None for half in halves])
-        columns |= predict(metric, population)
-        yield correlation_table(columns, job.neurons[layer], job.tokens, metric, population, centred.n, job.schema)
+def _parts(job: ReduceJob, folder: Folder, layer: int, maxima: list[pa.Table]) -> Iterator[tuple[int, Part]]:
+    """The parts of a layer, each with its place; `maxima` gets tables of its null metrics."""
+    moments = [read_moments(folder, shards) for shards in job.halves]
+    predict = predictor(job, folder, layer, moments)
+    for metrics in _metrics_at_a_time(job, layer):
+        yield from _parts_of(job, folder, layer, metrics, predict, maxima)
 
 
-def rank(job: ReduceJob) -> None:
-    """Write `correlations/` and `top.parquet`, with q over the whole model, one metric and population at a time.
+def _parts_of(
+    job: ReduceJob, folder: Folder, layer: int, metrics: Sequence[str], predict: Predictor, maxima: list[pa.Table]
+) -> Iterator[tuple[int, Part]]:
+    places = {pair: place for place, pair in enumerate(pairs(job.layout))}
+    whole, halves = read_totals(folder, job.halves, layer, job.layout, metrics)
+    for population in job.layout.reported_populations:
+        names = [metric for metric in metrics if (metric, population) in places]
+        each = [half.centred_each(names, population) if half else repeat(None) for half in halves]
+        for metric, centred, first, second in zip(names, whole.centred_each(names, population), *each, strict=False):
+            columns = strengths(centred, [first, second]) | predict(metric, population)
+            yield places[metric, population], Part(columns, centred.n, centred.degrees_of_freedom)
+    maxima.append(null_maxima_within(whole, halves, metrics))
 
-    If prompt positions are kept, also write `best.parquet`: the best token of each neuron, its p corrected for the
-    choice. `null_maxima.parquet` has the largest |r| of each null metric in the model.
-    """
-    folder = Folder(job.uri)
-    files = [folder.open(unranked_name(layer)) for layer in range(job.layers)]
-    readers = [pq.ParquetFile(file) for file in files]
-    tops, bests, maxima = [], [], []
-    with parquet_stream(folder, job.correlations_names, job.schema) as writers:
-        for group, (metric, population) in enumerate(pairs(job.layout)):
-            ranked = _with_q([reader.read_row_group(group) for reader in readers])
-            for writer, table in zip(writers, ranked, strict=True):
-                writer.write_table(table, row_group_size=max(1, table.num_rows))
-            if metric.startswith(NULL):
-                maxima.append(null_maxima_of(metric, population, ranked))
-            tops.append(_largest(pa.concat_tables(ranked), TOP_ROWS))
-            if job.tokens is not None:
-                bests.append(pa.concat_tables(_with_q([_best(table, job.tokens) for table in ranked])))
-    folder.write(TOP_NAME, parquet_bytes(tops, job.schema))
-    maxima += [
-        pq.read_table(pa.BufferReader(folder.read(name)))
-        for name in map(unranked_null_name, range(job.layers))
-        if folder.exists(name)
-    ]
-    folder.write(NULL_MAXIMA_NAME, parquet_bytes([largest_of_layers(maxima)], NULL_MAXIMA))
-    if bests:
-        folder.write(BEST_NAME, parquet_bytes(bests, BEST))
-    for file in files:
-        file.close()
-    folder.delete_folder(UNRANKED)
+
+def _metrics_at_a_time(job: ReduceJob, layer: int) -> Iterator[list[str]]:
+    """The metrics, in groups whose sums take about `SUMS_BYTES` in a shard."""
+    rows = job.neurons[layer].count * (job.tokens or 1)
+    columns = SUMS_BYTES // (8 * max(1, rows) * len(job.layout.populations)) - 2
+    nullable = {job.layout.metrics[place].name for place in job.layout.nullable}
+    group, taken = list[str](), 0
+    for metric in job.layout.metrics:
+        needed = 3 if metric.name in nullable else 1
+        if group and taken + needed > columns:
+            yield group
+            group, taken = [], 0
+        group.append(metric.name)
+        taken += needed
+    yield group
 
 
 def predictor(job: ReduceJob, folder: Folder, layer: int, moments: Sequence[Moments | None]) -> Predictor:
@@ -159,28 +140,3 @@ def predictor(job: ReduceJob, folder: Folder, layer: int, moments: Sequence[Mome
         return predictivity_columns(halves, job.counted_tokens, job.tokens is not None)
 
     return predict
-
-
-def _with_q(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """The tables with q, computed from the p of all of them together."""
-    q = false_discovery_rate(np.concatenate([floats(table["p"]) for table in tables]))
-    place = tables[0].schema.get_field_index("q")
-    starts = np.cumsum([0, *(table.num_rows for table in tables)])
-    return [
-        table.set_column(place, "q", pa.array(q[start:stop], from_pandas=True))
-        for table, start, stop in zip(tables, starts, starts[1:], strict=False)
-    ]
-
-
-def _best(table: pa.Table, tokens: int) -> pa.Table:
-    """The token of largest |r| for each neuron of a layer; neurons without any r are left out."""
-    r, p = (floats(table[name]).reshape(tokens, -1) for name in ("r", "p"))
-    token, corrected = best_tokens(r, p)
-    neurons = np.flatnonzero(token >= 0)
-    rows = table.take(pa.array(token[neurons] * r.shape[1] + neurons)).select(BEST.names)
-    return rows.set_column(rows.schema.get_field_index("p"), "p", pa.array(corrected[neurons], from_pandas=True))
-
-
-def _largest(table: pa.Table, count: int) -> pa.Table:
-    """The rows of largest |r|, descending, ties by layer, token, expert and neuron; rows without r are left out."""
-    return table.take(pa.array(strongest_first(floats(table["r"]), count)))

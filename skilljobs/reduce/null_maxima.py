@@ -7,8 +7,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skilljobs.reduce.correlation_table import floats
 from skilljobs.reduce.shard_sums import Halves, read_totals
+from skilljobs.reduce.unranked import Part
 from skilljobs.stats.aggregate import mean_correlation
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.stats.null_within import null_centred
@@ -21,16 +21,16 @@ Array = NDArray[np.float64]
 STRENGTHS = ("r", "r_half0", "r_half1")
 
 
-def null_maxima_of(metric: str, population: str, tables: Sequence[pa.Table]) -> pa.Table:
+def null_maxima_of(metric: str, population: str, layers: Sequence[Part]) -> pa.Table:
     """Return the row of a null metric, from the correlations of all layers."""
-    strengths = {name: _largest(np.concatenate([floats(table[name]) for table in tables])) for name in STRENGTHS}
-    return _rows([{"metric": metric, "population": population, "n": tables[0]["n"][0].as_py(), **strengths}])
+    strengths = {name: _largest(np.concatenate([part.columns[name] for part in layers])) for name in STRENGTHS}
+    return _rows([{"metric": metric, "population": population, "n": layers[0].n, **strengths}])
 
 
-def null_maxima_within(whole: LayerTotals, halves: Sequence[LayerTotals | None]) -> pa.Table:
-    """Return a row for each null metric and grouping column, of one layer; none where it is not known."""
+def null_maxima_within(whole: LayerTotals, halves: Sequence[LayerTotals | None], metrics: Sequence[str]) -> pa.Table:
+    """Return a row for each null metric of `metrics` and grouping column, of one layer; none where it is not known."""
     layout, rows = whole.layout, []
-    nulls = [metric.name for metric in layout.metrics if metric.kind == "null"]
+    nulls = [metric.name for metric in layout.metrics if metric.kind == "null" and metric.name in metrics]
     for population in (WITHIN + column for column in layout.groups):
         centred = null_centred(whole, nulls, population)
         if centred is None:
@@ -41,6 +41,15 @@ def null_maxima_within(whole: LayerTotals, halves: Sequence[LayerTotals | None])
             strengths = dict(zip(STRENGTHS, (_largest(centred[place].r()), *parts), strict=True))
             rows.append({"metric": name, "population": population, "n": centred[place].n, **strengths})
     return _rows(rows)
+
+
+def by_population(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of several groups of a layer's null metrics as those of all: by population, then by metric."""
+    table = pa.concat_tables(tables)
+    places = {population: place for place, population in enumerate(dict.fromkeys(table["population"].to_pylist()))}
+    return table.take(
+        pa.array(np.argsort([places[name] for name in table["population"].to_pylist()], kind="stable"), pa.int64())
+    )
 
 
 def largest_of_layers(tables: Sequence[pa.Table]) -> pa.Table:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.stats.correlate import interval, p_value
+from skilljobs.stats.correlate import with_significance
 from skilljobs.stats.predictivity import COLUMNS
 
 Array = NDArray[np.float64]
@@ -20,22 +20,24 @@ def mean_correlation(r: Array) -> Array:
 def mean_over_prompts(columns: Sequence[Mapping[str, Array]], degrees_of_freedom: int) -> dict[str, Array]:
     """Return the columns of `correlations`, averaged over prompts; each item of `columns` has those of one prompt.
 
-    r is the mean by Fisher's z. Its interval and p are computed as for a single prompt, since more prompts are not more
-    examples; they are conservative where prompts disagree. q is left NaN. The standard deviation is the square root of
-    the mean variance, which does not include the differences between the prompts' means.
+    The interval and p of the mean r are computed as for a single prompt, since more prompts are not more examples;
+    they are conservative where prompts disagree. q is left NaN.
+    """
+    return with_significance(mean_strengths(columns), degrees_of_freedom)
+
+
+def mean_strengths(columns: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the columns `STRENGTHS`, averaged over prompts.
+
+    r is the mean by Fisher's z. The standard deviation is the square root of the mean variance, which does not include
+    the differences between the prompts' means.
     """
 
     def over_prompts(name: str) -> Array:
         return np.stack([prompt_columns[name] for prompt_columns in columns])
 
-    r = mean_correlation(over_prompts("r"))
-    low, high = interval(r, degrees_of_freedom)
     return {
-        "r": r,
-        "ci_low": low,
-        "ci_high": high,
-        "p": p_value(r, degrees_of_freedom),
-        "q": np.full_like(r, np.nan),
+        "r": mean_correlation(over_prompts("r")),
         "r_half0": mean_correlation(over_prompts("r_half0")),
         "r_half1": mean_correlation(over_prompts("r_half1")),
         "activation_mean": over_prompts("activation_mean").mean(0),

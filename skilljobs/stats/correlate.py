@@ -4,8 +4,8 @@ r is Pearson's; with a 0/1 metric it is the point-biserial correlation. p and th
 SciPy is imported only where it is called, because scorers import this module but call nothing that needs SciPy.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -20,6 +20,8 @@ distinguished from a constant. The rounding error of a constant's sums stays bel
 
 NUMBERS = ("r", "ci_low", "ci_high", "p", "q", "r_half0", "r_half1", "activation_mean", "activation_std")
 """The numeric columns of `correlations`, in order."""
+STRENGTHS = ("r", "r_half0", "r_half1", "activation_mean", "activation_std")
+"""Those that follow from the sums of a layer; the others follow from r, q from that of all layers."""
 
 Z_95 = 1.959963984540054
 
@@ -49,8 +51,15 @@ class Centred:
             return cls(0, 0, zero, 0.0, zero, np.full_like(sum_a, np.nan))
         mean = sum_a / n
         activation_square = _centred_square(sum_aa, sum_a * mean)
-        metric_square = float(_centred_square(np.float64(sum_yy), np.float64(sum_y * (sum_y / n))))
+        metric_square = _metric_square(n, sum_y, sum_yy)
         return cls(n, 1, activation_square, metric_square, sum_ay - mean * sum_y, reference + mean)
+
+    def of_metric(self, sum_a: Array, sum_ay: Array, sum_y: float, sum_yy: float) -> Self:
+        """The centred sums of another metric of the same rows, whose raw sums are given."""
+        if self.n == 0:
+            return self
+        product = sum_ay - sum_a / self.n * sum_y
+        return replace(self, metric_square=_metric_square(self.n, sum_y, sum_yy), product=product)
 
     @classmethod
     def pooled(cls, parts: Iterable[Self]) -> Self:
@@ -98,7 +107,11 @@ def strongest_first(r: Array, count: int) -> NDArray[np.intp]:
     Ties keep their order. Undefined values (NaN) are left out.
     """
     strength = np.nan_to_num(np.abs(r), nan=-1.0)
-    order = np.argsort(-strength, kind="stable")[:count]
+    places = np.arange(len(strength))
+    if count < len(strength):  # sorting all of them to take a few is slow
+        least = np.partition(strength, -count)[-count]
+        places = np.flatnonzero(strength >= least)
+    order = places[np.argsort(-strength[places], kind="stable")[:count]]
     return order[strength[order] >= 0]
 
 
@@ -106,6 +119,10 @@ def _centred_square(raw: Array | np.float64, correction: Array | np.float64) -> 
     """Return the sum of squares about the mean, exactly 0 where it cannot be distinguished from rounding error."""
     centred = raw - correction
     return np.where(centred > INDISTINGUISHABLE * raw, centred, 0.0)
+
+
+def _metric_square(n: int, sum_y: float, sum_yy: float) -> float:
+    return float(_centred_square(np.float64(sum_yy), np.float64(sum_y * (sum_y / n))))
 
 
 def sum_in_order(arrays: Iterable[Array]) -> Array:
@@ -141,25 +158,40 @@ def p_value(r: Array, degrees_of_freedom: int) -> Array:
     return np.asarray(2 * stdtr(degrees_of_freedom, -t), np.float64)
 
 
+def strengths(whole: Centred, halves: Sequence[Centred | None]) -> dict[str, Array]:
+    """Return the columns `STRENGTHS` of `correlations`, one value per neuron, with NaN for null.
+
+    `halves` are the sums of half 0 and half 1, None where there are none.
+    """
+    r = whole.r()
+    half_r = [np.full_like(r, np.nan) if half is None else half.r() for half in halves]
+    values = (r, *half_r, whole.activation_mean, whole.activation_std)
+    return dict(zip(STRENGTHS, values, strict=True))
+
+
+def with_significance(
+    columns: Mapping[str, Array], degrees_of_freedom: int, p: Array | None = None, q: Array | None = None
+) -> dict[str, Array]:
+    """Return all numeric columns of `correlations` from `STRENGTHS`, in their order; others stay behind them.
+
+    p is computed if it is not given, and q is NaN.
+    """
+    low, high = interval(columns["r"], degrees_of_freedom)
+    added = {
+        "ci_low": low,
+        "ci_high": high,
+        "p": p_value(columns["r"], degrees_of_freedom) if p is None else p,
+        "q": np.full_like(columns["r"], np.nan) if q is None else q,
+    }
+    return {name: {**columns, **added}[name] for name in (*NUMBERS, *(n for n in columns if n not in NUMBERS))}
+
+
 def correlation_columns(whole: Centred, halves: Sequence[Centred | None]) -> dict[str, Array]:
     """Return the numeric columns of `correlations`, one value per neuron, with NaN for null. q is left NaN.
 
     `halves` are the sums of half 0 and half 1, None where there are none.
     """
-    r = whole.r()
-    low, high = interval(r, whole.degrees_of_freedom)
-    half_r = [np.full_like(r, np.nan) if half is None else half.r() for half in halves]
-    return {
-        "r": r,
-        "ci_low": low,
-        "ci_high": high,
-        "p": p_value(r, whole.degrees_of_freedom),
-        "q": np.full_like(r, np.nan),
-        "r_half0": half_r[0],
-        "r_half1": half_r[1],
-        "activation_mean": whole.activation_mean,
-        "activation_std": whole.activation_std,
-    }
+    return with_significance(strengths(whole, halves), whole.degrees_of_freedom)
 
 
 def best_tokens(r: Array, p: Array) -> tuple[NDArray[np.int64], Array]:

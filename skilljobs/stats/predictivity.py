@@ -58,7 +58,7 @@ def accuracy(layout: Layout, counts: LayerSums, moments: Moments, metric: str, p
     """
     suffix = f":{metric}" if any(m.name == metric and m.nullable for m in layout.metrics) else ""
     n, yes = 0, 0.0
-    above, both = np.zeros(counts.values.shape[-1]), np.zeros(counts.values.shape[-1])
+    above, both = np.zeros(counts.rows), np.zeros(counts.rows)
     for member in layout.members_of(population):
         place = layout.populations.index(member)
         member_n, member_yes, _, _ = moments.pair(member, metric, metric)

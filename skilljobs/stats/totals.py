@@ -1,6 +1,6 @@
 """Adding up the sums of many shards and preparing them for correlations. This module uses plain arrays, no files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
@@ -110,20 +110,24 @@ class Moments:
 
 @dataclass(frozen=True)
 class LayerSums:
-    """Sums of one layer.
+    """Sums of one layer: of each column, populations x (tokens x neurons).
 
-    `values` is columns x populations x (tokens x neurons); `columns` has the index of each column by name.
+    Columns are arrays of their own, so that one fits a processor's cache. A null metric has the population `all` only.
     """
 
-    columns: dict[str, int]
-    values: Array
+    columns: dict[str, Array]
 
     def __add__(self, other: "LayerSums", /) -> "LayerSums":
-        return LayerSums(self.columns, self.values + other.values)
+        return LayerSums({name: mine + other.columns[name] for name, mine in self.columns.items()})
 
     def column(self, name: str, population: int) -> Array:
         """Return the sums in a column for the population at an index, token by token."""
-        return np.asarray(self.values[self.columns[name], population])
+        return np.asarray(self.columns[name][population])
+
+    @property
+    def rows(self) -> int:
+        """The number of neurons, every token of each counted."""
+        return int(next(iter(self.columns.values())).shape[-1])
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,14 @@ class LayerTotals:
 
     def centred(self, metric: str, population: str) -> Centred:
         """Return the sums of `metric` about the means in `population`, pooled over groups if it is within groups."""
-        parts = [self._centred(metric, member) for member in self.layout.members_of(population)]
-        return parts[0] if len(parts) == 1 else Centred.pooled(parts)
+        return next(self.centred_each([metric], population))
+
+    def centred_each(self, metrics: Iterable[str], population: str) -> Iterator[Centred]:
+        """Yield what `centred` returns of each metric. What they share of the activations is computed once."""
+        shared: dict[str, Centred] = {}
+        for metric in metrics:
+            parts = [self._centred(metric, member, shared) for member in self.layout.members_of(population)]
+            yield parts[0] if len(parts) == 1 else Centred.pooled(parts)
 
     def given(self, metric: str, given: Sequence[str], population: str) -> Given | None:
         """Return the centred sums of the metrics in `given` over the rows that have `metric`, or None without rows."""
@@ -149,18 +159,20 @@ class LayerTotals:
     def _suffix(self, metric: str) -> str:
         return f":{metric}" if any(m.name == metric and m.nullable for m in self.layout.metrics) else ""
 
-    def _centred(self, metric: str, population: str) -> Centred:
-        k = self.layout.populations.index(population)
+    def _centred(self, metric: str, population: str, shared: dict[str, Centred]) -> Centred:
+        """The sums about the means; `shared` has those of other metrics without missing values, by population."""
+        k, suffix = self.layout.populations.index(population), self._suffix(metric)
         n, sum_y, _, sum_yy = self.moments.pair(population, metric, metric)
-        return Centred.of(
-            n=n,
-            sum_a=self.sums.column(f"sum_a{self._suffix(metric)}", k),
-            sum_aa=self.sums.column(f"sum_aa{self._suffix(metric)}", k),
-            sum_ay=self.sums.column(f"sum_ay:{metric}", k),
-            sum_y=sum_y,
-            sum_yy=sum_yy,
-            reference=self.reference,
-        )
+        sum_ay = self.sums.column(f"sum_ay:{metric}", k)
+        sum_a = self.sums.column(f"sum_a{suffix}", k)
+        earlier = None if suffix else shared.get(population)
+        if earlier is not None and earlier.n == n:
+            return earlier.of_metric(sum_a, sum_ay, sum_y, sum_yy)
+        sum_aa = self.sums.column(f"sum_aa{suffix}", k)
+        centred = Centred.of(n, sum_a, sum_aa, sum_ay, sum_y, sum_yy, self.reference)
+        if not suffix:
+            shared[population] = centred
+        return centred
 
     def _given(self, metric: str, given: Sequence[str], population: str) -> Given | None:
         k = self.layout.populations.index(population)

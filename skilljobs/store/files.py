@@ -57,10 +57,11 @@ class Folder:
                 stream.write(data)
 
     @contextmanager
-    def stream(self, name: str) -> Iterator[IO[bytes]]:
+    def stream(self, name: str, survives_crash: bool = True) -> Iterator[IO[bytes]]:
         """Open a file to be written in pieces.
 
-        The file appears when the block ends, and does not appear if the block raises an exception.
+        The file appears when the block ends, and does not appear if the block raises an exception. With
+        `survives_crash` False, a crash of the machine may leave it incomplete: for files that are made anew then.
         """
         if not self.is_local:
             with tempfile.TemporaryFile() as buffer:
@@ -75,7 +76,8 @@ class Folder:
             with temporary.open("wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if survives_crash:
+                    os.fsync(file.fileno())
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)

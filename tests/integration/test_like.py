@@ -265,8 +265,8 @@ def stored_sums(run: RunFiles, layout: Layout) -> ShardSums:
     nullable = [metrics[place] for place in layout.nullable]
     linear, squares = [], []
     for layer in layers:
-        values = np.nan_to_num(layer.values)
-        of = {name: values[place] for name, place in layer.columns.items()}
+        populations = len(layout.populations)
+        of = {name: np.pad(column, ((0, populations - len(column)), (0, 0))) for name, column in layer.columns.items()}
         linear.append(
             np.stack([of["sum_a"], *(of[f"sum_ay:{m}"] for m in metrics), *(of[f"sum_a:{m}"] for m in nullable)], 1)
         )

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from scipy.stats import binom
 
 from skilljobs.reduce.null_maxima import largest_of_layers, null_maxima_of, null_maxima_within
 from skilljobs.reduce.shard_sums import read_moments, read_totals
+from skilljobs.reduce.unranked import Part
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.null import family_wise_threshold, null_signs
@@ -92,7 +92,7 @@ def test_groups_that_leave_examples_out_have_none(totals: Totals) -> None:
     whole, halves = totals
     assert null_centred(whole, NULLS, "within:h") is None
     assert not covers_all(whole.moments, LAYOUT, "null:0", "within:h")
-    rows = largest_of_layers([null_maxima_within(whole, halves)] * 2).to_pylist()
+    rows = largest_of_layers([null_maxima_within(whole, halves, NULLS)] * 2).to_pylist()
     assert [(row["metric"], row["population"], row["n"]) for row in rows] == [(n, "within:g", ROWS) for n in NULLS]
     centred = null_centred(whole, NULLS, "within:g")
     assert centred is not None
@@ -138,9 +138,9 @@ def test_the_moments_give_the_correlation_of_two_metrics(totals: Totals) -> None
 
 
 def test_the_maximum_is_over_all_layers_and_leaves_nulls_out() -> None:
-    schema = pa.schema([("n", pa.int64()), *((name, pa.float64()) for name in ("r", "r_half0", "r_half1"))])
+    nan = np.nan
     layers = [
-        pa.table({"n": [7, 7], "r": [0.1, r], "r_half0": [None, 0.2], "r_half1": [None, None]}, schema=schema)
+        Part({"r": np.array([0.1, r]), "r_half0": np.array([nan, 0.2]), "r_half1": np.array([nan, nan])}, 7, 5)
         for r in (-0.4, 0.3)
     ]
     (row,) = null_maxima_of("null:0", ALL, layers).to_pylist()

@@ -24,9 +24,8 @@ def counted(above: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) 
         columns["sum_ay:m"].append((above[has] * y[has, None]).sum(0))
         n.append(has.sum())
         sums.append([np.nansum(y[inside])] * 5)
-    values = np.array([columns[name] for name in columns], float)
     moments = Moments({(name, "m", "m"): row for row, name in enumerate(names)}, np.array(n), np.array(sums).T)
-    return layout, LayerSums({name: place for place, name in enumerate(columns)}, values), moments
+    return layout, LayerSums({name: np.array(rows, float) for name, rows in columns.items()}), moments
 
 
 @pytest.mark.parametrize("population", [ALL, "g=1", "within:g"])

@@ -1,0 +1,55 @@
+"""The tables of a run's correlations, written once p and q are known."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from skilljobs.reduce.layers import ReduceJob, pairs
+from skilljobs.reduce.null_maxima import largest_of_layers
+from skilljobs.reduce.significance import RankedPair, table_of
+from skilljobs.reduce.unranked import UNRANKED, best_name, null_name, open_layer, read_significance, read_table
+from skilljobs.store.files import Folder
+from skilljobs.store.run import BEST_NAME, NULL_MAXIMA_NAME, TOP_NAME
+from skilljobs.store.schema import BEST, NULL_MAXIMA, parquet_bytes, parquet_stream
+
+
+def write_correlations(job: ReduceJob, layer: int) -> None:
+    """Write the correlations of the layer at this place."""
+    folder = Folder(job.uri)
+    with (
+        open_layer(folder, layer) as unranked,
+        parquet_stream(folder, [job.correlations_names[layer]], job.schema) as (writer,),
+    ):
+        for place in range(len(pairs(job.layout))):
+            table = table_of(job, place, layer, unranked.part(place), *read_significance(folder, place, layer))
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def write_rankings(job: ReduceJob, ranked: Sequence[RankedPair]) -> None:
+    """Write `top.parquet` and `null_maxima.parquet`, with tokens kept also `best.parquet`; delete what they came from.
+
+    `ranked` has every metric and population, in any order.
+    """
+    folder, ranked = Folder(job.uri), sorted(ranked, key=lambda pair: pair.place)
+    assert [pair.place for pair in ranked] == list(range(len(pairs(job.layout))))
+    folder.write(TOP_NAME, parquet_bytes([pair.top for pair in ranked], job.schema))
+    maxima = [pair.null_maxima for pair in ranked if pair.null_maxima is not None]
+    maxima += [
+        pq.read_table(pa.BufferReader(folder.read(name)))
+        for name in map(null_name, range(job.layers))
+        if folder.exists(name)
+    ]
+    folder.write(NULL_MAXIMA_NAME, parquet_bytes([largest_of_layers(maxima)], NULL_MAXIMA))
+    if job.tokens is not None:
+        _write_best(folder, len(ranked))
+    folder.delete_folder(UNRANKED)
+
+
+def _write_best(folder: Folder, count: int) -> None:
+    with ExitStack() as stack:
+        (writer,) = stack.enter_context(parquet_stream(folder, [BEST_NAME], BEST))
+        for name in map(best_name, range(count)):
+            table = read_table(folder, name)
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
