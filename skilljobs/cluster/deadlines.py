@@ -1,9 +1,19 @@
 """How long a piece of work may take before it is looked after. Imports no Ray."""
 
+from bisect import insort
+
 FIRST_SECONDS = 1800.0
 """Before anything was measured."""
 TIMES_SLOWEST = 10
 LEAST_SECONDS = 60.0
+
+
+TIMES_USUAL = 2.0
+"""A straggler has taken this many times the median: whoever begins now is likely to end first."""
+LEAST_STRAGGLER_SECONDS = 15.0
+"""Whoever loses is waited for, too: there is nothing to win with short pieces."""
+FEWEST_MEASURED = 3
+"""Pieces of work before the median says what is usual."""
 
 
 class Deadline:
@@ -11,18 +21,25 @@ class Deadline:
 
     def __init__(self, fixed: float | None = None) -> None:
         self._fixed = fixed
-        self._slowest: float | None = None
+        self._taken: list[float] = []
 
     def took(self, seconds: float) -> None:
         """Learn how long a piece of work took."""
-        self._slowest = max(seconds, self._slowest or 0.0)
+        insort(self._taken, seconds)
 
     @property
     def seconds(self) -> float:
         """The seconds that the next piece of work may take."""
         if self._fixed is not None:
             return self._fixed
-        return FIRST_SECONDS if self._slowest is None else max(LEAST_SECONDS, TIMES_SLOWEST * self._slowest)
+        return max(LEAST_SECONDS, TIMES_SLOWEST * self._taken[-1]) if self._taken else FIRST_SECONDS
+
+    @property
+    def straggler_seconds(self) -> float:
+        """The seconds after which a piece of work is worth beginning twice, if there is nothing else to do."""
+        if self._fixed is not None or len(self._taken) < FEWEST_MEASURED:
+            return self.seconds
+        return max(LEAST_STRAGGLER_SECONDS, TIMES_USUAL * self._taken[len(self._taken) // 2])
 
 
 class Overdue(dict[int, str]):

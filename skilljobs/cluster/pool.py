@@ -4,8 +4,9 @@ Rules, each from a failure that was seen: only the first item in hand is charged
 with it are suspects too (any of them may have caused it, and a death right after an item's end can overtake its
 result); suspects run last, one to an actor, so that the guilty one is charged in the end; an item has three attempts.
 When a machine goes, the items in hand there are not charged. Late machines join, as long as there are items for them.
-An item that is overdue is given to an idle actor too, and its first result counts; the actor that has it is asked
-whether it is there, and one that does not answer has died.
+An item that is overdue is given to an idle actor too, and its first result counts; so is, when nothing else is left to
+do, one that takes much longer than the others took. The actor that has an overdue item is asked whether it is there,
+and one that does not answer has died.
 """
 
 import time
@@ -157,16 +158,21 @@ class ScorerPool:
                 self._lose(ledger, member, ScorerHungError(f"has not answered for {seconds:.0f} s"))
 
     def _give_again(self, ledger: Ledger, call: Call) -> bool:
-        """Give overdue items to idle actors too; whether there were any."""
+        """Give overdue items, and in the end stragglers, to idle actors too; whether there were any."""
         idle = [member for member in self.group.members if member.loaded and not member.queue]
+        if not idle:
+            return False
+        overdue, straggling = self._deadline.seconds, self._deadline.straggler_seconds
         late = [
             (given, member)
             for member in self.group.members
             for given in member.queue
             if given.item not in self.overdue
             and not ledger.is_done(given.item)
-            and member.seconds(given) > self._deadline.seconds
+            # one that may have killed an actor is not let at two
+            and member.seconds(given) > (overdue if given.item in ledger.suspected else straggling)
         ]
+        late.sort(key=lambda given_by: given_by[0].at)
         for (given, member), other in zip(late, idle, strict=False):
             self.overdue[given.item] = other.name
             self.given_twice += 1

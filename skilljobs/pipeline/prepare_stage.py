@@ -5,6 +5,7 @@ from skilljobs.pipeline.stage import Stage
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.work import most_tuning_steps
 from skilljobs.store.examples import example_bytes, example_schema
+from skilljobs.store.files import Folder
 from skilljobs.store.run import TUNING_EXAMPLES_NAME
 from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import examples_name
@@ -15,6 +16,15 @@ TRAPS_SHOWN = 3
 """Metrics that may mislead, and pairs of them, of which each has a line."""
 
 
+def write_examples(plan: JobPlan, folder: Folder) -> None:
+    """Write the examples of every shard, and those to tune on."""
+    tuning = plan.train + plan.validation
+    schema = example_schema(plan.test + tuning)
+    for shard, examples in enumerate(plan.shards):
+        folder.write(examples_name(shard), example_bytes(examples, schema))
+    folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
+
+
 class Prepare(Stage):
     """Write the examples of every shard, and those to tune on."""
 
@@ -22,11 +32,8 @@ class Prepare(Stage):
     writes = ("examples/part-*.parquet", TUNING_EXAMPLES_NAME)
 
     def run(self, job: Job) -> str:
-        plan, tuning = job.plan, job.plan.train + job.plan.validation
-        schema = example_schema(plan.test + tuning)
-        for shard, examples in enumerate(plan.shards):
-            job.run.folder.write(examples_name(shard), example_bytes(examples, schema))
-        job.run.folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
+        plan = job.plan
+        write_examples(plan, job.run.folder)
         if plan.like is None:
             job.reporter.note(f"columns: {plan.columns.line}")
         else:

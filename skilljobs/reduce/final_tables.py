@@ -1,7 +1,6 @@
 """The tables of a run's correlations, written once p and q are known."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -48,8 +47,8 @@ def write_rankings(job: ReduceJob, ranked: Sequence[RankedPair]) -> None:
 
 
 def _write_best(folder: Folder, count: int) -> None:
-    with ExitStack() as stack:
-        (writer,) = stack.enter_context(parquet_stream(folder, [BEST_NAME], BEST))
+    schema = BEST.with_metadata({})  # as `parquet_bytes` writes it
+    with parquet_stream(folder, [BEST_NAME], schema) as (writer,):
         for name in map(best_name, range(count)):
-            table = read_table(folder, name)
+            table = read_table(folder, name).cast(schema)
             writer.write_table(table, row_group_size=max(1, table.num_rows))

@@ -6,7 +6,14 @@ import pytest
 
 import skilljobs
 from skilljobs.cluster import remote_job
-from skilljobs.cluster.deadlines import FIRST_SECONDS, LEAST_SECONDS, TIMES_SLOWEST, Deadline, Overdue
+from skilljobs.cluster.deadlines import (
+    FIRST_SECONDS,
+    LEAST_SECONDS,
+    LEAST_STRAGGLER_SECONDS,
+    TIMES_SLOWEST,
+    Deadline,
+    Overdue,
+)
 from skilljobs.errors import InputError
 from skilljobs.progress.reporter import SilentReporter
 
@@ -25,6 +32,22 @@ def test_a_fixed_deadline_stays() -> None:
     deadline = Deadline(5.0)
     deadline.took(100.0)
     assert deadline.seconds == 5.0
+
+
+def test_a_straggler_takes_twice_the_median_once_that_is_known_and_a_fixed_deadline_is_for_stragglers_too() -> None:
+    deadline, fixed = Deadline(), Deadline(300.0)
+    for seconds in (40.0, 90.0):
+        deadline.took(seconds)
+        assert deadline.straggler_seconds == deadline.seconds
+    for seconds in (30.0, 20.0, 35.0):
+        deadline.took(seconds)
+        fixed.took(seconds)
+    assert deadline.straggler_seconds == 2 * 35.0 < deadline.seconds
+    assert fixed.straggler_seconds == 300.0
+    short = Deadline()
+    for _ in range(9):
+        short.took(0.1)
+    assert short.straggler_seconds == LEAST_STRAGGLER_SECONDS < short.seconds
 
 
 def test_what_is_overdue_is_said_in_words() -> None:

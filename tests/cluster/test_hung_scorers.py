@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from skilljobs.cluster import deadlines, pulse, scorer_group, single_call
 from skilljobs.cluster import pool as pools
-from skilljobs.cluster import pulse, scorer_group, single_call
 from skilljobs.cluster.ledger import MOST_ATTEMPTS
 from skilljobs.cluster.pool import ScorerPool
 from skilljobs.cluster.scorer_group import ScorerGroup
@@ -45,9 +45,9 @@ def soon_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 def start(tmp_path: Path, notes: list[str]) -> Iterator[Callable[[int], ScorerPool]]:
     made: list[ScorerPool] = []
 
-    def start(size: int) -> ScorerPool:
+    def start(size: int, shard_timeout: float | None = 1.0) -> ScorerPool:
         group = ScorerGroup(lambda _: FakeScorer.remote(str(tmp_path)), size, notes.append)  # type: ignore[attr-defined]
-        made.append(ScorerPool(group, notes.append, shard_timeout=1.0))
+        made.append(ScorerPool(group, notes.append, shard_timeout=shard_timeout))
         return made[-1]
 
     yield start
@@ -78,6 +78,17 @@ def test_a_slow_shard_is_given_to_another_scorer_too_and_counts_once(
     assert str(pool.overdue) == ""
     assert all("is given to scorer-" in note for note in notes), "nobody is replaced"
     assert sorted(run(pool, "well")) == SHARDS, "the late result is not taken for one of these"
+
+
+def test_a_straggler_does_not_hold_the_end(
+    start: Callable[..., ScorerPool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before it is overdue, once there is nothing else to do."""
+    monkeypatch.setattr(deadlines, "LEAST_STRAGGLER_SECONDS", 0.5)
+    pool = start(2, shard_timeout=None)
+    assert sorted(run(pool, "slow-once")) == SHARDS
+    assert attempts(tmp_path)[3] == 2
+    assert pool.given_twice >= 1
 
 
 def test_who_is_still_at_a_shard_that_is_done_is_replaced_in_the_end(
