@@ -14,6 +14,7 @@ from skilljobs.analysis.run_view import html_of, record_of, status_of, wait_for,
 from skilljobs.errors import InputError
 from skilljobs.plan.ablation_spec import AblationSpec
 from skilljobs.plan.capacity import Placement
+from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
@@ -229,6 +230,41 @@ class Run(RunReader):
         placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
         spec = AblationSpec.from_values(options)
         rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
+        self._cache.clear()
+        return rows
+
+    def shortcuts(
+        self,
+        *,
+        replicas: int | None = None,
+        shard_timeout: float | None = None,
+        address: str | None = None,
+        trust_remote_code: bool = False,
+        report: bool = True,
+        reporter: Reporter | None = None,
+        debug: bool = False,
+        **options: Any,
+    ) -> pl.DataFrame:
+        """Look for properties that neurons of a finished run follow, and say which are shortcuts of the model.
+
+        Properties are found on half 0 and judged on half 1. The same call again resumes.
+
+        Args:
+            replicas, shard_timeout, address, trust_remote_code, report, debug: as for `ablate`.
+            options: the options of `skilljobs shortcuts` under the same names; `neuron` and `property` may be lists.
+
+        Returns:
+            a row for each neuron and property, as in `shortcuts.parquet`.
+
+        Raises:
+            InputError: bad input, or units that cannot be silenced; nothing was started.
+            JobFailed: it could not be finished; what was committed is kept.
+        """
+        from skilljobs.pipeline.shortcuts_job import find_shortcuts
+
+        placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
+        spec = ShortcutsSpec.from_values(options)
+        rows = find_shortcuts(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
         self._cache.clear()
         return rows
 

@@ -63,8 +63,11 @@ def save_poisoned(path: Path) -> Path:
     return save(model, path)
 
 
-def save_planted(path: Path) -> Path:
+def save_planted(path: Path, writes: float | None = None, choices: tuple[str, str] = (" banana", " plus")) -> Path:
     """A one-layer Llama in which one neuron fires if the text has the word ` house`, wherever it stands.
+
+    `writes`: how strongly it speaks for the first of two answers and against the second, each one token; None for
+    random weights, as those of the other neurons.
 
     Coordinates of the residual stream: 0 is always 1, 1 marks the word, 2 is empty, the rest is random content. Head 0
     looks for the mark and writes it to coordinate 2; head 1 averages the content of all tokens, so that the other
@@ -101,6 +104,10 @@ def save_planted(path: Path) -> Path:
         layer.mlp.up_proj.weight[PLANTED_NEURON, 0] = 1.0
         layer.mlp.down_proj.weight.normal_(std=0.1)
         model.lm_head.weight.normal_()
+        if writes is not None:
+            first, second = (tokenizer(choice, add_special_tokens=False).input_ids for choice in choices)
+            direction = model.lm_head.weight[first[0]] - model.lm_head.weight[second[0]]
+            layer.mlp.down_proj.weight[:, PLANTED_NEURON] = writes * direction
     return save(model, path)
 
 

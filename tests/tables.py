@@ -52,3 +52,12 @@ def planted_rows(count: int, word: str, seed: int = 0) -> list[dict[str, Any]]:
             {"text": "Q:" + " 7".join(words) + " 7:", "target": f" {rng.randrange(10)}", "word_is_there": has_word}
         )
     return rows
+
+
+def choice_rows(count: int, word: str, choices: tuple[str, str], seed: int = 0) -> list[dict[str, Any]]:
+    """The texts of `planted_rows` with two choices; the right one is drawn."""
+    rng = random.Random(seed)
+    return [
+        {"example_id": f"row-{number}", "text": row["text"], "choices": list(choices), "answer": rng.randrange(2)}
+        for number, row in enumerate(planted_rows(count, word, seed))
+    ]

@@ -50,13 +50,14 @@ def ablation_cost(readers: Sequence[RunReader], spec: AblationSpec, sets: int) -
         if spec.rule.baseline == "mean":
             read += first_text + first * per_example
         if spec.rule.baseline == "resample":
-            read += second_text + second * _prompt_length(reader)
+            read += second_text + second * prompt_length(reader)
         tokens += round(read)
         examples += second
         seconds += read * record.stages["collect"].seconds / max(1, total)
     return Cost(sets, examples, tokens, 2 * BYTES_PER_SCORE * sets * examples, seconds)
 
 
-def _prompt_length(run: RunReader) -> int:
+def prompt_length(run: RunReader) -> int:
+    """The positions of the soft prompt of a run of one."""
     header = read_header(run.folder.read(PROMPT_NAME))
     return next(int(entry["shape"][0]) for entry in header.values() if "shape" in entry)

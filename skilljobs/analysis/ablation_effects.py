@@ -29,6 +29,8 @@ class AblatedScores:
 
     ids: list[str]
     values: dict[str, Array]
+    chosen: NDArray[np.int64]
+    """The choice that the model gives, sets x examples: its index, or -1 where two are as good or there are none."""
 
     @classmethod
     def of(cls, tables: Sequence[pa.Table], sets: int) -> "AblatedScores":
@@ -45,7 +47,8 @@ class AblatedScores:
             )
             for name in SCORES
         }
-        return cls(ids, values)
+        given = [np.array(table["chosen"].fill_null(-1).to_numpy(), np.int64).reshape(sets, -1) for table in tables]
+        return cls(ids, values, np.concatenate(given, axis=1))
 
     def outcome(self, wanted: str | None) -> str:
         """What p and the interval are about: what was asked for, or the margin where there are choices."""

@@ -44,7 +44,7 @@ def ranked_metrics(run: RunReader, spec: AblationSpec) -> list[str]:
         check_pair(run, spec.metric, spec.population)
         return [spec.metric]
     if spec.specificity is None:
-        _refuse_unread(spec.neurons, run.record.neurons)
+        refuse_unread(spec.neurons, run.record.neurons)
         return []
     by_column = run.layout().metrics_by_column
     if spec.specificity not in by_column:
@@ -64,7 +64,7 @@ def choose_sets(run: RunReader, spec: AblationSpec, norms: Sequence[NDArray[np.f
         InputError: as `ranked_metrics`; or there are fewer neurons than asked for, or too few to compare them with.
     """
     metrics = ranked_metrics(run, spec)
-    neurons = _Neurons(run, norms)
+    neurons = ReadNeurons(run, norms)
     sets = [NeuronSet(None, spec.population, "none", 0, None, ())]
     shared: dict[str, float] = {}
     for metric, chosen in _chosen(run, spec, metrics, neurons):
@@ -87,7 +87,7 @@ def choose_sets(run: RunReader, spec: AblationSpec, norms: Sequence[NDArray[np.f
 
 
 def _chosen(
-    run: RunReader, spec: AblationSpec, metrics: Sequence[str], neurons: "_Neurons"
+    run: RunReader, spec: AblationSpec, metrics: Sequence[str], neurons: "ReadNeurons"
 ) -> Iterator[tuple[str | None, list[int]]]:
     """Each metric with the neurons to silence, for each size."""
     if not metrics:
@@ -100,7 +100,7 @@ def _chosen(
             yield metric, ranked[:k]
 
 
-class _Neurons:
+class ReadNeurons:
     """All neurons that a run read, in one order, with what they are matched by."""
 
     def __init__(self, run: RunReader, norms: Sequence[NDArray[np.float64]]) -> None:
@@ -163,7 +163,12 @@ class _Neurons:
         return keyed.join(frame, on=list(_NAME), how="left", maintain_order="left")
 
 
-def _refuse_unread(neurons: Sequence[NeuronName], layers: Sequence[LayerNeurons]) -> None:
+def refuse_unread(neurons: Sequence[NeuronName], layers: Sequence[LayerNeurons]) -> None:
+    """Refuse neurons that a run has not read.
+
+    Raises:
+        InputError: names the first of them.
+    """
     by_number = {layer.layer: layer for layer in layers}
     for name in neurons:
         try:

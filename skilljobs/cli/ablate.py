@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from skilljobs.cli.option_params import click_option, given_options
+from skilljobs.cli.option_params import declared_command, given_options
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 from skilljobs.cli.shared_options import cluster_option, replicas_option, shard_timeout_option
@@ -12,19 +12,7 @@ from skilljobs.options import declared_options
 from skilljobs.plan.ablation_spec import AblationSpec
 
 
-class AblateCommand(click.Command):
-    """A command that takes the options of an ablation, in addition to its own parameters."""
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        declared = [click_option(option) for option in declared_options(AblationSpec)]
-        for parameter in declared:
-            if parameter.name == "k":
-                parameter.opts = ["-k", *parameter.opts]
-        run, *others = super().get_params(ctx)
-        return [run, *declared, *others]
-
-
-@click.command(cls=AblateCommand)
+@click.command(cls=declared_command(AblationSpec))
 @run_argument()
 @click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)

@@ -35,6 +35,21 @@ def click_option(declared: Option) -> click.Option:
     return click.Option([declared.flag], **settings)
 
 
+def declared_command(spec_type: type) -> type[click.Command]:
+    """A kind of command that takes what `spec_type` declares, after its first parameter; `k` is also `-k`."""
+
+    class DeclaredCommand(click.Command):
+        def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+            declared = [click_option(option) for option in declared_options(spec_type)]
+            for parameter in declared:
+                if parameter.name == "k":
+                    parameter.opts = ["-k", *parameter.opts]
+            first, *others = super().get_params(ctx)
+            return [first, *declared, *others]
+
+    return DeclaredCommand
+
+
 class SubmitCommand(click.Command):
     """A command that takes the options of a job and of its task, in addition to its own parameters.
 

@@ -22,6 +22,7 @@ def verify(run: str, debug: bool) -> None:
     """
     from skilljobs.store.ablation_tables import count_of_files, damaged_ablations
     from skilljobs.store.run import RunFiles
+    from skilljobs.store.shortcuts import count_of_shortcut_files, damaged_shortcuts
     from skilljobs.store.verification import checked_files, damaged_files
 
     files = RunFiles(run)
@@ -31,11 +32,17 @@ def verify(run: str, debug: bool) -> None:
     of_ablations = damaged_ablations(files)
     for name in of_ablations:
         say(f"damaged or missing: {name}")
+    of_shortcuts = damaged_shortcuts(files)
+    for name in of_shortcuts:
+        say(f"damaged or missing: {name}")
     if damaged:
         click.echo("the command that made the run makes them again with --verify, where that is possible")
     if of_ablations:
         click.echo("the `skilljobs ablate` that made an ablation makes its files again")
-    if damaged or of_ablations:
+    if of_shortcuts:
+        click.echo("the `skilljobs shortcuts` that made a search makes its files again")
+    if damaged or of_ablations or of_shortcuts:
         sys.exit(1)
     state = "complete" if files.record.is_complete else f"stopped before {files.record.next_stage}"
-    click.echo(f"{checked_files(files) + count_of_files(files)} files are as they were written; the run is {state}")
+    count = checked_files(files) + count_of_files(files) + count_of_shortcut_files(files)
+    click.echo(f"{count} files are as they were written; the run is {state}")

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from skilljobs.analysis.ablation_effects import AblatedScores, difference_without_change, effect_rows, groups_of
+from skilljobs.analysis.ablation_effects import AblatedScores, effect_rows, groups_of
 from skilljobs.analysis.ablation_sets import choose_sets
-from skilljobs.errors import InputError, JobFailed
+from skilljobs.errors import InputError
 from skilljobs.pipeline.silencing import Silencing
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.ablation_spec import AblationSpec
@@ -28,11 +28,6 @@ from skilljobs.store.finished import FinishedRunFiles
 from skilljobs.store.integrity import digests_of
 from skilljobs.store.reader import RunReader
 from skilljobs.store.schema import ABLATION, parquet_bytes
-
-TOLERANCE = {"float32": 1e-3}
-"""How far scores may be from the run's with nothing silenced, relative to 1 + their size: rounding alone."""
-TOLERANCE_BELOW = 0.2
-"""The same in types of 16 bits."""
 
 
 @dataclass
@@ -113,14 +108,7 @@ class Ablation:
         folder = self.files.folder
         sets = sets_from(folder.read(self._name(SETS_NAME)))
         scores = AblatedScores.of(list(read_ablated(folder, ablation_folder(self.id), record.shards)), len(sets))
-        difference = difference_without_change(self.run, scores)
-        assert self.run.record.numerics is not None
-        if not difference <= TOLERANCE.get(self.run.record.numerics.dtype, TOLERANCE_BELOW):
-            raise JobFailed(
-                f"with nothing silenced, the scores differ from those of the run by {difference:.2g}, relative to 1 +"
-                " their size: they are not of the same model, prompt and texts",
-                "",
-            )
+        difference = self.silencing.difference(scores)
         examples = self.silencing.examples(record.shards)
         groups = groups_of(self.run, examples, self.spec.specificity)
         units = [example.unit for example in examples]

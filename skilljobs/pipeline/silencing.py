@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skilljobs.analysis.ablation_effects import AblatedScores, difference_without_change
 from skilljobs.errors import JobFailed
 from skilljobs.hashing import stable_digest
 from skilljobs.pipeline.donors import choose_donors
@@ -26,6 +27,11 @@ from skilljobs.store.reader import RunReader
 from skilljobs.store.record import FileDigest
 from skilljobs.store.shards import examples_name
 from skilljobs.tasks.base import Example
+
+TOLERANCE = {"float32": 1e-3}
+"""How far scores may be from the run's with nothing silenced, relative to 1 + their size: rounding alone."""
+TOLERANCE_BELOW = 0.2
+"""The same in types of 16 bits."""
 
 
 @dataclass
@@ -122,6 +128,22 @@ class Silencing:
                 committed.add(receipt.shard)
                 self.reporter.advance(len(committed), f"shards, {receipt.tokens / receipt.seconds:,.0f} tokens/s")
             timing.summary = f"{sets} sets over {len(shards)} shards of half 1"
+
+    def difference(self, scores: AblatedScores) -> float:
+        """How far the scores are from the run's with nothing silenced, see `difference_without_change`.
+
+        Raises:
+            JobFailed: they are not those of the run.
+        """
+        difference = difference_without_change(self.run, scores)
+        assert self.run.record.numerics is not None
+        if not difference <= TOLERANCE.get(self.run.record.numerics.dtype, TOLERANCE_BELOW):
+            raise JobFailed(
+                f"with nothing silenced, the scores differ from those of the run by {difference:.2g}, relative to 1 +"
+                " their size: they are not of the same model, prompt and texts",
+                "",
+            )
+        return difference
 
     def digest_of_examples(self, shard: int) -> str:
         """The SHA-256 of the file of a shard's examples."""

@@ -24,6 +24,26 @@ class Rule:
     amount: float
     baseline: Baseline = "none"
 
+    @classmethod
+    def parse(cls, how: str) -> "Rule":
+        """What `--how` says.
+
+        Raises:
+            InputError: it says nothing that is known.
+        """
+        kind, _, number = how.partition(":")
+        if how in ("mean", "resample"):
+            return cls(0.0, 0.0, "mean" if how == "mean" else "resample")
+        if how == "zero":
+            return cls(0.0, 0.0)
+        try:
+            amount = float(number)
+        except ValueError:
+            amount = math.nan
+        if kind not in ("scale", "set") or not math.isfinite(amount):
+            raise InputError(f"--how {how!r}: it is mean, zero, resample, scale:X or set:X, where X is a number")
+        return cls(amount, 0.0) if kind == "scale" else cls(0.0, amount)
+
 
 @dataclass(frozen=True)
 class AblationSpec:
@@ -58,23 +78,8 @@ class AblationSpec:
 
     @cached_property
     def rule(self) -> Rule:
-        """What `how` says.
-
-        Raises:
-            InputError: it says nothing that is known.
-        """
-        kind, _, number = self.how.partition(":")
-        if self.how in ("mean", "resample"):
-            return Rule(0.0, 0.0, "mean" if self.how == "mean" else "resample")
-        if self.how == "zero":
-            return Rule(0.0, 0.0)
-        try:
-            amount = float(number)
-        except ValueError:
-            amount = math.nan
-        if kind not in ("scale", "set") or not math.isfinite(amount):
-            raise InputError(f"--how {self.how!r}: it is mean, zero, resample, scale:X or set:X, where X is a number")
-        return Rule(amount, 0.0) if kind == "scale" else Rule(0.0, amount)
+        """What `how` says; errors as `Rule.parse`."""
+        return Rule.parse(self.how)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:

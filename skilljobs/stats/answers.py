@@ -32,6 +32,13 @@ class AnswerScores:
     choice_probabilities: tuple[float, ...] | None = None
     """softmax(s) of each choice, from which a task's own model-derived metrics are taken."""
 
+    @property
+    def chosen(self) -> int | None:
+        """The choice of the largest `s`; None if two have it, or without choices."""
+        probabilities = self.choice_probabilities or ()
+        best = max(probabilities, default=0.0)
+        return probabilities.index(best) if probabilities.count(best) == 1 else None
+
 
 EXACT = "exact"
 """The one model-derived metric that is only computed if it is asked for: it costs a decoding."""

@@ -164,7 +164,7 @@ def ablated_file(
     for number, of_set in enumerate(scores):
         columns["number"] += [number] * len(ids)
         columns["example_id"] += ids
-        for name in ("correct", "confidence", "margin", "target_logprob"):
+        for name in ("correct", "chosen", "confidence", "margin", "target_logprob"):
             columns[name] += [getattr(score, name) for score in of_set]
     table = pa.table(columns, schema=ABLATED_SCORES)
     receipt = AblationReceipt(rows=table.num_rows, rows_digest=_digest(table), **facts)

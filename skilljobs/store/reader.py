@@ -20,6 +20,7 @@ from skilljobs.store.run import (
     ACTIVATIONS_NAME,
     BEST_NAME,
     NULL_MAXIMA_NAME,
+    SHORTCUTS_NAME,
     TOP_NAME,
     TUNING_NAME,
     VOCABULARY_NAME,
@@ -28,7 +29,7 @@ from skilljobs.store.run import (
     prompt_uri,
 )
 from skilljobs.store.scanning import read_table, scan, scan_folder, scan_sums
-from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
+from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA, SHORTCUTS
 from skilljobs.uris import is_uri
 
 T = TypeVar("T")
@@ -160,6 +161,10 @@ class RunReader:
         """Return the scores of every example with each set of each ablation."""
         self._require_ablations()
         return scan(self.uri, [ABLATION_SCORES_NAME])
+
+    def shortcut_rows(self) -> pl.LazyFrame:
+        """Return which properties neurons follow: a row for each neuron and property of each search for shortcuts."""
+        return self._read_cached(SHORTCUTS_NAME, SHORTCUTS)
 
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""

@@ -94,7 +94,15 @@ _SET = [("metric", _TEXT), ("population", _TEXT), ("set", _TEXT), ("k", pa.int32
 _CHANGE = [("how", pa.string()), ("at", pa.string())]
 _SCORED = [(name, pa.float64()) for name in ("confidence", "margin", "target_logprob")]
 ABLATION_SETS = pa.schema([("number", pa.int32()), *_SET, _LAYER, *_NEURON])
-ABLATED_SCORES = pa.schema([("number", pa.int32()), ("example_id", pa.string()), ("correct", pa.bool_()), *_SCORED])
+ABLATED_SCORES = pa.schema(
+    [
+        ("number", pa.int32()),
+        ("example_id", pa.string()),
+        ("correct", pa.bool_()),
+        ("chosen", pa.int32()),
+        *_SCORED,
+    ]
+)
 ABLATION = pa.schema(
     [
         ("ablation", pa.string()),
@@ -124,6 +132,42 @@ ABLATION_SCORES = pa.schema(
         *_CHANGE,
         ("correct", pa.bool_()),
         *_SCORED,
+    ]
+)
+SHORTCUTS = pa.schema(
+    [
+        ("shortcuts", pa.string()),
+        ("prompt", pa.int16()),
+        ("metric", pa.string()),
+        ("population", pa.string()),
+        _LAYER,
+        *_NEURON,
+        _TOKEN,
+        ("property", pa.string()),
+        ("kind", pa.string()),
+        ("side", pa.string()),
+        ("points_to", pa.string()),
+        ("alike", pa.list_(pa.string())),
+        ("share", pa.float64()),
+        ("r_half0", pa.float64()),
+        ("r_half1", pa.float64()),
+        ("auc_half1", pa.float64()),
+        ("p", pa.float64()),
+        ("q", pa.float64()),
+        ("metric_r_half1", pa.float64()),
+        *((f"{name}_{side}", pa.float64()) for name in ("accuracy", "confidence") for side in ("with", "without")),
+        ("n_with", pa.int64()),
+        ("n_without", pa.int64()),
+        *((f"rate{name}", pa.float64()) for name in ("", "_low", "_high", "_detectable")),
+        ("silenced", pa.int32()),
+        *((f"fall{name}", pa.float64()) for name in ("", "_low", "_high", "_p")),
+        *((f"margin_fall{name}", pa.float64()) for name in ("", "_p")),
+        ("controls", pa.int32()),
+        *((f"neuron_delta_margin_{side}", pa.float64()) for side in ("with", "without")),
+        ("examples_for", pa.list_(pa.string())),
+        ("examples_against", pa.list_(pa.string())),
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
     ]
 )
 POSITION_MEANS = pa.schema([_LAYER, _TOKEN, *_NEURON, ("place", _TEXT), ("n", pa.int64()), ("sum_a", pa.float64())])

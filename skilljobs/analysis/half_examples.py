@@ -1,0 +1,118 @@
+"""The examples of one half that a search for shortcuts looks at, with everything known of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from skilljobs.analysis.distributions import metric_values
+from skilljobs.errors import InputError
+from skilljobs.stats.layout import ALL, WITHIN
+from skilljobs.store.examples import examples_from
+from skilljobs.store.reader import RunReader
+from skilljobs.store.shards import examples_name
+from skilljobs.tasks.base import Example
+from skilljobs.tasks.external_metrics import group_populations
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HalfExamples:
+    """Examples of a population in one half. Arrays have an entry for each of them.
+
+    `metric`: the values of the metric in question, NaN where there is none; None if there is no metric. `correct` and
+    `confidence`: of the run's scores, NaN without choices. `centred_on`: the group whose mean is taken off. `matched`:
+    the combination of groups that examples are compared within. `places`: of each, its place among all examples of
+    `shards` that were not set aside.
+    """
+
+    shards: tuple[int, ...]
+    examples: list[Example]
+    places: Codes
+    units: Codes
+    centred_on: Codes
+    matched: Codes
+    metric: Array | None
+    correct: Array
+    confidence: Array
+
+
+def shards_up_to(run: RunReader, half: int, limit: int) -> tuple[int, ...]:
+    """The first shards of a half that have `limit` examples together, or all of them. Shards are random samples."""
+    scored = run.scores().filter(pl.col("half") == half).select(pl.len()).collect().item()
+    of_half = run.record.halves[half]
+    each = max(1.0, scored / max(1, len(of_half)))
+    return of_half[: max(1, int(-(-limit // each)))]
+
+
+def read_half(run: RunReader, half: int, limit: int, metric: str | None, population: str) -> HalfExamples:
+    """The examples of half 0 or 1 of a run of one soft prompt, up to about `limit` of them.
+
+    Raises:
+        InputError: none of them is in the population.
+    """
+    shards = shards_up_to(run, half, limit)
+    aside = {example.example_id for example in run.record.set_aside}
+    stored = (example for shard in shards for example in examples_from(run.folder.read(examples_name(shard))))
+    every = [example for example in stored if example.example_id not in aside]
+    centred_on = _population_codes(run, every, population)
+    inside = np.flatnonzero(centred_on >= 0)
+    if len(inside) == 0:
+        raise InputError(f"no example of half {half} is in the population {population!r}")
+    examples = [every[place] for place in inside]
+    frame = _frame(run, examples)
+    _, units = np.unique([example.unit for example in examples], return_inverse=True)
+    return HalfExamples(
+        shards=shards,
+        examples=examples,
+        places=inside,
+        units=units,
+        centred_on=centred_on[inside],
+        matched=_matched_codes(run, examples),
+        metric=None if metric is None else metric_values(frame, run.layout(), metric),
+        correct=frame["correct"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+        confidence=frame["confidence"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+    )
+
+
+def _frame(run: RunReader, examples: Sequence[Example]) -> pl.DataFrame:
+    """The stored rows of `examples` with their scores, in order."""
+    ids = pl.DataFrame({"example_id": [example.example_id for example in examples]})
+    wanted = ids.lazy()
+    rows, scores = (
+        frame.join(wanted, on="example_id", how="semi").collect()
+        for frame in (run.examples(), run.scores().drop("half"))
+    )
+    joined = ids.join(rows, on="example_id", how="left", maintain_order="left")
+    return joined.join(scores, on="example_id", how="left", maintain_order="left")
+
+
+def _population_codes(run: RunReader, examples: Sequence[Example], population: str) -> Codes:
+    """The group of each example whose mean is taken off, -1 for those that are not in the population."""
+    if population == ALL:
+        return np.zeros(len(examples), np.int64)
+    names = run.layout().members_of(population)
+    column = population.removeprefix(WITHIN) if population.startswith(WITHIN) else None
+    columns = run.record.groups if column is None else [column]
+    groups = [group for name in columns for group in group_populations(examples, name) if group.name in names]
+    codes = np.full(len(examples), -1)
+    for code, group in enumerate(groups):
+        codes[[group.has(example) for example in examples]] = code
+    return codes
+
+
+def _matched_codes(run: RunReader, examples: Sequence[Example]) -> Codes:
+    """The combination of groups that each example is in."""
+    found: dict[tuple[str, ...], int] = {}
+    columns = [group_populations(examples, column) for column in run.record.groups if _has(examples, column)]
+    combinations = [tuple(g.name for groups in columns for g in groups if g.has(example)) for example in examples]
+    return np.array([found.setdefault(names, len(found)) for names in combinations], np.int64)
+
+
+def _has(examples: Sequence[Example], column: str) -> bool:
+    """Whether any of the examples has a value in a column: those of a small sample may have none."""
+    return any(example.metrics.get(column) is not None for example in examples)

@@ -1,0 +1,58 @@
+"""What a search for shortcuts found, in sentences that claim no more than its evidence."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from skilljobs.printable import counted
+
+MOST_NAMED = 5
+
+
+def shortcut_conclusions(rows: pl.DataFrame, always: Sequence[str] = ()) -> list[str]:
+    """Sentences about the rows of one search. `always` are properties that hold for every example."""
+    sentences = []
+    judged = rows.filter(pl.col("verdict") != "none").unique(["prompt", "property"], maintain_order=True)
+    detectable = judged["rate_detectable"].drop_nulls()
+    if len(detectable):
+        low, high = float(detectable.min()), float(detectable.max())  # type: ignore[arg-type]
+        spread = (
+            f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}, depending on the property"
+        )
+        sentences.append(
+            f"On {rows['n_with'][0] + rows['n_without'][0]:,} examples of half 1, a difference in the model's answers"
+            f" of {spread} would be noticed in 80 % of cases; smaller ones may be there."
+        )
+    neurons = rows.unique(["prompt", "layer", "expert", "neuron"])
+    if judged.is_empty():
+        sentences.append(
+            f"None of the {rows['property'].n_unique()} properties that were tried is followed by any of the"
+            f" {counted(len(neurons), 'neuron')} on both halves."
+        )
+    else:
+        counts = {
+            name: len(judged.filter(pl.col("verdict") == name)) for name in ("shortcut", "undecided", "correlate")
+        }
+        followed = f"{len(judged)} of {rows['property'].n_unique()} properties are followed by a neuron on both halves"
+        parts = [f"{count} {name}" for name, count in counts.items() if count]
+        sentences.append(f"{followed}: {', '.join(parts)}.")
+        found = judged.filter(pl.col("verdict") == "shortcut")
+        sentences += [_sentence(row) for row in found.head(MOST_NAMED).iter_rows(named=True)]
+        if found.is_empty():
+            sentences.append("No property was shown to be a shortcut.")
+    if always:
+        named = ", ".join(repr(name) for name in always[:MOST_NAMED])
+        sentences.append(
+            f"{named} {'holds' if len(always) == 1 else 'hold'} for every example, so that these examples cannot tell"
+            " whether the model relies on it."
+        )
+    return sentences
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    expert = "" if row["expert"] is None else f"{row['expert']}/"
+    neuron = f"neuron {row['layer']}/{expert}{row['neuron']}, r = {row['r_half1']:+.2f} on half 1"
+    with_prompt = "" if row["prompt"] is None else f", prompt {row['prompt']}"
+    side = f" ({row['side']})" if row["side"] else ""
+    return f"Shortcut: {row['property']}{side} ({neuron}{with_prompt}): {row['reason']}."

@@ -1,0 +1,319 @@
+"""One search for shortcuts on the run of one soft prompt. What is committed is not made again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.analysis.ablation_cost import prompt_length
+from skilljobs.analysis.ablation_effects import AblatedScores
+from skilljobs.analysis.ablation_sets import ReadNeurons
+from skilljobs.analysis.followed_properties import Followed, followed_properties
+from skilljobs.analysis.half_examples import HalfExamples, read_half
+from skilljobs.analysis.neurons_in_question import QuestionedNeuron, neurons_in_question
+from skilljobs.analysis.property_effects import read_property
+from skilljobs.analysis.shortcut_rows import (
+    Answers,
+    Finding,
+    Names,
+    add_controls,
+    add_silenced,
+    first_finding,
+    shortcut_rows,
+    tell_apart,
+)
+from skilljobs.errors import InputError, JobFailed
+from skilljobs.hashing import stable_digest
+from skilljobs.pipeline.silencing import Silencing
+from skilljobs.pipeline.workplace import Workplace
+from skilljobs.plan.finished_run import FinishedRun
+from skilljobs.plan.shortcuts_spec import ShortcutsSpec
+from skilljobs.plan.work import Reading, RunWork
+from skilljobs.progress.reporter import Reporter, timed
+from skilljobs.properties.candidates import Candidate, candidate_properties, constant_properties
+from skilljobs.stats.controls import matched_controls, most_matched, shared_part
+from skilljobs.store.ablations import NeuronSet, read_ablated
+from skilljobs.store.examples import examples_from
+from skilljobs.store.integrity import digests_of
+from skilljobs.store.reader import RunReader
+from skilljobs.store.schema import SHORTCUTS, parquet_bytes
+from skilljobs.store.shards import examples_name
+from skilljobs.store.shortcuts import (
+    RECORD_NAME,
+    ROWS_NAME,
+    ShortcutsRecord,
+    SilencedStep,
+    damaged_of_search,
+    read_shortcuts,
+    read_traced,
+    shortcut_ids,
+    shortcuts_folder,
+    traced_bytes,
+    traced_name,
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class ShortcutSearch:
+    """A search on a run of one soft prompt; `prompt` is its number if it is one of several."""
+
+    run: RunReader
+    spec: ShortcutsSpec
+    id: str
+    plan: FinishedRun
+    workplace: Workplace
+    reporter: Reporter
+    prompt: int | None = None
+    _steps: dict[str, SilencedStep] = field(default_factory=dict)
+    _files: list[str] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is complete, with all of its files as they were written."""
+        files = self._singles.files
+        if self.id not in shortcut_ids(files.folder):
+            return False
+        record = read_shortcuts(files.folder, self.id)
+        return record.is_complete and not damaged_of_search(files, record, thorough=True)
+
+    def make(self) -> None:
+        """Do what is left of it.
+
+        Raises:
+            InputError: the model or the machines do not fit the run, or there is nothing to look at.
+            JobFailed: a shard could not be read or scored; what was committed is kept.
+        """
+        begun = datetime.now(UTC)
+        first, second = halves_of(self.run, self.spec)
+        neurons = neurons_in_question(self.run, self.spec, prompt_length(self.run))
+        candidates = candidates_of(first, self.spec)
+        self._singles.start()
+        self._write(self._record(begun))
+        activations = self._traced(neurons, first), self._traced(neurons, second)
+        with timed(self.reporter, "properties") as timing:
+            followed = followed_properties(first, second, activations, candidates, self.spec.seed)
+            timing.summary = (
+                f"{len(candidates)} candidates, found on {len(first.examples)} examples of half 0 and judged on"
+                f" {len(second.examples)} of half 1: {int(followed.follows.any(0).sum())} are followed"
+            )
+        listed = [self._set([place], neurons) for place in range(len(neurons))]
+        singles = self._answers(self._singles, listed, second, "neurons")
+        readings = [
+            read_property(candidate.property, first, second, candidate.values, followed.values[:, place])
+            for place, candidate in enumerate(followed.candidates)
+        ]
+        findings = {
+            place: first_finding(readings[place], _followers(followed, place), singles, self.spec.seed)
+            for place in np.flatnonzero(followed.follows.any(0)).tolist()
+        }
+        self._silence(neurons, second, [finding for finding in findings.values() if finding.is_open])
+        left = [finding for finding in findings.values() if finding.silenced is not None and finding.may_be_shortcut]
+        self._compare(neurons, second, left)
+        strength = np.nanmax(np.abs(followed.r_half1), axis=0)
+        shortcuts = [place for place, finding in findings.items() if finding.is_shortcut]
+        shortcuts.sort(key=lambda place: -strength[place])
+        tell_apart(
+            [findings[place] for place in shortcuts],
+            [followed.candidates[place].property.name for place in shortcuts],
+            singles,
+            self.spec.seed,
+        )
+        rows = shortcut_rows(self._facts, neurons, followed, readings, findings, second, activations[1], singles)
+        self.files.folder.write(self._name(ROWS_NAME), parquet_bytes([rows], SHORTCUTS))
+        self._files.append(self._name(ROWS_NAME))
+        self._write(self._record(begun, constant_properties(first.examples, self.spec.property), True))
+
+    @cached_property
+    def _singles(self) -> Silencing:
+        """What scores each neuron by itself."""
+        return self._silencing("neurons")
+
+    @property
+    def files(self) -> Any:
+        """The run's files, whose record stays as it is."""
+        return self._singles.files
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        spec = self.spec
+        return {
+            "shortcuts": self.id,
+            "prompt": self.prompt,
+            "metric": spec.metric,
+            "population": spec.population,
+        }
+
+    def _name(self, file: str) -> str:
+        return f"{shortcuts_folder(self.id)}/{file}"
+
+    def _silencing(self, step: str) -> Silencing:
+        spec = self.spec
+        return Silencing(
+            self.run,
+            self._name(step),
+            spec.rule,
+            spec.at == "all",
+            spec.seed,
+            self.plan,
+            self.workplace,
+            self.reporter,
+        )
+
+    def _record(self, begun: datetime, always: Sequence[str] = (), is_complete: bool = False) -> ShortcutsRecord:
+        created = begun.isoformat(timespec="seconds")
+        if self.id in shortcut_ids(self.files.folder):
+            try:
+                created = read_shortcuts(self.files.folder, self.id).created
+            except InputError:
+                self.reporter.note(f"{self._name(RECORD_NAME)} is damaged and is written anew")
+        return ShortcutsRecord(
+            shortcuts=self.id,
+            created=created,
+            spec=self.spec.as_json(),
+            fingerprint=self._fingerprint,
+            files=digests_of(self.files.folder, self._files),
+            silenced=self._steps,
+            always=tuple(always),
+            is_complete=is_complete,
+            seconds=round((datetime.now(UTC) - begun).total_seconds(), 3),
+        )
+
+    def _write(self, record: ShortcutsRecord) -> None:
+        self.files.folder.write(self._name(RECORD_NAME), record.to_bytes())
+
+    @property
+    def _fingerprint(self) -> str:
+        return stable_digest(self.run.record.fingerprint.digest, self.id, size=16).hex()
+
+    def _traced(self, neurons: Sequence[QuestionedNeuron], half: HalfExamples) -> Array:
+        """The activations of `neurons` over the examples of a half, examples x neurons."""
+        folder = self.files.folder
+        traced = [traced for neuron in neurons for traced in neuron.traced]
+        known = self._singles.examples(half.shards)
+        names = {shard: traced_name(self.id, shard) for shard in half.shards}
+        found = {shard: read_traced(folder, name, self._fingerprint, len(traced)) for shard, name in names.items()}
+        missing = [shard for shard in half.shards if found[shard] is None]
+        with timed(self.reporter, "trace", len(half.shards)) as timing:
+            results = self.workplace.pool.map(
+                missing, lambda actor, shard: actor.trace.remote(self._work, shard, traced)
+            )
+            for done, (shard, values) in enumerate(results, len(half.shards) - len(missing) + 1):
+                stored = examples_from(folder.read(examples_name(shard)))
+                ids = [example.example_id for example in stored]
+                folder.write(names[shard], traced_bytes(ids, traced, values, self._fingerprint))
+                found[shard] = (ids, values)
+                self.reporter.advance(done, "shards")
+            timing.summary = f"{len(neurons)} neurons over {len(half.shards)} shards"
+        self._files += names.values()
+        ids = [name for shard in half.shards for name in _of(found[shard])[0]]
+        values = np.concatenate([_of(found[shard])[1] for shard in half.shards])
+        place = {name: row for row, name in enumerate(ids)}
+        rows = [place[example.example_id] for example in known]
+        starts = np.cumsum([0, *(len(neuron.traced) for neuron in neurons)])[:-1]
+        averaged = np.add.reduceat(values[rows], starts, axis=1) / [len(neuron.traced) for neuron in neurons]
+        return np.asarray(averaged[half.places])
+
+    @cached_property
+    def _work(self) -> RunWork:
+        work = self._singles.work
+        return RunWork(
+            job_id=work.job_id,
+            uri=work.uri,
+            run_id=work.run_id,
+            spec=self.run.record.job_spec,
+            model_name=self.plan.source.name,
+            reading=Reading(self.run.layout(), (), (), None),
+            answer_end=work.answer_end,
+            batch_tokens=work.batch_tokens,
+        )
+
+    def _answers(self, silencing: Silencing, sets: Sequence[NeuronSet], half: HalfExamples, stage: str) -> Answers:
+        """The answers on half 1 with nothing silenced, and then with each of `sets`."""
+        everything = [NeuronSet(None, self.spec.population, "none", 0, None, ()), *sets]
+        used = silencing.prepare(everything)
+        fingerprint = silencing.fingerprint(self.id, used)
+        silencing.score(fingerprint, half.shards, len(everything), stage)
+        self._files += [name for name in used if name not in self._files]
+        self._steps[silencing.inside] = SilencedStep(fingerprint=fingerprint, shards=half.shards)
+        tables = list(read_ablated(self.files.folder, silencing.inside, half.shards))
+        scores = AblatedScores.of(tables, len(everything))
+        silencing.difference(scores)
+        if [scores.ids[place] for place in half.places] != [example.example_id for example in half.examples]:
+            raise JobFailed(f"the scores in {silencing.inside} are not of the examples of half 1")
+        return Answers(scores.chosen[:, half.places], scores.values["margin"][:, half.places])
+
+    def _set(self, places: Sequence[int], neurons: Sequence[QuestionedNeuron], draw: int | None = None) -> NeuronSet:
+        names = tuple(neurons[place].name for place in places)
+        return NeuronSet(self.spec.metric, self.spec.population, "listed", len(names), draw, names)
+
+    def _silence(self, neurons: Sequence[QuestionedNeuron], half: HalfExamples, findings: Sequence[Finding]) -> None:
+        """Silence the neurons that follow each property, and judge what that does."""
+        distinct = list(dict.fromkeys(finding.neurons for finding in findings))
+        if not distinct:
+            return
+        sets = [self._set(places, neurons) for places in distinct]
+        answers = self._answers(self._silencing("followers"), sets, half, "silence")
+        before = Answers(answers.chosen[:1], answers.margin[:1])
+        for finding in findings:
+            row = 1 + distinct.index(finding.neurons)
+            after = Answers(answers.chosen[row : row + 1], answers.margin[row : row + 1])
+            add_silenced(finding, half, before, after, self.spec.seed)
+
+    def _compare(self, neurons: Sequence[QuestionedNeuron], half: HalfExamples, findings: Sequence[Finding]) -> None:
+        """Compare what silencing does with random sets of the same kind."""
+        distinct = list(dict.fromkeys(finding.neurons for finding in findings))
+        if not distinct:
+            return
+        read = ReadNeurons(self.run, self._singles.output_norms())
+        sets: list[NeuronSet] = []
+        drawn: dict[Names, tuple[int, int, float]] = {}
+        for places in distinct:
+            chosen = [read.place(neurons[place].name) for place in places]
+            controls = []
+            if most_matched(chosen, read.traits) is None:
+                controls = matched_controls(chosen, read.traits, self.spec.draws, self.spec.seed)
+            drawn[places] = (1 + len(sets), 1 + len(sets) + len(controls), shared_part(controls))
+            sets += [
+                NeuronSet(self.spec.metric, self.spec.population, "random", len(places), draw, read.names(control))
+                for draw, control in enumerate(controls)
+            ]
+        answers = self._answers(self._silencing("controls"), sets, half, "controls")
+        before = Answers(answers.chosen[:1], answers.margin[:1])
+        for finding in findings:
+            start, end, shared = drawn[finding.neurons]
+            controls_of = Answers(answers.chosen[start:end], answers.margin[start:end])
+            add_controls(finding, before, controls_of, shared)
+
+
+def halves_of(run: RunReader, spec: ShortcutsSpec) -> tuple[HalfExamples, HalfExamples]:
+    """The examples of both halves; errors as `read_half`."""
+    first, second = (read_half(run, half, spec.limit, spec.metric, spec.population) for half in (0, 1))
+    return first, second
+
+
+def candidates_of(first: HalfExamples, spec: ShortcutsSpec) -> list[Candidate]:
+    """The candidate properties, from half 0 alone.
+
+    Raises:
+        InputError: as `own_properties`; or no property tells the examples apart.
+    """
+    candidates = candidate_properties(first.examples, spec.property)
+    if not candidates:
+        raise InputError(f"no property tells the {len(first.examples)} examples of half 0 apart")
+    return candidates
+
+
+def _followers(followed: Followed, place: int) -> Names:
+    """The neurons that follow a property by half 0 alone."""
+    return tuple(np.flatnonzero(followed.in_half0[:, place]).tolist())
+
+
+def _of(found: tuple[list[str], Array] | None) -> tuple[list[str], Array]:
+    assert found is not None
+    return found

@@ -1,0 +1,96 @@
+"""The candidate properties of a data set: all that vary in it, of which those that say nearly the same stand once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.properties.choice_properties import choice_properties
+from skilljobs.properties.column_properties import column_properties
+from skilljobs.properties.number_properties import number_properties
+from skilljobs.properties.overlap_properties import overlap_properties
+from skilljobs.properties.own_properties import own_properties
+from skilljobs.properties.property import Property, values_of
+from skilljobs.properties.text_properties import text_properties
+from skilljobs.tasks.base import Example
+
+FEWEST = 5
+"""Examples that must have a yes/no property, and that must lack it."""
+FEWEST_NUMBERS = 20
+"""Examples that must have a value, of a property that is a number."""
+MOST_ALIKE = 0.95
+"""Above this |r| two properties say nearly the same."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A property, the names of those that say nearly the same, and its values: a number for each example, or NaN."""
+
+    property: Property
+    alike: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+def candidate_properties(examples: Sequence[Example], own: Sequence[str] = ()) -> list[Candidate]:
+    """The properties that tell `examples` apart. `own` are those that a user names (`FILE.py:function`).
+
+    Of properties that say nearly the same, the first is kept: a user's own, then the data's columns, then those of
+    numbers, choices, parts and words. Errors as `own_properties`.
+    """
+    properties = [
+        *own_properties(own, examples),
+        *column_properties(examples),
+        *number_properties(examples),
+        *choice_properties(examples),
+        *overlap_properties(examples),
+        *text_properties(examples),
+    ]
+    names: dict[str, Property] = {}
+    for of in properties:
+        names.setdefault(of.name, of)
+    properties = list(names.values())
+    values = values_of(properties, examples)
+    varying = [place for place, of in enumerate(properties) if _varies(of, values[:, place])]
+    return _told_apart([properties[place] for place in varying], values[:, varying])
+
+
+def constant_properties(examples: Sequence[Example], own: Sequence[str] = ()) -> list[str]:
+    """The names of yes/no properties of a user's own, of columns and of parts, that hold for every example."""
+    properties = [*own_properties(own, examples), *column_properties(examples), *overlap_properties(examples)]
+    values = values_of(properties, examples)
+    return [
+        of.name for place, of in enumerate(properties) if of.kind == "yes/no" and bool((values[:, place] == 1).all())
+    ]
+
+
+def _varies(of: Property, values: NDArray[np.float64]) -> bool:
+    present = values[~np.isnan(values)]
+    if of.kind == "yes/no":
+        return min(int((present == 1).sum()), int((present == 0).sum())) >= FEWEST
+    _, counts = np.unique(present, return_counts=True)
+    return len(present) >= FEWEST_NUMBERS and len(counts) > 1 and len(present) - int(counts.max()) >= FEWEST
+
+
+def _told_apart(properties: Sequence[Property], values: NDArray[np.float64]) -> list[Candidate]:
+    """The first of each group of properties that say nearly the same."""
+    missing = np.isnan(values)
+    standard = np.zeros_like(values)
+    for place in range(len(properties)):
+        present = values[~missing[:, place], place]
+        standard[~missing[:, place], place] = (present - present.mean()) / present.std()
+    kept: list[int] = []
+    alike: dict[int, list[str]] = {}
+    for place, of in enumerate(properties):
+        same = [
+            other
+            for other in kept
+            if np.array_equal(missing[:, place], missing[:, other])
+            and abs(standard[:, place] @ standard[:, other]) > MOST_ALIKE * int((~missing[:, place]).sum())
+        ]
+        if same:
+            alike[same[0]].append(of.name)
+        else:
+            kept.append(place)
+            alike[place] = []
+    return [Candidate(properties[place], tuple(alike[place]), values[:, place]) for place in kept]

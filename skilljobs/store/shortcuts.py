@@ -1,0 +1,210 @@
+"""The directory of one search for shortcuts in its run: its record, traced activations, silenced sets, and its rows.
+
+`shortcuts/ID/` holds them, and `shortcuts/ID/shortcuts.json` says what they must be.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet as pq
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from skilljobs.errors import InputError
+from skilljobs.store.ablations import ablated_name, committed_ablated
+from skilljobs.store.files import Folder
+from skilljobs.store.integrity import damaged_names, digests_of
+from skilljobs.store.reader import RunReader
+from skilljobs.store.record import FileDigest
+from skilljobs.store.run import SHORTCUTS_NAME, RunFiles
+from skilljobs.store.schema import ACTIVATIONS, SHORTCUTS, parquet_bytes, parquet_stream
+from skilljobs.store.shards import UNREADABLE, examples_name, sha256
+from skilljobs.store.traces import TracedNeuron
+
+FOLDER = "shortcuts"
+SHORTCUTS_FORMAT = 1
+RECORD_NAME, ROWS_NAME = "shortcuts.json", "rows.parquet"
+INDEX_NAME = f"{FOLDER}/index.json"
+"""What identifies the table at the root."""
+_INDEX = TypeAdapter(dict[str, FileDigest])
+_FINGERPRINT, _VALUES = b"skilljobs.shortcuts", b"skilljobs.values"
+Array = NDArray[np.float64]
+
+
+class SilencedStep(BaseModel):
+    """Shards that were scored with sets of neurons silenced: under which fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    shards: tuple[int, ...]
+
+
+class ShortcutsRecord(BaseModel):
+    """The whole of `shortcuts.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = SHORTCUTS_FORMAT
+    shortcuts: str
+    """Its ID."""
+    created: str
+    """ISO 8601, UTC."""
+    spec: dict[str, Any]
+    """What was asked for, see `ShortcutsSpec`."""
+    fingerprint: str
+    """Of the run and of what was asked for."""
+    files: dict[str, FileDigest] = {}
+    """Those that it depends on or has written, by name."""
+    silenced: dict[str, SilencedStep] = {}
+    """By the folder of its sets and shards."""
+    always: tuple[str, ...] = ()
+    """Properties that hold for every example, so that nothing can follow them."""
+    is_complete: bool = False
+    seconds: float = 0.0
+
+    def to_bytes(self) -> bytes:
+        """The text of `shortcuts.json`."""
+        return (json.dumps(self.model_dump(mode="json"), indent=2) + "\n").encode()
+
+
+def shortcuts_folder(shortcuts: str) -> str:
+    """The folder of a search in its run."""
+    return f"{FOLDER}/{shortcuts}"
+
+
+def shortcut_ids(folder: Folder) -> list[str]:
+    """The searches of a run that have a record, sorted."""
+    inside = folder.below(FOLDER)
+    return [name for name in inside.folders() if inside.exists(f"{name}/{RECORD_NAME}")]
+
+
+def read_shortcuts(folder: Folder, shortcuts: str) -> ShortcutsRecord:
+    """The record of a search.
+
+    Raises:
+        InputError: it cannot be read, or was written by another version.
+    """
+    name = f"{shortcuts_folder(shortcuts)}/{RECORD_NAME}"
+    try:
+        stored = json.loads(folder.read(name))
+        if isinstance(stored, dict) and stored.get("format") != SHORTCUTS_FORMAT:
+            raise InputError(
+                f"{folder.uri} has a file {name} of format {stored.get('format')!r}, not {SHORTCUTS_FORMAT}"
+            )
+        return ShortcutsRecord.model_validate(stored)
+    except (*UNREADABLE, ValidationError, RecursionError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{folder.uri} has a file {name} that cannot be read: {reason}") from error
+
+
+def traced_name(shortcuts: str, shard: int) -> str:
+    """The activations of the neurons in question over a shard."""
+    return f"{shortcuts_folder(shortcuts)}/traced/activations-{shard:05d}.parquet"
+
+
+def traced_bytes(ids: Sequence[str], neurons: Sequence[TracedNeuron], values: Array, fingerprint: str) -> pa.Buffer:
+    """The file of traced activations of a shard; `values` is examples x neurons."""
+    count = len(ids)
+    table = pa.table(
+        {
+            "example_id": list(ids) * len(neurons),
+            "layer": np.repeat([neuron.name.layer for neuron in neurons], count),
+            "expert": pa.array([neuron.name.expert for neuron in neurons for _ in ids], pa.int16()),
+            "neuron": np.repeat([neuron.name.neuron for neuron in neurons], count),
+            "token": pa.array([neuron.token for neuron in neurons for _ in ids], pa.int16()),
+            "activation": values.T.ravel(),
+        }
+    ).select(ACTIVATIONS.names)
+    facts = {_FINGERPRINT: fingerprint, _VALUES: sha256(np.ascontiguousarray(values).tobytes())}
+    return parquet_bytes([table], ACTIVATIONS, {key.decode(): value for key, value in facts.items()})
+
+
+def read_traced(folder: Folder, name: str, fingerprint: str, neurons: int) -> tuple[list[str], Array] | None:
+    """The ids and activations (examples x neurons) of a shard; None if the file is not there, damaged or another's."""
+    try:
+        with folder.open(name) as file:
+            table = pq.read_table(file)
+    except UNREADABLE:
+        return None
+    facts = table.schema.metadata or {}
+    values = np.ascontiguousarray(table["activation"].to_numpy().reshape(neurons, -1).T)
+    ids = table["example_id"].to_pylist()[: len(values)]
+    wanted = (fingerprint.encode(), sha256(values.tobytes()).encode())
+    return (ids, values) if (facts.get(_FINGERPRINT), facts.get(_VALUES)) == wanted else None
+
+
+def complete_shortcuts(run: RunFiles) -> Iterator[tuple[RunFiles, ShortcutsRecord]]:
+    """The complete searches of a run, by prompt and then oldest first.
+
+    Raises:
+        InputError: the record of one cannot be read.
+    """
+    for files in run.prompt_runs or [run]:
+        records = [read_shortcuts(files.folder, shortcuts) for shortcuts in shortcut_ids(files.folder)]
+        for record in sorted(records, key=lambda record: (record.created, record.shortcuts)):
+            if record.is_complete:
+                yield files, record
+
+
+def always_of(run: RunReader, shortcuts: str) -> tuple[str, ...]:
+    """The properties that hold for every example, by the record of a search; errors as `read_shortcuts`."""
+    return read_shortcuts(run.prompts()[0].folder, shortcuts).always
+
+
+def count_of_shortcut_files(run: RunFiles) -> int:
+    """How many files `damaged_shortcuts` reads."""
+    records = [record for _, record in complete_shortcuts(run)]
+    of_each = (1 + len(record.files) + sum(len(step.shards) for step in record.silenced.values()) for record in records)
+    return 2 * run.folder.exists(INDEX_NAME) + sum(of_each)
+
+
+def write_shortcuts_table(run: RunFiles) -> None:
+    """Write `shortcuts.parquet` at the root anew, of all complete searches."""
+    found = list(complete_shortcuts(run))
+    with parquet_stream(run.folder, [SHORTCUTS_NAME], SHORTCUTS) as [rows]:
+        for files, record in found:
+            with files.folder.open(f"{shortcuts_folder(record.shortcuts)}/{ROWS_NAME}") as file:
+                rows.write_table(pq.read_table(file).cast(SHORTCUTS))
+    digests = {name: digest.model_dump() for name, digest in digests_of(run.folder, [SHORTCUTS_NAME]).items()}
+    run.folder.write(INDEX_NAME, (json.dumps(digests, indent=2) + "\n").encode())
+
+
+def damaged_of_search(run: RunFiles, record: ShortcutsRecord, thorough: bool) -> list[str]:
+    """The damaged or missing files of one search; its shards count if it is complete, and are read in any case."""
+    damaged = damaged_names(run.folder, record.files, thorough)
+    prepared = run.record.stages["prepare"].files
+    for inside, step in record.silenced.items() if record.is_complete else ():
+        for shard in step.shards:
+            examples = prepared[examples_name(shard)].sha256
+            if committed_ablated(run.folder, inside, step.fingerprint, shard, examples) is None:
+                damaged.append(ablated_name(inside, shard))
+    return damaged
+
+
+def damaged_shortcuts(run: RunFiles) -> list[str]:
+    """The damaged or missing files of all searches of a run and of its prompts, and of the table at the root."""
+    damaged: list[str] = []
+    for number, files in enumerate(run.prompt_runs):
+        damaged += [f"prompts/{number}/{name}" for name in _own_damage(files)]
+    damaged += _own_damage(run)
+    if not run.folder.exists(INDEX_NAME):
+        return damaged
+    try:
+        index = _INDEX.validate_json(run.folder.read(INDEX_NAME))
+    except UNREADABLE:
+        return [*damaged, INDEX_NAME]
+    return damaged + damaged_names(run.folder, index, thorough=True)
+
+
+def _own_damage(run: RunFiles) -> list[str]:
+    damaged = []
+    for shortcuts in shortcut_ids(run.folder):
+        try:
+            damaged += damaged_of_search(run, read_shortcuts(run.folder, shortcuts), thorough=True)
+        except InputError:
+            damaged.append(f"{shortcuts_folder(shortcuts)}/{RECORD_NAME}")
+    return damaged
