@@ -221,8 +221,9 @@ def _beats_both(half: HalfExamples, activations: Array, columns: Array, seed: in
     drawn = weights @ sums
     size = drawn[:, -1:]
     mean, square, cross = drawn[:, :4] / size, drawn[:, 4:8] / size, drawn[:, 8:11] / size
-    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    variance = square - mean**2
+    spread = np.sqrt(np.where(variance > 0, variance, np.nan))
     with np.errstate(divide="ignore", invalid="ignore"):
         r = np.abs((cross - mean[:, :1] * mean[:, 1:]) / (spread[:, :1] * spread[:, 1:]))
     gain = r[:, 0] - np.maximum(r[:, 1], r[:, 2])
-    return bool(np.nanquantile(gain, 0.025) > 0)
+    return not bool(np.isnan(gain).all()) and bool(np.nanquantile(gain, 0.025) > 0)

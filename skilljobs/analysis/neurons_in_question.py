@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from skilljobs.analysis.ablation_sets import refuse_unread
-from skilljobs.analysis.ranking import check_pair, check_reduced
+from skilljobs.analysis.ranking import check_pair, check_population, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.stats.neurons import NeuronName
@@ -36,6 +36,7 @@ def neurons_in_question(run: RunReader, spec: ShortcutsSpec, positions: int) -> 
     each = run.record.job_spec.tokens == "each"
     if spec.metric is None:
         refuse_unread(spec.neurons, run.record.neurons)
+        check_population(run, spec.population)
         tokens = range(max(1, positions)) if each else [None]
         return [
             QuestionedNeuron(name, None, tuple(TracedNeuron(name, token) for token in tokens)) for name in spec.neurons

@@ -89,6 +89,20 @@ def check_reduced(run: RunReader) -> None:
     run.require("correlations")
 
 
+def check_population(run: RunReader, population: str) -> None:
+    """Check that a run has the population.
+
+    Raises:
+        InputError: it has others.
+    """
+    populations = run.layout().reported_populations
+    if population not in populations:
+        raise InputError(
+            f"the run has no population {population!r}{did_you_mean(population, populations)}; it has"
+            f" {shortened(populations)}"
+        )
+
+
 def check_pair(run: RunReader, metric: str, population: str) -> None:
     """Check that a run has correlations with `metric` over `population`.
 
@@ -104,11 +118,6 @@ def check_pair(run: RunReader, metric: str, population: str) -> None:
         if levels:
             raise InputError(f"the column {metric!r} is a metric for each of its values: choose {shortened(levels)}")
         raise InputError(f"the run has no metric {metric!r}{did_you_mean(metric, known)}; it has {shortened(known)}")
-    populations = layout.reported_populations
-    if population not in populations:
-        raise InputError(
-            f"the run has no population {population!r}{did_you_mean(population, populations)}; it has"
-            f" {shortened(populations)}"
-        )
+    check_population(run, population)
     if metrics[metric] == "null" and population != ALL:
         raise InputError(f"null metrics are correlated over {ALL!r} only, not over {population!r}")
