@@ -76,6 +76,6 @@ def shortcuts(
     with reporter() as shown:
         rows = find_shortcuts(opened.uri, spec, placement, trust_remote_code, report, shown)
     from skilljobs.cli.shortcuts_table import print_shortcuts
-    from skilljobs.store.shortcuts import always_of
+    from skilljobs.store.shortcut_files import always_of
 
     print_shortcuts(opened, rows, always_of(opened, str(rows["shortcuts"][0])), form)

@@ -22,7 +22,7 @@ def verify(run: str, debug: bool) -> None:
     """
     from skilljobs.store.ablation_tables import count_of_files, damaged_ablations
     from skilljobs.store.run import RunFiles
-    from skilljobs.store.shortcuts import count_of_shortcut_files, damaged_shortcuts
+    from skilljobs.store.shortcut_files import count_of_shortcut_files, damaged_shortcuts
     from skilljobs.store.verification import checked_files, damaged_files
 
     files = RunFiles(run)

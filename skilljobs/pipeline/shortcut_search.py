@@ -28,32 +28,27 @@ from skilljobs.analysis.shortcut_rows import (
 )
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.hashing import stable_digest
+from skilljobs.pipeline.neuron_tracing import trace_neurons
 from skilljobs.pipeline.silencing import Silencing
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.finished_run import FinishedRun
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
-from skilljobs.plan.work import Reading, RunWork
 from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.properties.candidates import Candidate, candidate_properties, constant_properties
 from skilljobs.stats.controls import matched_controls, most_matched, shared_part
 from skilljobs.store.ablations import NeuronSet, read_ablated
-from skilljobs.store.examples import examples_from
 from skilljobs.store.integrity import digests_of
 from skilljobs.store.reader import RunReader
 from skilljobs.store.schema import SHORTCUTS, parquet_bytes
-from skilljobs.store.shards import examples_name
-from skilljobs.store.shortcuts import (
+from skilljobs.store.shortcut_files import (
     RECORD_NAME,
     ROWS_NAME,
     ShortcutsRecord,
     SilencedStep,
     damaged_of_search,
     read_shortcuts,
-    read_traced,
     shortcut_ids,
     shortcuts_folder,
-    traced_bytes,
-    traced_name,
 )
 
 Array = NDArray[np.float64]
@@ -193,45 +188,9 @@ class ShortcutSearch:
 
     def _traced(self, neurons: Sequence[QuestionedNeuron], half: HalfExamples) -> Array:
         """The activations of `neurons` over the examples of a half, examples x neurons."""
-        folder = self.files.folder
-        traced = [traced for neuron in neurons for traced in neuron.traced]
-        known = self._singles.examples(half.shards)
-        names = {shard: traced_name(self.id, shard) for shard in half.shards}
-        found = {shard: read_traced(folder, name, self._fingerprint, len(traced)) for shard, name in names.items()}
-        missing = [shard for shard in half.shards if found[shard] is None]
-        with timed(self.reporter, "trace", len(half.shards)) as timing:
-            results = self.workplace.pool.map(
-                missing, lambda actor, shard: actor.trace.remote(self._work, shard, traced)
-            )
-            for done, (shard, values) in enumerate(results, len(half.shards) - len(missing) + 1):
-                stored = examples_from(folder.read(examples_name(shard)))
-                ids = [example.example_id for example in stored]
-                folder.write(names[shard], traced_bytes(ids, traced, values, self._fingerprint))
-                found[shard] = (ids, values)
-                self.reporter.advance(done, "shards")
-            timing.summary = f"{len(neurons)} neurons over {len(half.shards)} shards"
-        self._files += names.values()
-        ids = [name for shard in half.shards for name in _of(found[shard])[0]]
-        values = np.concatenate([_of(found[shard])[1] for shard in half.shards])
-        place = {name: row for row, name in enumerate(ids)}
-        rows = [place[example.example_id] for example in known]
-        starts = np.cumsum([0, *(len(neuron.traced) for neuron in neurons)])[:-1]
-        averaged = np.add.reduceat(values[rows], starts, axis=1) / [len(neuron.traced) for neuron in neurons]
-        return np.asarray(averaged[half.places])
-
-    @cached_property
-    def _work(self) -> RunWork:
-        work = self._singles.work
-        return RunWork(
-            job_id=work.job_id,
-            uri=work.uri,
-            run_id=work.run_id,
-            spec=self.run.record.job_spec,
-            model_name=self.plan.source.name,
-            reading=Reading(self.run.layout(), (), (), None),
-            answer_end=work.answer_end,
-            batch_tokens=work.batch_tokens,
-        )
+        names, values = trace_neurons(self._singles, self.id, self._fingerprint, neurons, half.shards)
+        self._files += names
+        return np.asarray(values[half.places])
 
     def _answers(self, silencing: Silencing, sets: Sequence[NeuronSet], half: HalfExamples, stage: str) -> Answers:
         """The answers on half 1 with nothing silenced, and then with each of `sets`."""

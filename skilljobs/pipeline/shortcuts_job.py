@@ -14,7 +14,7 @@ from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.reporter import Reporter
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import RunFiles
-from skilljobs.store.shortcuts import shortcuts_folder, write_shortcuts_table
+from skilljobs.store.shortcut_files import shortcuts_folder, write_shortcuts_table
 
 
 def run_shortcuts(

@@ -13,7 +13,7 @@ from skilljobs.cli.main import main
 from skilljobs.errors import InputError
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.run import RunFiles
-from skilljobs.store.shortcuts import damaged_shortcuts
+from skilljobs.store.shortcut_files import damaged_shortcuts
 from tests.models import PLANTED_LAYER, PLANTED_NEURON, PLANTED_WORD, save_planted, save_random_llama
 from tests.tables import choice_rows, write_jsonl
 
