@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skilljobs.analysis.distributions import metric_values
 from skilljobs.errors import InputError
+from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.store.examples import examples_from
 from skilljobs.store.reader import RunReader
@@ -47,6 +48,12 @@ def shards_up_to(run: RunReader, half: int, limit: int) -> tuple[int, ...]:
     of_half = run.record.halves[half]
     each = max(1.0, scored / max(1, len(of_half)))
     return of_half[: max(1, int(-(-limit // each)))]
+
+
+def halves_of(run: RunReader, spec: ShortcutsSpec) -> tuple[HalfExamples, HalfExamples]:
+    """The examples of both halves that a search looks at; errors as `read_half`."""
+    first, second = (read_half(run, half, spec.limit, spec.metric, spec.population) for half in (0, 1))
+    return first, second
 
 
 def read_half(run: RunReader, half: int, limit: int, metric: str | None, population: str) -> HalfExamples:

@@ -13,7 +13,7 @@ from skilljobs.analysis.ablation_cost import prompt_length
 from skilljobs.analysis.ablation_effects import AblatedScores
 from skilljobs.analysis.ablation_sets import ReadNeurons
 from skilljobs.analysis.followed_properties import Followed, followed_properties
-from skilljobs.analysis.half_examples import HalfExamples, read_half
+from skilljobs.analysis.half_examples import HalfExamples, halves_of
 from skilljobs.analysis.neurons_in_question import QuestionedNeuron, neurons_in_question
 from skilljobs.analysis.property_effects import read_property
 from skilljobs.analysis.shortcut_rows import (
@@ -34,7 +34,7 @@ from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.finished_run import FinishedRun
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.reporter import Reporter, timed
-from skilljobs.properties.candidates import Candidate, candidate_properties, constant_properties
+from skilljobs.properties.candidates import candidate_properties, constant_properties
 from skilljobs.stats.controls import matched_controls, most_matched, shared_part
 from skilljobs.store.ablations import NeuronSet, read_ablated
 from skilljobs.store.integrity import digests_of
@@ -87,7 +87,7 @@ class ShortcutSearch:
         begun = datetime.now(UTC)
         first, second = halves_of(self.run, self.spec)
         neurons = neurons_in_question(self.run, self.spec, prompt_length(self.run))
-        candidates = candidates_of(first, self.spec)
+        candidates = candidate_properties(first.examples, self.spec.property)
         self._singles.start()
         self._write(self._record(begun))
         activations = self._traced(neurons, first), self._traced(neurons, second)
@@ -248,24 +248,6 @@ class ShortcutSearch:
             start, end, shared = drawn[finding.neurons]
             controls_of = Answers(answers.chosen[start:end], answers.margin[start:end])
             add_controls(finding, before, controls_of, shared)
-
-
-def halves_of(run: RunReader, spec: ShortcutsSpec) -> tuple[HalfExamples, HalfExamples]:
-    """The examples of both halves; errors as `read_half`."""
-    first, second = (read_half(run, half, spec.limit, spec.metric, spec.population) for half in (0, 1))
-    return first, second
-
-
-def candidates_of(first: HalfExamples, spec: ShortcutsSpec) -> list[Candidate]:
-    """The candidate properties, from half 0 alone.
-
-    Raises:
-        InputError: as `own_properties`; or no property tells the examples apart.
-    """
-    candidates = candidate_properties(first.examples, spec.property)
-    if not candidates:
-        raise InputError(f"no property tells the {len(first.examples)} examples of half 0 apart")
-    return candidates
 
 
 def _followers(followed: Followed, place: int) -> Names:

@@ -3,15 +3,17 @@
 import polars as pl
 
 from skilljobs.analysis.ablation_cost import prompt_length
+from skilljobs.analysis.half_examples import halves_of
 from skilljobs.analysis.neurons_in_question import neurons_in_question
 from skilljobs.cluster.dashboard_jobs import is_dashboard
 from skilljobs.pipeline.finished_job import do_on_cluster, do_on_prompts, prompts_of_finished, write_report_anew
-from skilljobs.pipeline.shortcut_search import ShortcutSearch, candidates_of, halves_of
+from skilljobs.pipeline.shortcut_search import ShortcutSearch
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.finished_run import FinishedRun
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.reporter import Reporter
+from skilljobs.properties.candidates import candidate_properties
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import RunFiles
 from skilljobs.store.shortcut_files import shortcuts_folder, write_shortcuts_table
@@ -82,5 +84,5 @@ def check_search(root: RunReader, spec: ShortcutsSpec) -> tuple[list[RunReader],
     readers = prompts_of_finished(root)
     for reader in readers:
         neurons_in_question(reader, spec, prompt_length(reader))
-        candidates_of(halves_of(reader, spec)[0], spec)
+        candidate_properties(halves_of(reader, spec)[0].examples, spec.property)
     return readers, spec.id_in(root.record.fingerprint.digest)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skilljobs.errors import InputError
 from skilljobs.properties.choice_properties import choice_properties
 from skilljobs.properties.column_properties import column_properties
 from skilljobs.properties.number_properties import number_properties
@@ -36,7 +37,10 @@ def candidate_properties(examples: Sequence[Example], own: Sequence[str] = ()) -
     """The properties that tell `examples` apart. `own` are those that a user names (`FILE.py:function`).
 
     Of properties that say nearly the same, the first is kept: a user's own, then the data's columns, then those of
-    numbers, choices, parts and words. Errors as `own_properties`.
+    numbers, choices, parts and words.
+
+    Raises:
+        InputError: as `own_properties`; or no property tells the examples apart.
     """
     properties = [
         *own_properties(own, examples),
@@ -52,6 +56,8 @@ def candidate_properties(examples: Sequence[Example], own: Sequence[str] = ()) -
     properties = list(names.values())
     values = values_of(properties, examples)
     varying = [place for place, of in enumerate(properties) if _varies(of, values[:, place])]
+    if not varying:
+        raise InputError(f"no property tells the {len(examples)} examples apart")
     return _told_apart([properties[place] for place in varying], values[:, varying])
 
 
