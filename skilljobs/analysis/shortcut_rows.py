@@ -24,7 +24,7 @@ from skilljobs.analysis.shortcut_verdicts import (
     verdict,
 )
 from skilljobs.stats.bootstrap import interval_over_units
-from skilljobs.stats.controls import p_among
+from skilljobs.stats.controls import p_among, p_of_distance
 from skilljobs.store.schema import SHORTCUTS
 
 SHOWN = 3
@@ -94,21 +94,27 @@ def add_silenced(finding: Finding, half: HalfExamples, before: Answers, after: A
     finding.judged.append(lowers(finding.silenced, len(finding.neurons)))
 
 
-def add_controls(finding: Finding, before: Answers, controls: Answers | None, shared: float) -> None:
-    """Judge whether that goes beyond random sets; `controls` is None if there are too few other neurons."""
+def add_controls(finding: Finding, before: Answers, controls: Answers, shared: float, silenced: int) -> None:
+    """Judge whether that goes beyond random sets, of which there are none if too few other neurons are left.
+
+    `silenced` is the number of properties whose neurons were silenced: each might have passed by chance.
+    """
     assert finding.silenced is not None
-    reading, count = finding.reading, 0 if controls is None else len(controls.chosen)
-    if controls is None or count == 0:
+    reading, count = finding.reading, len(controls.chosen)
+    if count == 0:
         missing = float("nan")
-        finding.compared = Compared(missing, missing, missing, missing, 0)
+        finding.compared = Compared(missing, missing, missing, missing, missing, 0)
     else:
+        fall, margin = finding.silenced.fall.value, finding.silenced.margin_fall
         falls = reading.falls(before.chosen[0], controls.chosen.T)
         margins = reading.margin_falls(before.margin[0], controls.margin.T)
+        distance_p = max(p_of_distance(fall, falls, shared), p_of_distance(margin, margins, shared))
         finding.compared = Compared(
-            fall_p=_p(finding.silenced.fall.value, falls, shared),
-            margin_p=_p(finding.silenced.margin_fall, margins, shared),
+            fall_p=_p(fall, falls, shared),
+            margin_p=_p(margin, margins, shared),
             fall_mean=float(falls.mean()),
             margin_mean=float(margins.mean()),
+            distance_p=min(1.0, silenced * distance_p),
             controls=count,
         )
     finding.judged.append(beyond_controls(finding.silenced, finding.compared))
@@ -213,7 +219,7 @@ def _of_property(reading: PropertyReading, finding: Finding | None, half: HalfEx
         row |= _estimate("fall", finding.silenced.fall) | {"margin_fall": _cell(finding.silenced.margin_fall)}
     if finding is not None and finding.compared is not None:
         row |= {"fall_p": _cell(finding.compared.fall_p), "margin_fall_p": _cell(finding.compared.margin_p)}
-        row["controls"] = finding.compared.controls
+        row |= {"distance_p": _cell(finding.compared.distance_p), "controls": finding.compared.controls}
     return row
 
 

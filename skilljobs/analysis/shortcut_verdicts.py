@@ -44,12 +44,17 @@ class Silenced:
 
 @dataclass(frozen=True)
 class Compared:
-    """Where the falls are among those of random sets; NaN if there are too few sets."""
+    """Where the falls are among those of random sets; NaN if there are too few sets.
+
+    `distance_p`: of the distance of either fall from theirs, the larger one (see `p_of_distance`), times the number of
+    properties whose neurons were silenced.
+    """
 
     fall_p: float
     margin_p: float
     fall_mean: float
     margin_mean: float
+    distance_p: float
     controls: int
 
 
@@ -91,9 +96,12 @@ def beyond_controls(silenced: Silenced, compared: Compared) -> Judged:
     """Whether the neurons that follow the property do so more than random ones of their kind."""
     if compared.controls < FEWEST_CONTROLS or np.isnan(compared.fall_p) or np.isnan(compared.margin_p):
         return Judged("unclear", f"there are {compared.controls} random sets to compare with, which is too few")
-    values = f"p = {compared.fall_p:.2g} for answers, {compared.margin_p:.2g} for margins, {compared.controls} sets"
+    values = (
+        f"p = {compared.fall_p:.2g} for answers, {compared.margin_p:.2g} for margins, {compared.controls} sets;"
+        f" {compared.distance_p:.2g} by distance, for all properties together"
+    )
     beyond = silenced.fall.value > compared.fall_mean and silenced.margin_fall > compared.margin_mean
-    if beyond and max(compared.fall_p, compared.margin_p) <= LEVEL:
+    if beyond and max(compared.fall_p, compared.margin_p, compared.distance_p) <= LEVEL:
         return Judged("yes", f"more than random neurons of their kind do ({values})")
     return Judged("no", f"but not beyond what random neurons of their kind do ({values})")
 

@@ -109,8 +109,9 @@ class ShortcutSearch:
         }
         self._silence(neurons, second, [finding for finding in findings.values() if finding.is_open])
         left = [finding for finding in findings.values() if finding.silenced is not None and finding.may_be_shortcut]
-        self._compare(neurons, second, left)
-        strength = np.nanmax(np.abs(followed.r_half1), axis=0)
+        silenced = sum(finding.silenced is not None for finding in findings.values())
+        self._compare(neurons, second, left, silenced)
+        strength = np.nan_to_num(np.abs(followed.r_half1)).max(0)
         shortcuts = [place for place, finding in findings.items() if finding.is_shortcut]
         shortcuts.sort(key=lambda place: -strength[place])
         tell_apart(
@@ -224,7 +225,9 @@ class ShortcutSearch:
             after = Answers(answers.chosen[row : row + 1], answers.margin[row : row + 1])
             add_silenced(finding, half, before, after, self.spec.seed)
 
-    def _compare(self, neurons: Sequence[QuestionedNeuron], half: HalfExamples, findings: Sequence[Finding]) -> None:
+    def _compare(
+        self, neurons: Sequence[QuestionedNeuron], half: HalfExamples, findings: Sequence[Finding], silenced: int
+    ) -> None:
         """Compare what silencing does with random sets of the same kind."""
         distinct = list(dict.fromkeys(finding.neurons for finding in findings))
         if not distinct:
@@ -247,7 +250,7 @@ class ShortcutSearch:
         for finding in findings:
             start, end, shared = drawn[finding.neurons]
             controls_of = Answers(answers.chosen[start:end], answers.margin[start:end])
-            add_controls(finding, before, controls_of, shared)
+            add_controls(finding, before, controls_of, shared, silenced)
 
 
 def _followers(followed: Followed, place: int) -> Names:

@@ -127,3 +127,21 @@ def p_among(effect: Array, controls: Array, shared: float = 0.0) -> Array:
     tolerance = 1e-12 * (np.abs(effect) + np.abs(controls).max(0))
     p = (1 + (of_controls >= of_set - tolerance).sum(0)) / (count + 1)
     return np.asarray(np.where(np.isnan(of_set) | np.isnan(controls).any(0), np.nan, p))
+
+
+def p_of_distance(effect: float, controls: Array, shared: float = 0.0) -> float:
+    """The two-sided p of a set's distance from the mean of R controls, by Student's t, as if their effects were normal.
+
+    It can be as small as many tests at once need, which the share of R controls cannot; effects have longer tails than
+    that, so that it is right only beside `p_among`. NaN with fewer than two controls; see there for `shared`.
+    """
+    from scipy.special import stdtr
+
+    count = len(controls)
+    if count < 2 or np.isnan(controls).any() or np.isnan(effect):
+        return float("nan")
+    distance = abs(effect - float(controls.mean()))
+    scale = float(controls.std(ddof=1)) * np.sqrt(1 + 1 / count) * (1 + shared) / max(1 - shared, 1e-12)
+    if scale == 0:
+        return 1.0 if distance == 0 else 0.0
+    return float(2 * stdtr(count - 1, -distance / scale))

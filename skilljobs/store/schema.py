@@ -162,6 +162,7 @@ SHORTCUTS = pa.schema(
         ("silenced", pa.int32()),
         *((f"fall{name}", pa.float64()) for name in ("", "_low", "_high", "_p")),
         *((f"margin_fall{name}", pa.float64()) for name in ("", "_p")),
+        ("distance_p", pa.float64()),
         ("controls", pa.int32()),
         *((f"neuron_delta_margin_{side}", pa.float64()) for side in ("with", "without")),
         ("examples_for", pa.list_(pa.string())),

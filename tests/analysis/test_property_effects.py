@@ -202,7 +202,10 @@ def test_a_model_that_is_broken_everywhere_shows_no_shortcut() -> None:
 
 def test_random_neurons_decide_and_too_few_do_not() -> None:
     silenced = Silenced(estimate(0.1, 0.3), -0.2, 0.1, 0.2, 1.0)
-    assert beyond_controls(silenced, Compared(0.01, 0.02, 0.0, 0.0, 199)).answer == "yes"
-    assert beyond_controls(silenced, Compared(0.01, 0.2, 0.0, 0.0, 199)).answer == "no"
-    assert beyond_controls(silenced, Compared(0.01, 0.01, 0.5, 0.0, 199)).answer == "no", "the other way than controls"
-    assert beyond_controls(silenced, Compared(0.01, 0.01, 0.0, 0.0, 5)).answer == "unclear"
+    assert beyond_controls(silenced, Compared(0.01, 0.02, 0.0, 0.0, 0.001, 199)).answer == "yes"
+    assert beyond_controls(silenced, Compared(0.01, 0.2, 0.0, 0.0, 0.001, 199)).answer == "no"
+    assert beyond_controls(silenced, Compared(0.01, 0.01, 0.0, 0.0, 0.2, 199)).answer == "no", (
+        "one of many that were tried"
+    )
+    assert beyond_controls(silenced, Compared(0.01, 0.01, 0.5, 0.0, 0.001, 199)).answer == "no", "the other way"
+    assert beyond_controls(silenced, Compared(0.01, 0.01, 0.0, 0.0, 0.001, 5)).answer == "unclear"

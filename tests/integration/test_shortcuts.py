@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from transformers import LlamaForCausalLM
 
 import skilljobs
 from skilljobs.cli.main import main
@@ -14,7 +16,7 @@ from skilljobs.errors import InputError
 from skilljobs.progress.reporter import SilentReporter
 from skilljobs.store.run import RunFiles
 from skilljobs.store.shortcut_files import damaged_shortcuts
-from tests.models import PLANTED_LAYER, PLANTED_NEURON, PLANTED_WORD, save_planted, save_random_llama
+from tests.models import PLANTED_LAYER, PLANTED_NEURON, PLANTED_WORD, llama_config, save, save_planted
 from tests.tables import choice_rows, write_jsonl
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
@@ -149,10 +151,10 @@ def test_what_cannot_be_searched_is_refused(deciding: skilljobs.Run, capsys: pyt
 
 @SOAK
 def test_on_random_weights_nothing_is_a_shortcut(tmp_path: Path) -> None:
-    found = 0
+    """Weights as a model is initialized. With larger ones, a small model can truly be led by a word."""
     for seed in range(10):
-        model = save_random_llama(tmp_path / f"model{seed}", width=16, neurons=64, layers=2, heads=2, seed=seed)
+        torch.manual_seed(seed)
+        model = save(LlamaForCausalLM(llama_config(64, 128, layers=3, heads=4)), tmp_path / f"model{seed}")
         run = submit(model, tmp_path / f"runs{seed}", run_id=f"random{seed}")
-        rows = search(run, neuron=(), metric="confidence", k=5)
-        found += rows["verdict"].is_in(["shortcut"]).any()
-    assert found == 0
+        rows = search(run, neuron=(), metric="confidence", k=10, draws=199)
+        assert not rows["verdict"].is_in(["shortcut"]).any(), seed
