@@ -15,8 +15,8 @@ from skilljobs.cli.tables import table_console
 from skilljobs.printable import printable
 from skilljobs.store.reader import RunReader
 
-PER_NEURON = 4
-"""Properties of a neuron that are shown; all of them are in `shortcuts.parquet`."""
+MOST_NEURONS, PER_NEURON = 5, 4
+"""Neurons that are shown, and properties of each; all of them are in `shortcuts.parquet`."""
 LONGEST = 100
 """Characters of an example that are shown."""
 
@@ -33,8 +33,11 @@ def print_shortcuts(run: RunReader, rows: pl.DataFrame, always: Sequence[str], f
     console = table_console()
     for sentence in shortcut_conclusions(rows, always):
         console.print(Text(printable(sentence)))
-    for _, of_neuron in rows.group_by("prompt", "layer", "expert", "neuron", maintain_order=True):
+    tables = list(rows.group_by("prompt", "layer", "expert", "neuron", maintain_order=True))
+    for _, of_neuron in tables[:MOST_NEURONS]:
         console.print(_table(of_neuron))
+    if len(tables) > MOST_NEURONS:
+        console.print(f"{len(tables) - MOST_NEURONS} more neurons are in shortcuts.parquet")
     first = rows.filter(pl.col("verdict") != "none").head(1)
     for row in first.iter_rows(named=True):
         _print_examples(run, row, console)

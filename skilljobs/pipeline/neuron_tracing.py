@@ -35,7 +35,8 @@ def trace_neurons(
             folder.write(names[shard], traced_bytes(ids, traced, values, fingerprint))
             found[shard] = (ids, values)
             silencing.reporter.advance(done, "shards")
-        timing.summary = f"{len(neurons)} neurons over {len(shards)} shards"
+        half = 0 if set(shards) <= set(silencing.run.record.halves[0]) else 1
+        timing.summary = f"{len(neurons)} neurons over {len(shards)} shards of half {half}"
     kept = []
     for shard in shards:
         of_shard = found[shard]
