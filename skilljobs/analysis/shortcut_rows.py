@@ -27,6 +27,8 @@ from skilljobs.stats.bootstrap import interval_over_units
 from skilljobs.stats.controls import p_among, p_of_distance
 from skilljobs.store.schema import SHORTCUTS
 
+MOST_BESIDE = 6
+"""Shortcuts that later ones are told apart from: with more, hardly two examples are alike in all."""
 SHOWN = 3
 """Examples that speak for a property and against it, those where the neuron says most clearly that it is there."""
 NOT_FOLLOWED = ("none", "the neuron does not follow it on both halves")
@@ -120,19 +122,21 @@ def add_controls(finding: Finding, before: Answers, controls: Answers, shared: f
     finding.judged.append(beyond_controls(finding.silenced, finding.compared))
 
 
-def tell_apart(findings: Sequence[Finding], names: Sequence[str], answers: Answers, seed: int) -> None:
-    """Ask of each shortcut whether it leads the model among examples that are alike in the shortcuts before it.
-
-    `findings` are shortcuts, that which is followed most first, and `names` their properties.
-    """
-    for place, finding in enumerate(findings[1:], start=1):
-        before = [other for other in range(place) if findings[other].is_shortcut]
-        beside = np.zeros(len(finding.reading.has), np.int64)
-        for number, other in enumerate(before):
-            beside += findings[other].reading.has.astype(np.int64) << number
+def tell_apart(findings: Mapping[int, Finding], followed: Followed, answers: Answers, seed: int) -> None:
+    """Ask of each shortcut whether it leads the model among examples that are alike in the shortcuts before it, that
+    which is followed most first. `findings` are by place of the property."""
+    strength = np.nan_to_num(np.abs(followed.r_half1)).max(0)
+    before: list[int] = []
+    for place in sorted((place for place in findings if findings[place].is_shortcut), key=lambda of: -strength[of]):
+        finding = findings[place]
         if before:
-            rate = finding.reading.rate(answers.chosen[0], seed, beside)
-            finding.judged.append(leads_beside(rate, [names[other] for other in before]))
+            beside = np.zeros(len(finding.reading.has), np.int64)
+            for number, other in enumerate(before):
+                beside += findings[other].reading.has.astype(np.int64) << number
+            names = [followed.candidates[other].property.name for other in before]
+            finding.judged.append(leads_beside(finding.reading.rate(answers.chosen[0], seed, beside), names))
+        if finding.is_shortcut and len(before) < MOST_BESIDE:
+            before.append(place)
 
 
 def shortcut_rows(

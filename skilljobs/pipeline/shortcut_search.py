@@ -71,11 +71,17 @@ class ShortcutSearch:
     @property
     def is_done(self) -> bool:
         """Whether it is complete, with all of its files as they were written."""
-        files = self._singles.files
-        if self.id not in shortcut_ids(files.folder):
-            return False
-        record = read_shortcuts(files.folder, self.id)
-        return record.is_complete and not damaged_of_search(files, record, thorough=True)
+        record = self._stored
+        return record is not None and record.is_complete and not damaged_of_search(self.files, record, thorough=True)
+
+    @property
+    def _stored(self) -> ShortcutsRecord | None:
+        """The record, if there is one that can be read."""
+        try:
+            return read_shortcuts(self.files.folder, self.id) if self.id in shortcut_ids(self.files.folder) else None
+        except InputError as error:
+            self.reporter.note(f"{error}; it is written anew")
+            return None
 
     def make(self) -> None:
         """Do what is left of it.
@@ -111,15 +117,7 @@ class ShortcutSearch:
         left = [finding for finding in findings.values() if finding.silenced is not None and finding.may_be_shortcut]
         silenced = sum(finding.silenced is not None for finding in findings.values())
         self._compare(neurons, second, left, silenced)
-        strength = np.nan_to_num(np.abs(followed.r_half1)).max(0)
-        shortcuts = [place for place, finding in findings.items() if finding.is_shortcut]
-        shortcuts.sort(key=lambda place: -strength[place])
-        tell_apart(
-            [findings[place] for place in shortcuts],
-            [followed.candidates[place].property.name for place in shortcuts],
-            singles,
-            self.spec.seed,
-        )
+        tell_apart(findings, followed, singles, self.spec.seed)
         rows = shortcut_rows(self._facts, neurons, followed, readings, findings, second, activations[1], singles)
         self.files.folder.write(self._name(ROWS_NAME), parquet_bytes([rows], SHORTCUTS))
         self._files.append(self._name(ROWS_NAME))
@@ -162,15 +160,10 @@ class ShortcutSearch:
         )
 
     def _record(self, begun: datetime, always: Sequence[str] = (), is_complete: bool = False) -> ShortcutsRecord:
-        created = begun.isoformat(timespec="seconds")
-        if self.id in shortcut_ids(self.files.folder):
-            try:
-                created = read_shortcuts(self.files.folder, self.id).created
-            except InputError:
-                self.reporter.note(f"{self._name(RECORD_NAME)} is damaged and is written anew")
+        stored = self._stored
         return ShortcutsRecord(
             shortcuts=self.id,
-            created=created,
+            created=stored.created if stored else begun.isoformat(timespec="seconds"),
             spec=self.spec.as_json(),
             fingerprint=self._fingerprint,
             files=digests_of(self.files.folder, self._files),
