@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import polars as pl
 
-from skilljobs.analysis.ranking import top
+from skilljobs.analysis.effect_ranking import top_effects
+from skilljobs.analysis.ranking import EFFECT, top
 from skilljobs.analysis.run_view import html_of, record_of, status_of, wait_for, way_on_of
 from skilljobs.errors import InputError
 from skilljobs.plan.ablation_spec import AblationSpec
 from skilljobs.plan.capacity import Placement
+from skilljobs.plan.effects_spec import EffectsSpec
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
@@ -189,11 +191,13 @@ class Run(RunReader):
         Args:
             given: metrics that are held fixed: r is then the partial correlation.
             per_layer: whether `k` counts for each layer.
-            sort: `r`, or `predictivity` in a run that has it.
+            sort: `r`, `predictivity` in a run that has it, or `effect` once effects are estimated (see `top_effects`).
 
         Raises:
             InputError: the run has no such metric or population, or cannot hold `given` fixed.
         """
+        if sort == EFFECT:
+            return top_effects(self, metric, population, k, given, per_layer)
         return top(self, metric, population, k, given, per_layer, sort)
 
     def ablate(
@@ -229,6 +233,42 @@ class Run(RunReader):
         placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
         spec = AblationSpec.from_values(options)
         rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
+        self._cache.clear()
+        return rows
+
+    def effects(
+        self,
+        *,
+        replicas: int | None = None,
+        shard_timeout: float | None = None,
+        address: str | None = None,
+        trust_remote_code: bool = False,
+        report: bool = True,
+        reporter: Reporter | None = None,
+        debug: bool = False,
+        **options: Any,
+    ) -> pl.DataFrame:
+        """Estimate to first order what setting each neuron of a finished run to its mean would do, all at once.
+
+        The rows have a neuron in a group each: `effect` and what follows from it are of half 1, and `effect_half0` is
+        for choosing neurons. They are read from `effects.parquet` (`effect_table`). The same call again resumes.
+
+        Args:
+            replicas, shard_timeout, address, debug: as for `submit`. On a cluster with an HTTP address, this machine
+                must see the run too.
+            trust_remote_code: whether to run the Python code of a model that the run used with it.
+            report: whether to write the run's report anew, with the effects in it.
+            options: the options of `skilljobs effects` under the same names.
+
+        Raises:
+            InputError: bad input, or a model or units that effects are not estimated for; nothing was started.
+            JobFailed: it could not be finished; what was committed is kept.
+        """
+        from skilljobs.pipeline.effects_job import effects_of_run
+
+        placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
+        spec = EffectsSpec.from_values(options)
+        rows = effects_of_run(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
         self._cache.clear()
         return rows
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from skilljobs.analysis.ablation_effects import AblatedScores, difference_without_change, effect_rows, groups_of
 from skilljobs.analysis.ablation_sets import choose_sets
 from skilljobs.errors import InputError, JobFailed
-from skilljobs.pipeline.silencing import Silencing
+from skilljobs.pipeline.silencing import TOLERANCE, TOLERANCE_BELOW, Silencing
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.ablation_spec import AblationSpec
 from skilljobs.plan.finished_run import FinishedRun
@@ -28,11 +28,6 @@ from skilljobs.store.finished import FinishedRunFiles
 from skilljobs.store.integrity import digests_of
 from skilljobs.store.reader import RunReader
 from skilljobs.store.schema import ABLATION, parquet_bytes
-
-TOLERANCE = {"float32": 1e-3}
-"""How far scores may be from the run's with nothing silenced, relative to 1 + their size: rounding alone."""
-TOLERANCE_BELOW = 0.2
-"""The same in types of 16 bits."""
 
 
 @dataclass

@@ -19,6 +19,8 @@ from skilljobs.store.run import (
     ABLATION_SCORES_NAME,
     ACTIVATIONS_NAME,
     BEST_NAME,
+    EFFECTS_NAME,
+    EFFECTS_NULL_NAME,
     NULL_MAXIMA_NAME,
     TOP_NAME,
     TUNING_NAME,
@@ -28,7 +30,7 @@ from skilljobs.store.run import (
     prompt_uri,
 )
 from skilljobs.store.scanning import read_table, scan, scan_folder, scan_sums
-from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
+from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, EFFECTS_NULL, METRICS, NULL_MAXIMA
 from skilljobs.uris import is_uri
 
 T = TypeVar("T")
@@ -160,6 +162,20 @@ class RunReader:
         """Return the scores of every example with each set of each ablation."""
         self._require_ablations()
         return scan(self.uri, [ABLATION_SCORES_NAME])
+
+    def effect_table(self) -> pl.LazyFrame:
+        """Return what setting each neuron to its mean would do, to first order: a row for each neuron and group."""
+        self._check_estimated()
+        return scan(self.uri, [EFFECTS_NAME])
+
+    def effect_null_maxima(self) -> pl.LazyFrame:
+        """Return the largest consistency of effects in the model with each draw of random signs."""
+        self._check_estimated()
+        return self._read_cached(EFFECTS_NULL_NAME, EFFECTS_NULL)
+
+    def _check_estimated(self) -> None:
+        if not self.folder.exists(EFFECTS_NAME):
+            raise InputError(f"the run at {self.uri} has no {EFFECTS_NAME}: `skilljobs effects` makes it")
 
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""

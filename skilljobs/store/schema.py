@@ -126,6 +126,23 @@ ABLATION_SCORES = pa.schema(
         *_SCORED,
     ]
 )
+EFFECTS = pa.schema(
+    [
+        _LAYER,
+        *_NEURON,
+        _TOKEN,
+        ("group", _TEXT),
+        ("n", pa.int64()),
+        *((name, pa.float64()) for name in ("effect", "effect_abs", "effect_half0", "effect_half1")),
+        *((name, pa.float64()) for name in ("ci_low", "ci_high", "p", "q", "consistency")),
+        ("outcome", _TEXT),
+        ("prompt", pa.int16()),
+    ]
+)
+EFFECTS_NULL = pa.schema(
+    [("outcome", _TEXT), ("prompt", pa.int16()), ("draw", pa.int32()), ("consistency", pa.float64())]
+)
+"""The largest consistency in the model with each draw of random signs."""
 POSITION_MEANS = pa.schema([_LAYER, _TOKEN, *_NEURON, ("place", _TEXT), ("n", pa.int64()), ("sum_a", pa.float64())])
 EXAMPLE_FIXED = pa.schema(
     [
@@ -170,6 +187,12 @@ def sums_schema(layout: Layout) -> pa.Schema:
     return pa.schema(
         [("population", pa.string()), *_KEY, ("n", pa.int64()), *((name, pa.float64()) for name in values)]
     )
+
+
+def effect_sums_schema(draws: int) -> pa.Schema:
+    """Return the columns of `effects/OUTCOME/shards/sums-*.parquet`, with the sums of `draws` draws of random signs."""
+    sums = ("sum", "sum_square", "sum_abs", *(f"sum:null:{draw}" for draw in range(draws)))
+    return pa.schema([("group", _TEXT), _LAYER, *_NEURON, ("n", pa.int64()), *((name, pa.float64()) for name in sums)])
 
 
 def write_options(schema: pa.Schema) -> dict[str, object]:
