@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import altair as alt
-import numpy as np
 import polars as pl
 
 from skilljobs.analysis.effect_ranking import (
@@ -18,7 +17,7 @@ from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import EFFECTS_NAME
 
-KINDS = {"neither": "#b8b8b8", "follows": "#1f77b4", "causes": "#ff7f0e", "both": "#d62728"}
+KINDS = ("follows", "causes", "both", "neither")
 CELLS = 60
 """Cells of the grid on each side, in which the neurons of each kind are counted: a model has too many for points."""
 NAMED = 8
@@ -86,15 +85,19 @@ def effects_chart(
     outcome = str(rows["outcome"][0]).replace("_", " ")
     tall = alt.Scale(domain=[-1.1 * tallest, 1.1 * tallest], nice=False)
     y = alt.Y("effect:Q", title=f"estimated change of the {outcome} (nats)", scale=tall)
-    colour = alt.Color("kind:N", title="neurons", scale=alt.Scale(domain=legend, range=list(KINDS.values())))
+    colour = alt.Color("kind:N", title="neurons", scale=alt.Scale(domain=legend))
     most = alt.Scale(type="log", range=[8, 160], domain=[1, max(2, int(cells["neurons"].max() or 1))])
     size = alt.Size("neurons:Q", scale=most, title="in one place", legend=alt.Legend(tickCount=3, format="d"))
-    points = alt.Chart(alt.Data(values=values)).mark_circle(opacity=0.75).encode(x=x, y=y, color=colour, size=size)
-    names = alt.Chart(alt.Data(values=named)).mark_text(fontSize=9, dx=5, align="left").encode(x=x, y=y, text="name:N")
-    lines = [alt.Chart(alt.Data(values=[{"r": 0, "effect": 0}])).mark_rule(color="#cccccc").encode(y=y)]
+    points = alt.Chart(alt.Data(values=values)).mark_circle(opacity=0.7).encode(x=x, y=y, color=colour, size=size)
+    names = (
+        alt.Chart(alt.Data(values=named))
+        .mark_text(style="note", fontSize=9, dx=5, align="left")
+        .encode(x=x, y=y, text="name:N")
+    )
+    lines = [alt.Chart(alt.Data(values=[{"r": 0, "effect": 0}])).mark_rule(style="zero").encode(y=y)]
     if least_r is not None and least_r < 1.05 * widest:
         marks = alt.Data(values=[{"r": -least_r}, {"r": least_r}])
-        lines.append(alt.Chart(marks).mark_rule(color="#888888", strokeDash=[4, 3]).encode(x=x))
+        lines.append(alt.Chart(marks).mark_rule(style="null").encode(x=x))
     chart: alt.TopLevelMixin = alt.layer(*lines, points, names).properties(**SIZE)
     return chart
 
@@ -104,10 +107,14 @@ def _cells(rows: pl.DataFrame, widest: float, tallest: float) -> pl.DataFrame:
     grid = rows.with_columns(
         column=(pl.col("r") / widest * (CELLS / 2)).floor(), row=(pl.col("effect") / tallest * (CELLS / 2)).floor()
     )
-    order = list(KINDS)
     return (
         grid.group_by("kind", "column", "row", maintain_order=True)
         .agg(pl.col("r").mean(), pl.col("effect").mean(), pl.len().alias("neurons"))
         .select("kind", "r", "effect", "neurons")
-        .sort(pl.col("kind").replace_strict(order, np.arange(len(order)).tolist()), "r", "effect")
+        .sort(
+            pl.col("kind").replace_strict(list(KINDS), list(range(len(KINDS)))),
+            "r",
+            "effect",
+            descending=[True, False, False],
+        )
     )
