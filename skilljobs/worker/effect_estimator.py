@@ -58,12 +58,12 @@ class EffectEstimator(FinishedShards):
 
     def _estimate(
         self, given: ShardToEstimate, examples: Sequence[Example], tokenized: Sequence[TokenizedExample]
-    ) -> "_ShardEffects":
+    ) -> "ShardEffects":
         signs = null_signs([example.unit for example in examples], NULL_DRAWS if given.half == 1 else 0)
         members = np.array(
             [[True, *(group.has(example) for group in given.groups)] for example in examples], bool
         ).reshape(len(examples), 1 + len(given.groups))
-        shard = _ShardEffects.empty([layer.count for layer in self.lm.neurons], members.shape[1], signs.shape[1])
+        shard = ShardEffects.empty([layer.count for layer in self.lm.neurons], members.shape[1], signs.shape[1])
         expected = self._stored_outcomes(given)
         budget = max(1, self.work.batch_tokens // GRADIENT_SHARE)
         for batch in plan_batches(tokenized, len(self._prompt), budget):
@@ -85,7 +85,7 @@ class EffectEstimator(FinishedShards):
 
 
 @dataclass
-class _ShardEffects:
+class ShardEffects:
     """The sums of a shard so far."""
 
     sums: list[EffectSums]
@@ -94,7 +94,7 @@ class _ShardEffects:
     bit_exact: bool = True
 
     @classmethod
-    def empty(cls, counts: Sequence[int], groups: int, draws: int) -> "_ShardEffects":
+    def empty(cls, counts: Sequence[int], groups: int, draws: int) -> "ShardEffects":
         return cls([EffectSums.empty(count, groups, draws) for count in counts], [])
 
     def add(

@@ -58,9 +58,9 @@ def finished(ray_here: object, model: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def run(finished: skilljobs.Run, tmp_path_factory: pytest.TempPathFactory) -> skilljobs.Run:
-    """A copy of it with effects, estimated by one scorer."""
+    """A copy of it with effects, estimated by two scorers."""
     copied = copy_of(finished, tmp_path_factory.mktemp("copies") / "run")
-    estimate(copied, replicas=1)
+    estimate(copied, replicas=2)
     return copied
 
 
@@ -157,7 +157,7 @@ def test_replicas_and_interruptions_change_no_bit(finished: skilljobs.Run, run: 
 
     other = copy_of(finished, tmp_path / "other")
     with pytest.raises(RuntimeError, match="stopped here"):
-        estimate(other, replicas=2, reporter=Stopping())
+        estimate(other, replicas=1, reporter=Stopping())
     shards = Path(other.uri, "effects", "margin", "shards")
     before = {path.name: path.stat().st_mtime_ns for path in shards.glob("*.parquet")}
     assert 2 <= len(before) < len(run.record.shards), "it was stopped between shards"
