@@ -22,6 +22,8 @@ CELLS = 60
 """Cells of the grid on each side, in which the neurons of each kind are counted: a model has too many for points."""
 NAMED = 8
 """Neurons of largest effect that are named."""
+LINEAR = 50
+"""The largest effect, in the effect below which the axis is linear; above it, it is logarithmic."""
 SIZE = {"width": 460, "height": 320}
 
 
@@ -52,7 +54,7 @@ def effect_figures(run: RunReader) -> Iterator[Figure]:
             f"Who follows {metric}, who causes a change of the {outcome.replace('_', ' ')}, and who does both"
             f"{with_prompt}: each neuron's r, and its effect on half 1 to first order if it had its mean at the prompt."
             " A neuron follows or causes if it is beyond what chance reaches somewhere in the model (null metrics;"
-            " random signs for units). The strongest are named LAYER/NEURON.",
+            " random signs for units). The strongest are named LAYER/NEURON; larger effects are drawn on a logarithmic axis.",
         )
 
 
@@ -83,12 +85,13 @@ def effects_chart(
     [shown] = labels([metric]).values()
     x = alt.X("r:Q", title=f"r with {shown}", scale=alt.Scale(domain=[-1.05 * widest, 1.05 * widest], nice=False))
     outcome = str(rows["outcome"][0]).replace("_", " ")
-    tall = alt.Scale(domain=[-1.1 * tallest, 1.1 * tallest], nice=False)
-    y = alt.Y("effect:Q", title=f"estimated change of the {outcome} (nats)", scale=tall)
+    tall = alt.Scale(type="symlog", constant=tallest / LINEAR, domain=[-1.1 * tallest, 1.1 * tallest], nice=False)
+    y = alt.Y("effect:Q", title=f"estimated change of the {outcome} (nats)", scale=tall, axis=alt.Axis(tickCount=7))
     colour = alt.Color("kind:N", title="neurons", scale=alt.Scale(domain=legend))
     most = alt.Scale(type="log", range=[8, 160], domain=[1, max(2, int(cells["neurons"].max() or 1))])
     size = alt.Size("neurons:Q", scale=most, title="in one place", legend=alt.Legend(tickCount=3, format="d"))
-    points = alt.Chart(alt.Data(values=values)).mark_circle(opacity=0.7).encode(x=x, y=y, color=colour, size=size)
+    faint = alt.condition(alt.datum.kind == titles["neither"], alt.value(0.3), alt.value(0.8))
+    points = alt.Chart(alt.Data(values=values)).mark_circle().encode(x=x, y=y, color=colour, size=size, opacity=faint)
     names = (
         alt.Chart(alt.Data(values=named))
         .mark_text(style="note", fontSize=9, dx=5, align="left")
@@ -104,9 +107,8 @@ def effects_chart(
 
 def _cells(rows: pl.DataFrame, widest: float, tallest: float) -> pl.DataFrame:
     """The neurons of each kind in each cell of the grid: how many, at their mean place."""
-    grid = rows.with_columns(
-        column=(pl.col("r") / widest * (CELLS / 2)).floor(), row=(pl.col("effect") / tallest * (CELLS / 2)).floor()
-    )
+    height = pl.col("effect").sign() * (1 + LINEAR * pl.col("effect").abs() / tallest).log(1 + LINEAR)
+    grid = rows.with_columns(column=(pl.col("r") / widest * (CELLS / 2)).floor(), row=(height * (CELLS / 2)).floor())
     return (
         grid.group_by("kind", "column", "row", maintain_order=True)
         .agg(pl.col("r").mean(), pl.col("effect").mean(), pl.len().alias("neurons"))

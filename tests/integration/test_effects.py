@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from click.testing import CliRunner
 from transformers import LlamaForCausalLM
 
 import skilljobs
@@ -20,6 +21,7 @@ from skilljobs.store.examples import examples_of
 from skilljobs.store.run import RunFiles
 from skilljobs.store.schema import EFFECTS
 from skilljobs.tasks.base import Example
+from tests.benchmarks import effects
 from tests.integration.oracle import PlainModel
 from tests.models import save, save_random_llama
 from tests.tables import random_rows, write_jsonl
@@ -220,6 +222,18 @@ def test_the_commands_print_what_was_found(run: skilljobs.Run, capsys: pytest.Ca
     assert all(row["metric"] == "margin" and row["r"] is not None for row in rows)
     assert "r with confidence" in outputs[3]
     assert "as they were written" in outputs[4]
+
+
+def test_the_benchmark_finds_that_a_small_part_of_the_ablation_is_as_estimated(
+    run: skilljobs.Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "figures.json"
+    arguments = [run.uri, "--examples", "8", "--neurons", "12", "--scales", "0.1", "--json", str(file)]
+    done = CliRunner().invoke(effects.main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    figures = json.loads(file.read_text())["0.1 fixed"]
+    assert figures["error"] < 0.2
+    assert figures["of_strongest"] > 0.8
 
 
 @pytest.mark.parametrize(
