@@ -5,22 +5,21 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import polars as pl
 
 from skilljobs.analysis.effect_ranking import top_effects
 from skilljobs.analysis.ranking import EFFECT, top
 from skilljobs.analysis.run_view import html_of, record_of, status_of, wait_for, way_on_of
+from skilljobs.cluster.authentication import cluster_address
 from skilljobs.errors import InputError
-from skilljobs.plan.ablation_spec import AblationSpec
+from skilljobs.pipeline.run_jobs import FinishedRunJobs
 from skilljobs.plan.capacity import Placement
-from skilljobs.plan.effects_spec import EffectsSpec
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL
-from skilljobs.store.reader import RunReader
 from skilljobs.store.record import RunRecord
 from skilljobs.store.run import PROMPT_NAME, prompt_uri
 from skilljobs.submit_options import SubmitOptions
@@ -140,21 +139,6 @@ def session(address: str | None = None, debug: bool = False) -> Iterator[None]:
         yield
 
 
-def cluster_address(address: str | None) -> str | None:
-    """The address of the Ray cluster to use: `address`, otherwise RAY_ADDRESS; None for a Ray that is started here."""
-    if not isinstance(address, str | None):
-        raise InputError(f"--address is {address!r}; it takes a text")
-    from skilljobs.cluster.authentication import use_token_at_hand
-
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is not None and address.startswith("ray://"):
-        raise InputError(f"--address {address}: Ray Client is not supported; use the dashboard's, http://HEAD:8265")
-    if address in (None, "", "local"):
-        return None
-    use_token_at_hand()  # before Ray is imported
-    return address
-
-
 def open_run(uri: str | os.PathLike[str]) -> "Run":
     """The run in the directory `uri`.
 
@@ -166,7 +150,7 @@ def open_run(uri: str | os.PathLike[str]) -> "Run":
     return run
 
 
-class Run(RunReader):
+class Run(FinishedRunJobs):
     """A run: its tables, and questions to them."""
 
     @property
@@ -199,78 +183,6 @@ class Run(RunReader):
         if sort == EFFECT:
             return top_effects(self, metric, population, k, given, per_layer)
         return top(self, metric, population, k, given, per_layer, sort)
-
-    def ablate(
-        self,
-        *,
-        replicas: int | None = None,
-        shard_timeout: float | None = None,
-        address: str | None = None,
-        trust_remote_code: bool = False,
-        report: bool = True,
-        reporter: Reporter | None = None,
-        debug: bool = False,
-        **options: Any,
-    ) -> pl.DataFrame:
-        """Silence neurons of a finished run, and return what that did: a row for each set and group.
-
-        Neurons are ranked on half 0, and effects are measured on half 1. The same call again resumes.
-
-        Args:
-            replicas, shard_timeout, address, debug: as for `submit`. On a cluster with an HTTP address, this machine
-                must see the run too.
-            trust_remote_code: whether to run the Python code of a model that the run used with it.
-            report: whether to write the run's report anew, with the ablation in it.
-            options: the options of `skilljobs ablate` under the same names; `k` may be a number or a list, and
-                `neuron` a name or a list.
-
-        Raises:
-            InputError: bad input, or units that cannot be silenced; nothing was started.
-            JobFailed: it could not be finished; what was committed is kept.
-        """
-        from skilljobs.pipeline.ablate_job import ablate_run
-
-        placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
-        spec = AblationSpec.from_values(options)
-        rows = ablate_run(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
-        self._cache.clear()
-        return rows
-
-    def effects(
-        self,
-        *,
-        replicas: int | None = None,
-        shard_timeout: float | None = None,
-        address: str | None = None,
-        trust_remote_code: bool = False,
-        report: bool = True,
-        reporter: Reporter | None = None,
-        debug: bool = False,
-        **options: Any,
-    ) -> pl.DataFrame:
-        """Estimate to first order what setting each neuron of a finished run to its mean would do, all at once.
-
-        The rows have a neuron in a group each: `effect` and what follows from it are of half 1, and `effect_half0` is
-        for choosing neurons. They are read from `effects.parquet` (`effect_table`). The same call again resumes.
-
-        Args:
-            replicas, shard_timeout, address, debug: as for `submit`. On a cluster with an HTTP address, this machine
-                must see the run too.
-            trust_remote_code: whether to run the Python code of a model that the run used with it.
-            report: whether to write the run's report anew, with the effects in it.
-            options: the options of `skilljobs effects` under the same names.
-
-        Raises:
-            InputError: bad input, or a model or units that effects are not estimated for; nothing was started.
-            JobFailed: it could not be finished; what was committed is kept.
-        """
-        from skilljobs.pipeline.effects_job import effects_of_run
-
-        placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
-        spec = EffectsSpec.from_values(options)
-        rows = effects_of_run(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
-        self._cache.clear()
-        return rows
 
     @property
     def status(self) -> str:

@@ -62,7 +62,8 @@ def effects(
     own = {declared.name for declared in declared_options(EffectsSpec)}
     given = {name: value for name, value in given_options(options, ctx).items() if name in own}
     spec = EffectsSpec.from_values(given)
-    from skilljobs.api import cluster_address, open_run
+    from skilljobs.api import open_run
+    from skilljobs.cluster.authentication import cluster_address
     from skilljobs.cluster.dashboard_jobs import is_dashboard
     from skilljobs.pipeline.effects_job import check_effects, effects_on_cluster, run_effects
     from skilljobs.plan.capacity import Placement

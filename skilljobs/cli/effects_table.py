@@ -46,8 +46,8 @@ def print_effects(run: RunReader, rows: pl.DataFrame, form: str, outcome: str) -
 
 def _table(rows: pl.DataFrame, outcome: str, thresholds: dict[int | None, EffectThreshold | None]) -> Table:
     group, name = str(rows["group"][0]), outcome.replace("_", " ")
-    beside = f", and r with {rows['metric'][0]}" if "metric" in rows.columns else ""
-    title = f"{group}: estimated change of the {name} (nats) with one neuron at its mean at the prompt{beside}"
+    beside = f"; r with {rows['metric'][0]}" if "metric" in rows.columns else ""
+    title = f"{group}: estimated effect of each neuron's mean at the prompt on the {name} (nats){beside}"
     table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     left_out = {"prompt"} if rows["prompt"].null_count() else set()
     left_out |= set() if "r" in rows.columns else {"r"}

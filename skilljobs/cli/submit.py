@@ -54,9 +54,9 @@ def submit(
     skilljobs submit --config job.toml
     skilljobs submit --task arithmetic --address http://HEAD:8265 --out /shared/runs
     """
-    from skilljobs.api import cluster_address
     from skilljobs.api import submit as submit_job
     from skilljobs.cli.bars import reporter
+    from skilljobs.cluster.authentication import cluster_address
 
     with reporter() as shown:
         run = submit_job(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import altair as alt
+import numpy as np
 import polars as pl
 
 from skilljobs.analysis.effect_ranking import (
@@ -54,7 +55,8 @@ def effect_figures(run: RunReader) -> Iterator[Figure]:
             f"Who follows {metric}, who causes a change of the {outcome.replace('_', ' ')}, and who does both"
             f"{with_prompt}: each neuron's r, and its effect on half 1 to first order if it had its mean at the prompt."
             " A neuron follows or causes if it is beyond what chance reaches somewhere in the model (null metrics;"
-            " random signs for units). The strongest are named LAYER/NEURON; larger effects are drawn on a logarithmic axis.",
+            " random signs for units). The strongest are named LAYER/NEURON. The axis is logarithmic for all but"
+            " small effects.",
         )
 
 
@@ -70,7 +72,7 @@ def effects_chart(
     causes = pl.lit(False) if least_consistency is None else pl.col("consistency") > least_consistency
     kind = pl.when(follows & causes).then(pl.lit("both")).when(follows).then(pl.lit("follows"))
     rows = rows.with_columns(kind=kind.when(causes).then(pl.lit("causes")).otherwise(pl.lit("neither")))
-    widest, tallest = (float(rows[name].abs().max() or 1.0) or 1.0 for name in ("r", "effect"))
+    widest, tallest = (float(np.abs(rows[name].to_numpy()).max()) or 1.0 for name in ("r", "effect"))
     counts = rows["kind"].value_counts()
     of_kind = dict(counts.iter_rows())
     legend = [f"{name} ({of_kind.get(name, 0):,})" for name in KINDS]
@@ -88,7 +90,7 @@ def effects_chart(
     tall = alt.Scale(type="symlog", constant=tallest / LINEAR, domain=[-1.1 * tallest, 1.1 * tallest], nice=False)
     y = alt.Y("effect:Q", title=f"estimated change of the {outcome} (nats)", scale=tall, axis=alt.Axis(tickCount=7))
     colour = alt.Color("kind:N", title="neurons", scale=alt.Scale(domain=legend))
-    most = alt.Scale(type="log", range=[8, 160], domain=[1, max(2, int(cells["neurons"].max() or 1))])
+    most = alt.Scale(type="log", range=[8, 160], domain=[1, max(2, int(cells["neurons"].to_numpy().max()))])
     size = alt.Size("neurons:Q", scale=most, title="in one place", legend=alt.Legend(tickCount=3, format="d"))
     faint = alt.condition(alt.datum.kind == titles["neither"], alt.value(0.3), alt.value(0.8))
     points = alt.Chart(alt.Data(values=values)).mark_circle().encode(x=x, y=y, color=colour, size=size, opacity=faint)

@@ -105,7 +105,11 @@ def test_ablation_by_a_part_converges_to_the_estimate(length: int) -> None:
     estimated = np.array([found.layers[name.layer][:, name.neuron].mean().item() for name in NEURONS])
     errors = []
     for part in (1.0, 0.1, 0.01):
-        change = Change(1 - part, lambda layer, places, part=part: part * means[layer][:, places].T[None])
+
+        def shift(layer: int, places: torch.Tensor, part: float = part) -> torch.Tensor:
+            return part * means[layer][:, places].T[None]
+
+        change = Change(1 - part, shift)
         texts = texts_before(lm, prompt, batch, False)
         scored = score_sets(lm, prompt, batch, [*placed, PlacedSet({})], change, texts)
         scores = [score.target_logprob for score in answer_scores(scored, batch * (len(placed) + 1))]
