@@ -33,8 +33,11 @@ def print_effects(run: RunReader, rows: pl.DataFrame, form: str, outcome: str) -
     prompts = rows["prompt"].unique().to_list()
     thresholds = {prompt: effect_threshold(run, outcome, prompt) for prompt in prompts}
     console.print(_table(rows, outcome, thresholds))
-    for prompt in sorted(prompts, key=lambda number: -1 if number is None else number):
-        console.print(_null_text(thresholds[prompt], prompt), soft_wrap=True)
+    if rows["group"][0] == ALL:
+        for prompt in sorted(prompts, key=lambda number: -1 if number is None else number):
+            console.print(_null_text(thresholds[prompt], prompt), soft_wrap=True)
+    else:
+        console.print("no null threshold: random signs are drawn over all examples alone")
     console.print(
         "Neurons are chosen by their effect on half 0; effect, interval, p and q are of half 1. They are estimates to"
         " first order: `skilljobs ablate RUN --neuron LAYER/NEURON` says what one really does.",
