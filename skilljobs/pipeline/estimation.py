@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from skilljobs.cluster.reduce_tasks import reduce_all
-from skilljobs.errors import JobFailed
+from skilljobs.errors import InputError, JobFailed
 from skilljobs.pipeline.silencing import TOLERANCE, TOLERANCE_BELOW, Silencing
 from skilljobs.plan.effects_spec import NULL_DRAWS, ShardToEstimate
 from skilljobs.progress.reporter import timed
@@ -49,7 +49,10 @@ class Effects:
         folder = self.silencing.files.folder
         if self.outcome not in outcomes_estimated(folder):
             return False
-        record = read_effects_record(folder, self.outcome)
+        try:
+            record = read_effects_record(folder, self.outcome)
+        except InputError:  # it is made again
+            return False
         if not record.is_complete or damaged_of_outcome(self.silencing.files, record):
             return False
         return record.fingerprint == self._fingerprint(digests_of(folder, [MEANS_NAME]))
@@ -154,7 +157,8 @@ class Effects:
             if len(set_aside) > record.job_spec.max_bad_rows * sum(record.shards):
                 raise JobFailed(f"{text}; at most a fraction of {record.job_spec.max_bad_rows:.3g} may be", "")
             self.silencing.reporter.note(text)
-        return {"difference": difference, "set_aside": set_aside}
+        exact = all(receipt.bit_exact for receipt in receipts.values())
+        return {"difference": difference, "set_aside": set_aside, "bit_exact": exact}
 
     def _reduce(self, record: EffectsRecord) -> None:
         """Turn the sums into the effect of every neuron."""

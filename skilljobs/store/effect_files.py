@@ -50,6 +50,8 @@ class EffectsRecord(BaseModel):
     """Those that are written before and after the shards, by name."""
     set_aside: dict[str, int] = {}
     """The examples whose effects are not finite, which are in no sum, and their shards."""
+    bit_exact: bool = True
+    """Whether memory held every batch whole: parts of one may differ in the last bits."""
     is_complete: bool = False
     seconds: float = 0.0
     difference: float | None = None

@@ -182,6 +182,8 @@ def test_damage_is_named_and_made_again(run: skilljobs.Run, tmp_path: Path) -> N
     shard.write_bytes(whole[: len(whole) // 2])
     Path(other.uri, "effects.parquet").unlink()
     assert set(damaged_effects(RunFiles(other.uri))) == {"effects/margin/shards/sums-00001.parquet", "effects.parquet"}
+    Path(other.uri, "effects", "margin", "record.json").write_text("{")
+    assert set(damaged_effects(RunFiles(other.uri))) == {"effects/margin/record.json", "effects.parquet"}
     again = estimate(other)
     assert shard.read_bytes() == whole
     assert again.equals(run.effect_table().collect())
