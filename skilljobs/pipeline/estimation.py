@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
 
-from skilljobs.cluster.reduce_tasks import reduce_all
+from skilljobs.cluster.reduce_tasks import ReduceTasks
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.pipeline.silencing import TOLERANCE, TOLERANCE_BELOW, Silencing
 from skilljobs.plan.effects_spec import NULL_DRAWS, ShardToEstimate
@@ -164,11 +164,10 @@ class Effects:
         """Turn the sums into the effect of every neuron."""
         neurons, uri = self.silencing.run.record.neurons, self.silencing.run.uri
         job = EffectsReduction(uri, self.outcome, record.groups, record.halves, record.draws, neurons, self.prompt)
-        with timed(self.silencing.reporter, "reduce", len(neurons)) as timing:
-            nodes = self.silencing.workplace.scorer_nodes
-            reduce_all(
-                len(neurons), partial(reduce_effects, job), partial(rank_effects, job), self.silencing.reporter, nodes
-            )
+        with timed(self.silencing.reporter, "reduce", len(neurons) + 1) as timing:
+            tasks = ReduceTasks(self.silencing.reporter, self.silencing.workplace.scorer_nodes)
+            tasks.run_all("reduce_effects", "layers", (partial(reduce_effects, job, n) for n in range(len(neurons))))
+            tasks.run_all("rank_effects", "table", [partial(rank_effects, job)])
             timing.summary = f"{len(neurons)} layers"
 
 

@@ -113,6 +113,8 @@ def compare(estimates: Array, exact: Array, layers: NDArray[np.int64], strongest
     by_layer = {}
     for layer in np.unique(layers):
         mine, true = estimates[layers == layer], exact[layers == layer]
+        if not (true.any() and mine.any()):
+            continue
         by_layer[int(layer)] = {
             "neurons": len(mine),
             "error": float(np.linalg.norm(mine - true) / np.linalg.norm(true)),
