@@ -9,8 +9,7 @@ from skilljobs.tasks.base import Example, Task, TaskOptions
 from skilljobs.tasks.text_task import TextOptions, TextTask
 
 if TYPE_CHECKING:
-    from skilljobs.api import open_run, session, submit
-    from skilljobs.opened_run import Run
+    from skilljobs.api import Run, open_run, session, submit
 
 __all__ = [
     "Example",
@@ -35,11 +34,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("skilljobs")
-    if name == "Run":
-        from skilljobs.opened_run import Run
-
-        return Run
-    if name in ("open_run", "session", "submit"):
+    if name in ("Run", "open_run", "session", "submit"):
         from skilljobs import api
 
         return getattr(api, name)

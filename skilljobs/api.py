@@ -2,19 +2,31 @@
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
+import polars as pl
+
+from skilljobs.analysis.effect_ranking import top_effects
+from skilljobs.analysis.ranking import EFFECT, top
+from skilljobs.analysis.run_view import html_of, record_of, status_of, wait_for, way_on_of
+from skilljobs.cluster.authentication import cluster_address
 from skilljobs.errors import InputError
-from skilljobs.opened_run import Run, cluster_address
+from skilljobs.pipeline.run_jobs import FinishedRunJobs
 from skilljobs.plan.capacity import Placement
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
+from skilljobs.stats.layout import ALL
+from skilljobs.store.record import RunRecord
+from skilljobs.store.run import PROMPT_NAME, prompt_uri
 from skilljobs.submit_options import SubmitOptions
 from skilljobs.uris import child_uri, is_uri
+
+if TYPE_CHECKING:
+    import torch
 
 OUT = "runs"
 
@@ -136,3 +148,64 @@ def open_run(uri: str | os.PathLike[str]) -> "Run":
     run = Run(os.fspath(uri))
     run.reload()
     return run
+
+
+class Run(FinishedRunJobs):
+    """A run: its tables, and questions to them."""
+
+    @property
+    def record(self) -> RunRecord:
+        """See `RunReader`; without a record yet, the error says whether a job works on the run."""
+        return record_of(self._files)
+
+    def way_on(self) -> str:
+        return way_on_of(self)
+
+    def top(
+        self,
+        metric: str,
+        k: int = 20,
+        population: str = ALL,
+        given: Sequence[str] = (),
+        per_layer: bool = False,
+        sort: str = "r",
+    ) -> pl.DataFrame:
+        """The `k` neurons of largest |r| with `metric` in `population`, strongest first.
+
+        Args:
+            given: metrics that are held fixed: r is then the partial correlation.
+            per_layer: whether `k` counts for each layer.
+            sort: `r`, `predictivity` in a run that has it, or `effect` once effects are estimated (see `top_effects`).
+
+        Raises:
+            InputError: the run has no such metric or population, or cannot hold `given` fixed.
+        """
+        if sort == EFFECT:
+            return top_effects(self, metric, population, k, given, per_layer)
+        return top(self, metric, population, k, given, per_layer, sort)
+
+    @property
+    def status(self) -> str:
+        """How the run is doing: `complete`, or what its job is at, or why it ended."""
+        return status_of(self)
+
+    def wait(self, timeout: float | None = None) -> "Run":
+        """The run, once it is complete, for a job that was submitted with `no_wait`; errors as `wait_for`."""
+        wait_for(self, timeout)
+        return self
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def soft_prompt(self) -> "torch.Tensor":
+        """The soft prompt, P x d_model, float32.
+
+        Raises:
+            InputError: the run has several.
+        """
+        from skilljobs.lm.prompt import read_prompt_bytes
+
+        count = self.record.job_spec.prompts
+        if count > 1:
+            raise InputError(f"the run has {count} soft prompts: open one, {prompt_uri(self.uri, 0)} and so on")
+        return read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors

@@ -14,8 +14,8 @@ from skilljobs.stats.bootstrap import interval_over_units
 from skilljobs.stats.controls import p_among
 from skilljobs.stats.layout import ALL
 from skilljobs.store.ablations import AblationRecord, NeuronSet
+from skilljobs.store.follow_up_schema import ABLATION
 from skilljobs.store.reader import RunReader
-from skilljobs.store.schema import ABLATION
 from skilljobs.tasks.base import Example
 from skilljobs.tasks.external_metrics import external_metrics, group_populations
 

@@ -15,7 +15,9 @@ from skilljobs.store.schema import NEURON_KEY
 from skilljobs.suggestions import did_you_mean, shortened
 
 SORTABLE = ("r", PREDICTIVITY)
-"""What neurons can be ranked by."""
+"""The columns of `correlations` that neurons can be ranked by."""
+EFFECT = "effect"
+"""The column of `effects.parquet` that they can be ranked by."""
 
 
 def top(
@@ -60,7 +62,7 @@ def top(
 
 def _check_sortable(run: RunReader, sort: str, given: Sequence[str]) -> None:
     if sort not in SORTABLE:
-        raise InputError(f"neurons cannot be sorted by {sort!r}: choose one of {', '.join(SORTABLE)}")
+        raise InputError(f"neurons cannot be sorted by {sort!r}: choose one of {', '.join((*SORTABLE, EFFECT))}")
     if given:
         raise InputError(f"--given holds metrics fixed in r, and --sort {sort} is not about r: leave one of them out")
     if sort not in run.correlations().collect_schema():

@@ -25,7 +25,7 @@ from skilljobs.analysis.shortcut_verdicts import (
 )
 from skilljobs.stats.bootstrap import interval_over_units
 from skilljobs.stats.controls import p_among, p_of_distance
-from skilljobs.store.schema import SHORTCUTS
+from skilljobs.store.follow_up_schema import SHORTCUTS
 
 MOST_BESIDE = 6
 """Shortcuts that later ones are told apart from: with more, hardly two examples are alike in all."""

@@ -50,8 +50,8 @@ def ablate(
     given = {name: value for name, value in given_options(options, ctx).items() if name in own}
     spec = AblationSpec.from_values(given)
     from skilljobs.api import open_run
+    from skilljobs.cluster.authentication import cluster_address
     from skilljobs.cluster.dashboard_jobs import is_dashboard
-    from skilljobs.opened_run import cluster_address
     from skilljobs.pipeline.ablate_job import ablate_on_cluster, ablate_run, check_request
     from skilljobs.plan.capacity import Placement
 

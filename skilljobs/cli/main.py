@@ -31,6 +31,7 @@ COMMANDS = {
     "verify": ("skilljobs.cli.verify", "Check that no file of a run is damaged."),
     "ablate": ("skilljobs.cli.ablate", "Silence neurons of a finished run, and see what that does."),
     "shortcuts": ("skilljobs.cli.shortcuts", "Find what neurons follow, and whether it is a shortcut."),
+    "effects": ("skilljobs.cli.effects", "Estimate what each neuron of a finished run does."),
     "show": ("skilljobs.cli.show", "Show the command or the file that makes a run."),
     "completion": ("skilljobs.cli.completion", "Print a script that completes names in a shell."),
     "compare": ("skilljobs.cli.compare", "Compare two runs, the metrics of a run, or its soft prompts."),

@@ -52,8 +52,8 @@ def shortcuts(
     given = {name: value for name, value in given_options(options, ctx).items() if name in own}
     spec = ShortcutsSpec.from_values(given)
     from skilljobs.api import open_run
+    from skilljobs.cluster.authentication import cluster_address
     from skilljobs.cluster.dashboard_jobs import is_dashboard
-    from skilljobs.opened_run import cluster_address
     from skilljobs.pipeline.shortcuts_job import check_search, find_shortcuts, shortcuts_on_cluster
     from skilljobs.plan.capacity import Placement
 

@@ -56,7 +56,7 @@ def submit(
     """
     from skilljobs.api import submit as submit_job
     from skilljobs.cli.bars import reporter
-    from skilljobs.opened_run import cluster_address
+    from skilljobs.cluster.authentication import cluster_address
 
     with reporter() as shown:
         run = submit_job(

@@ -6,6 +6,7 @@ import click
 
 from skilljobs.cli.run_names import complete_metrics, run_argument
 from skilljobs.cli.shared_options import population_option
+from skilljobs.errors import InputError
 from skilljobs.printable import printable
 
 if TYPE_CHECKING:
@@ -14,14 +15,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_argument()
-@click.option("--metric", required=True, metavar="M", help="A metric of the run.", shell_complete=complete_metrics)
+@click.option(
+    "--metric",
+    metavar="M",
+    help="A metric of the run; with --sort effect, by default what the effects are on.",
+    shell_complete=complete_metrics,
+)
 @population_option
 @click.option("-k", default=20, show_default=True, type=click.IntRange(min=1), help="How many neurons.")
 @click.option("--per", type=click.Choice(["layer"]), help="Show the strongest neurons of each layer.")
 @click.option("--given", multiple=True, metavar="M2", help="Hold this metric fixed (partial correlation).")
 @click.option(
     "--sort",
-    type=click.Choice(["r", "predictivity"]),
+    type=click.Choice(["r", "predictivity", "effect"]),
     default="r",
     show_default=True,
     help="What neurons are ranked by.",
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def top(
     run: str,
-    metric: str,
+    metric: str | None,
     population: str,
     k: int,
     per: str | None,
@@ -42,11 +48,13 @@ def top(
     """Show the neurons that correlate most strongly with a metric, largest |r| first.
 
     The interval of a top-ranked neuron is optimistic, so the table also shows r on each half. Neurons that are not
-    above the null threshold are marked.
+    above the null threshold are marked. With --sort effect, those of largest estimated effect (`skilljobs effects`) are
+    chosen by half 0 and shown as half 1 has them, with r beside them.
 
     \b
     skilljobs top runs/RUN --metric confidence --population within:operation -k 10
     skilljobs top runs/RUN --metric confidence --given answer_length --given operation
+    skilljobs top runs/RUN --sort effect
     """
     from skilljobs.analysis.conclusions import of_ranking
     from skilljobs.analysis.null_thresholds import NullThresholds
@@ -55,6 +63,16 @@ def top(
     from skilljobs.api import open_run
 
     opened = open_run(run)
+    if sort == "effect":
+        from skilljobs.analysis.effect_ranking import default_outcome, metric_of, top_effects
+        from skilljobs.cli.effects_table import print_effects
+
+        outcome = default_outcome(opened)
+        metric = metric or metric_of(opened, outcome)
+        print_effects(opened, top_effects(opened, metric, population, k, given, per == "layer"), form, outcome)
+        return
+    if metric is None:
+        raise InputError("say which metric: --metric M")
     rows = top_neurons(opened, metric, population, k, given, per_layer=per == "layer", sort=sort)
     if form == "json":
         import json

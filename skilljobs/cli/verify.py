@@ -1,6 +1,7 @@
 """`skilljobs verify`."""
 
 import sys
+from itertools import chain
 
 import click
 
@@ -21,28 +22,27 @@ def verify(run: str, debug: bool) -> None:
     skilljobs verify runs/RUN
     """
     from skilljobs.store.ablation_tables import count_of_files, damaged_ablations
+    from skilljobs.store.effect_tables import count_of_effect_files, damaged_effects
     from skilljobs.store.run import RunFiles
     from skilljobs.store.shortcut_files import count_of_shortcut_files, damaged_shortcuts
     from skilljobs.store.verification import checked_files, damaged_files
 
     files = RunFiles(run)
     damaged = damaged_files(files, thorough=True)
-    for name in damaged:
-        say(f"damaged or missing: {name}")
-    of_ablations = damaged_ablations(files)
-    for name in of_ablations:
-        say(f"damaged or missing: {name}")
-    of_shortcuts = damaged_shortcuts(files)
-    for name in of_shortcuts:
+    others = {
+        "the `skilljobs ablate` that made an ablation makes its files again": damaged_ablations(files),
+        "`skilljobs effects` makes the files of estimated effects again": damaged_effects(files),
+        "the `skilljobs shortcuts` that made a search makes its files again": damaged_shortcuts(files),
+    }
+    for name in (*damaged, *chain.from_iterable(others.values())):
         say(f"damaged or missing: {name}")
     if damaged:
         click.echo("the command that made the run makes them again with --verify, where that is possible")
-    if of_ablations:
-        click.echo("the `skilljobs ablate` that made an ablation makes its files again")
-    if of_shortcuts:
-        click.echo("the `skilljobs shortcuts` that made a search makes its files again")
-    if damaged or of_ablations or of_shortcuts:
+    for way_on, names in others.items():
+        if names:
+            click.echo(way_on)
+    if damaged or any(others.values()):
         sys.exit(1)
     state = "complete" if files.record.is_complete else f"stopped before {files.record.next_stage}"
-    count = checked_files(files) + count_of_files(files) + count_of_shortcut_files(files)
+    count = sum(of(files) for of in (checked_files, count_of_files, count_of_effect_files, count_of_shortcut_files))
     click.echo(f"{count} files are as they were written; the run is {state}")

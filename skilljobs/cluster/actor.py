@@ -16,6 +16,7 @@ from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
 from skilljobs.lm.results import TuningPoint
 from skilljobs.plan.ablation_work import AblationWork, ShardToAblate
+from skilljobs.plan.effects_spec import EstimatedShard, ShardToEstimate
 from skilljobs.plan.work import LeftOut, LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.ablations import AblationReceipt
@@ -113,6 +114,12 @@ class ScorerActor:
         count("tokens", receipt.tokens, work.run_id)
         count("scoring_seconds", receipt.seconds, work.run_id)
         return receipt
+
+    def estimate(self, work: AblationWork, shard: ShardToEstimate) -> EstimatedShard:
+        done = self._scorer.for_effects(work).estimate(shard)
+        count("tokens", done.tokens, work.run_id)
+        count("scoring_seconds", done.seconds, work.run_id)
+        return done
 
     def write(self, part: int, requests: Sequence[str], seed: int) -> tuple[int, list[str]]:
         return part, self._scorer.write(requests, seed)

@@ -6,8 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from skilljobs.errors import InputError
+
 MODE = "RAY_AUTH_MODE"
 TOKEN_ADVICE = "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN, and set RAY_AUTH_MODE=token"
+
+
+def cluster_address(address: str | None) -> str | None:
+    """The address of the Ray cluster to use: `address`, otherwise RAY_ADDRESS; None for a Ray that is started here."""
+    if not isinstance(address, str | None):
+        raise InputError(f"--address is {address!r}; it takes a text")
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is not None and address.startswith("ray://"):
+        raise InputError(f"--address {address}: Ray Client is not supported; use the dashboard's, http://HEAD:8265")
+    if address in (None, "", "local"):
+        return None
+    use_token_at_hand()  # before Ray is imported
+    return address
 
 
 def use_token_at_hand() -> None:

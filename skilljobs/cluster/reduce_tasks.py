@@ -29,47 +29,56 @@ def reduce_steps(layers: int, layout: Layout) -> int:
     return 2 * layers + len(pairs(layout)) + 1
 
 
+class ReduceTasks:
+    """Runs functions as tasks on `nodes`, the machines known to be fit, by Ray's ids; without any, on all machines.
+
+    Idle scorers keep their CPUs reserved, so tasks request none: as many run at a time as the machines have CPUs.
+    """
+
+    def __init__(self, reporter: Reporter, nodes: Collection[str] = ()) -> None:
+        cpus_of = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}
+        cpus = {node: cpus_of[node] for node in nodes if node in cpus_of} or cpus_of
+        self._places = cycle([node for node, count in cpus.items() for _ in range(count)] or list(cpus))
+        self._steps, self._at_a_time = count(1), max(1, sum(cpus.values()))
+        self._reporter = reporter
+
+    def run_all(self, name: str, done: str, functions: Iterable[Callable[[], T]]) -> list[T]:
+        """The results of all functions, in the order in which they end.
+
+        Raises:
+            JobFailed: one of them failed.
+        """
+        left = iter(functions)
+        try:
+            running, results = [self._start(name, function) for function in islice(left, self._at_a_time)], []
+            while running:
+                ready = _first(running)
+                running.remove(ready)
+                results.append(ray.get(ready))
+                running += [self._start(name, function) for function in islice(left, 1)]
+                self._reporter.advance(next(self._steps), done)
+        except RayError as error:
+            raise JobFailed(f"a reducer failed: {one_line(error)}") from error
+        return results
+
+    def _start(self, name: str, function: Callable[[], T]) -> ray.ObjectRef:
+        strategy = NodeAffinitySchedulingStrategy(next(self._places), soft=True)
+        return _call.options(name=name, scheduling_strategy=strategy).remote(function)
+
+
 def reduce_all(
     job: ReduceJob, reduce_one: Callable[[int], None], reporter: Reporter, nodes: Collection[str] = ()
 ) -> None:
     """Run `reduce_one` for every layer, rank each metric and population over all layers, and write the tables.
 
-    `nodes` are the machines known to be fit, by Ray's ids; if there are none, all machines are used. Idle scorers keep
-    their CPUs reserved, so reducers request none: as many run at a time as the machines have CPUs.
-
     Raises:
         JobFailed: a reducer failed.
     """
-    cpus_of = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}
-    cpus = {node: cpus_of[node] for node in nodes if node in cpus_of} or cpus_of
-    places = cycle([node for node, count in cpus.items() for _ in range(count)] or list(cpus))
-    steps, at_a_time = count(1), max(1, sum(cpus.values()))
-
-    def run_all(name: str, done: str, functions: Iterable[Callable[[], T]]) -> list[T]:
-        """The results of all functions, in the order in which they end."""
-
-        def start(function: Callable[[], T]) -> ray.ObjectRef:
-            strategy = NodeAffinitySchedulingStrategy(next(places), soft=True)
-            return _call.options(name=name, scheduling_strategy=strategy).remote(function)
-
-        left = iter(functions)
-        running, results = [start(function) for function in islice(left, at_a_time)], []
-        while running:
-            ready = _first(running)
-            running.remove(ready)
-            results.append(ray.get(ready))
-            running += [start(function) for function in islice(left, 1)]
-            reporter.advance(next(steps), done)
-        return results
-
-    layers, ranks = range(job.layers), range(len(pairs(job.layout)))
-    try:
-        run_all("reduce_layer", "layers", (partial(reduce_one, layer) for layer in layers))
-        ranked = run_all("rank", "metrics and populations ranked", (partial(rank_pair, job, place) for place in ranks))
-        run_all("write_layer", "layers written", (partial(write_correlations, job, layer) for layer in layers))
-        run_all("write_rankings", "top", [partial(write_rankings, job, ranked)])
-    except RayError as error:
-        raise JobFailed(f"a reducer failed: {one_line(error)}") from error
+    tasks, layers, ranks = ReduceTasks(reporter, nodes), range(job.layers), range(len(pairs(job.layout)))
+    tasks.run_all("reduce_layer", "layers", (partial(reduce_one, layer) for layer in layers))
+    ranked = tasks.run_all("rank", "metrics and populations ranked", (partial(rank_pair, job, p) for p in ranks))
+    tasks.run_all("write_layer", "layers written", (partial(write_correlations, job, layer) for layer in layers))
+    tasks.run_all("write_rankings", "top", [partial(write_rankings, job, ranked)])
 
 
 def _first(running: Sequence[ray.ObjectRef]) -> ray.ObjectRef:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.hooks import RemovableHandle
@@ -22,8 +22,7 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.position_kinds import only_prompt, prompt_kinds
 from skilljobs.neurons.sites import ProjectionInput, Window, not_called
-
-Outcome = Literal["margin", "target_logprob"]
+from skilljobs.stats.effect_sums import Outcome
 
 
 @dataclass(frozen=True)

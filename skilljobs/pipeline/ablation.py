@@ -25,9 +25,10 @@ from skilljobs.store.ablations import (
     sets_from,
 )
 from skilljobs.store.finished import FinishedRunFiles
+from skilljobs.store.follow_up_schema import ABLATION
 from skilljobs.store.integrity import digests_of
 from skilljobs.store.reader import RunReader
-from skilljobs.store.schema import ABLATION, parquet_bytes
+from skilljobs.store.schema import parquet_bytes
 
 
 @dataclass

@@ -37,9 +37,10 @@ from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.properties.candidates import candidate_properties, constant_properties
 from skilljobs.stats.controls import matched_controls, most_matched, shared_part
 from skilljobs.store.ablations import NeuronSet, read_ablated
+from skilljobs.store.follow_up_schema import SHORTCUTS
 from skilljobs.store.integrity import digests_of
 from skilljobs.store.reader import RunReader
-from skilljobs.store.schema import SHORTCUTS, parquet_bytes
+from skilljobs.store.schema import parquet_bytes
 from skilljobs.store.shortcut_files import (
     RECORD_NAME,
     ROWS_NAME,

@@ -95,7 +95,7 @@ class Silencing:
         self.files.folder.write(name, sets_bytes(sets))
         names = [name]
         if self.rule.baseline == "mean":
-            self._measure_means()
+            self.measure_means()
             names.append(MEANS_NAME)
         return digests_of(self.files.folder, names)
 
@@ -155,7 +155,7 @@ class Silencing:
         examples = (example for shard in shards for example in examples_from(folder.read(examples_name(shard))))
         return [example for example in examples if example.example_id not in left_out]
 
-    def _measure_means(self) -> None:
+    def measure_means(self) -> None:
         """Measure the mean of every neuron at each kind of position over half 0, unless that was done."""
         folder, run, shards = self.files.folder, self.run.record.fingerprint.digest, self.run.record.halves[0]
         if read_sums(folder, MEANS_NAME, run, "") is not None:

@@ -17,6 +17,7 @@ from skilljobs.report import densities
 from skilljobs.report.ablation_figures import ablation_figures
 from skilljobs.report.charts import Figure, save_figure
 from skilljobs.report.correlation_figures import by_layer, heat_map, histograms, overlap_figure, tuning_figure
+from skilljobs.report.effect_figures import effect_figures
 from skilljobs.report.shortcut_figures import shortcut_figures
 from skilljobs.stats.layout import ALL, NULL
 from skilljobs.store.reader import RunReader
@@ -33,7 +34,11 @@ OVERLAP_LEVELS = 3
 """The overlap of a category's levels is drawn if there are at least this many of them."""
 
 
-FOLLOW_UPS: tuple[Callable[[RunReader], Iterator[Figure]], ...] = (ablation_figures, shortcut_figures)
+FOLLOW_UPS: tuple[Callable[[RunReader], Iterator[Figure]], ...] = (
+    ablation_figures,
+    effect_figures,
+    shortcut_figures,
+)
 """What yields the figures of jobs on a finished run; plots and the page draw them where there are such files."""
 
 

@@ -5,6 +5,7 @@ neuron's effect is as often positive as negative, a unit's effect with another s
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from skilljobs.stats.correlate import Z_95, false_discovery_rate
 
 Array = NDArray[np.float64]
+Outcome = Literal["margin", "target_logprob"]
+"""What effects are on, in nats."""
 
 _ROUNDING = 1e-12
 """The variance, relative to the mean square, below which it is nothing but rounding."""
@@ -49,6 +52,12 @@ class EffectSums:
             weights @ np.abs(effects),
             signs.T @ effects,
         )
+
+    @classmethod
+    def empty(cls, neurons: int, groups: int, draws: int) -> "EffectSums":
+        """The sums over no examples."""
+        zeros = np.zeros((groups, neurons))
+        return cls(np.zeros(groups, np.int64), zeros, zeros, zeros, np.zeros((draws, neurons)))
 
     def __add__(self, other: "EffectSums") -> "EffectSums":
         return EffectSums(

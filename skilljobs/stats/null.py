@@ -36,6 +36,8 @@ def null_signs(units: Sequence[str], count: int) -> Array:
     All examples of a unit share their signs: the threshold of a null drawn per example is nearly always exceeded when
     units repeat.
     """
+    if count == 0:
+        return np.zeros((len(units), 0))
     bits = np.unpackbits(_hashed(units, "null", -(-count // 8)), axis=1)[:, :count]
     return np.where(bits, 1.0, -1.0)
 

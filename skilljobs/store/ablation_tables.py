@@ -23,10 +23,11 @@ from skilljobs.store.ablations import (
     sets_from,
 )
 from skilljobs.store.files import Folder
+from skilljobs.store.follow_up_schema import ABLATION, ABLATION_SCORES
 from skilljobs.store.integrity import damaged_names, digests_of
 from skilljobs.store.record import FileDigest
 from skilljobs.store.run import ABLATION_NAME, ABLATION_SCORES_NAME, RunFiles
-from skilljobs.store.schema import ABLATION, ABLATION_SCORES, parquet_stream
+from skilljobs.store.schema import parquet_stream
 from skilljobs.store.shards import UNREADABLE, examples_name
 
 INDEX_NAME = f"{ABLATIONS}/index.json"

@@ -17,8 +17,9 @@ from skilljobs.errors import InputError
 from skilljobs.stats.answers import AnswerScores
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.files import Folder
+from skilljobs.store.follow_up_schema import ABLATED_SCORES, ABLATION_SETS
 from skilljobs.store.record import FileDigest
-from skilljobs.store.schema import ABLATED_SCORES, ABLATION_SETS, parquet_bytes
+from skilljobs.store.schema import parquet_bytes
 from skilljobs.store.shards import UNREADABLE, sha256
 
 ABLATIONS = "ablations"

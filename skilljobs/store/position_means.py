@@ -15,8 +15,9 @@ from pyarrow import parquet as pq
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.ablations import ABLATIONS
 from skilljobs.store.files import Folder
+from skilljobs.store.follow_up_schema import POSITION_MEANS
 from skilljobs.store.neuron_columns import neuron_columns
-from skilljobs.store.schema import POSITION_MEANS, parquet_bytes
+from skilljobs.store.schema import parquet_bytes
 from skilljobs.store.shards import UNREADABLE, sha256
 
 MEANS_NAME = f"{ABLATIONS}/means.parquet"

@@ -12,6 +12,7 @@ from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.files import Folder
+from skilljobs.store.follow_up_schema import ABLATION, EFFECTS_NULL, SHORTCUTS
 from skilljobs.store.record import RunRecord
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import (
@@ -19,6 +20,8 @@ from skilljobs.store.run import (
     ABLATION_SCORES_NAME,
     ACTIVATIONS_NAME,
     BEST_NAME,
+    EFFECTS_NAME,
+    EFFECTS_NULL_NAME,
     NULL_MAXIMA_NAME,
     SHORTCUTS_NAME,
     TOP_NAME,
@@ -29,7 +32,7 @@ from skilljobs.store.run import (
     prompt_uri,
 )
 from skilljobs.store.scanning import read_table, scan, scan_folder, scan_sums
-from skilljobs.store.schema import ABLATION, CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA, SHORTCUTS
+from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, METRICS, NULL_MAXIMA
 from skilljobs.uris import is_uri
 
 T = TypeVar("T")
@@ -154,17 +157,28 @@ class RunReader:
 
     def ablation(self) -> pl.LazyFrame:
         """Return what silencing neurons did: a row for each set and group of each ablation."""
-        self._require_ablations()
+        self._require(ABLATION_NAME, "ablate")
         return self._read_cached(ABLATION_NAME, ABLATION)
 
     def ablation_scores(self) -> pl.LazyFrame:
         """Return the scores of every example with each set of each ablation."""
-        self._require_ablations()
+        self._require(ABLATION_NAME, "ablate")
         return scan(self.uri, [ABLATION_SCORES_NAME])
 
     def shortcut_rows(self) -> pl.LazyFrame:
         """Return which properties neurons follow: a row for each neuron and property of each search for shortcuts."""
+        self._require(SHORTCUTS_NAME, "shortcuts")
         return self._read_cached(SHORTCUTS_NAME, SHORTCUTS)
+
+    def effect_table(self) -> pl.LazyFrame:
+        """Return what setting each neuron to its mean would do, to first order: a row for each neuron and group."""
+        self._require(EFFECTS_NAME, "effects")
+        return scan(self.uri, [EFFECTS_NAME])
+
+    def effect_null_maxima(self) -> pl.LazyFrame:
+        """Return the largest consistency of effects in the model with each draw of random signs."""
+        self._require(EFFECTS_NAME, "effects")
+        return self._read_cached(EFFECTS_NULL_NAME, EFFECTS_NULL)
 
     def metrics(self) -> pl.LazyFrame:
         """Return the name, kind and reference of each metric, and whether it is nullable."""
@@ -187,9 +201,9 @@ class RunReader:
         """Return how an incomplete run is completed."""
         return "submit it again to resume it"
 
-    def _require_ablations(self) -> None:
-        if not self.folder.exists(ABLATION_NAME):
-            raise InputError(f"the run at {self.uri} has no ablations: `skilljobs ablate` makes one")
+    def _require(self, name: str, command: str) -> None:
+        if not self.folder.exists(name):
+            raise InputError(f"the run at {self.uri} has no {name}: `skilljobs {command}` makes it")
 
     def prompts(self) -> "list[RunReader]":
         """Return the runs of the soft prompts that have been started.

@@ -12,9 +12,9 @@ from skilljobs.stats.layout import Layout
 from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.files import Folder
 
-_LAYER, _TOKEN = ("layer", pa.int16()), ("token", pa.int16())
-_NEURON = [("expert", pa.int16()), ("neuron", pa.int32())]
-_KEY = [_LAYER, _TOKEN, *_NEURON]
+LAYER, TOKEN = ("layer", pa.int16()), ("token", pa.int16())
+NEURON = [("expert", pa.int16()), ("neuron", pa.int32())]
+_KEY = [LAYER, TOKEN, *NEURON]
 NEURON_KEY = [name for name, _ in _KEY]
 """The columns that say which neuron a row is about, in the order of rows of equal rank."""
 
@@ -65,16 +65,16 @@ CORRELATIONS_PREDICTIVITY = pa.schema([*CORRELATIONS, (PREDICTIVITY, pa.float64(
 ACTIVATIONS = pa.schema(
     [
         ("example_id", pa.string()),
-        _LAYER,
-        *_NEURON,
-        _TOKEN,
+        LAYER,
+        *NEURON,
+        TOKEN,
         ("activation", pa.float64()),
     ]
 )
 VOCABULARY = pa.schema(
     [
-        _LAYER,
-        *_NEURON,
+        LAYER,
+        *NEURON,
         ("token", pa.string()),
         ("logit", pa.float64()),
     ]
@@ -90,88 +90,6 @@ NULL_MAXIMA = pa.schema(
 """The largest |r| of each null metric in the model."""
 BEST = pa.schema([CORRELATIONS.field(name) for name in (*dict(_KEY), "metric", "population", "n", "r", "p", "q")])
 _TEXT = pa.string()
-_SET = [("metric", _TEXT), ("population", _TEXT), ("set", _TEXT), ("k", pa.int32()), ("draw", pa.int32())]
-_CHANGE = [("how", pa.string()), ("at", pa.string())]
-_SCORED = [(name, pa.float64()) for name in ("confidence", "margin", "target_logprob")]
-ABLATION_SETS = pa.schema([("number", pa.int32()), *_SET, _LAYER, *_NEURON])
-ABLATED_SCORES = pa.schema(
-    [
-        ("number", pa.int32()),
-        ("example_id", pa.string()),
-        ("correct", pa.bool_()),
-        ("chosen", pa.int32()),
-        *_SCORED,
-    ]
-)
-ABLATION = pa.schema(
-    [
-        ("ablation", pa.string()),
-        ("prompt", pa.int16()),
-        *_SET,
-        *_CHANGE,
-        ("group", pa.string()),
-        ("n", pa.int64()),
-        ("accuracy", pa.float64()),
-        *_SCORED,
-        ("delta_accuracy", pa.float64()),
-        *((f"delta_{name}", kind) for name, kind in _SCORED),
-        ("outcome", pa.string()),
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("p", pa.float64()),
-        ("controls", pa.int32()),
-        ("seen_half1", pa.bool_()),
-    ]
-)
-ABLATION_SCORES = pa.schema(
-    [
-        ("ablation", pa.string()),
-        ("prompt", pa.int16()),
-        ("example_id", pa.string()),
-        *_SET,
-        *_CHANGE,
-        ("correct", pa.bool_()),
-        *_SCORED,
-    ]
-)
-SHORTCUTS = pa.schema(
-    [
-        ("shortcuts", pa.string()),
-        ("prompt", pa.int16()),
-        ("metric", pa.string()),
-        ("population", pa.string()),
-        _LAYER,
-        *_NEURON,
-        _TOKEN,
-        ("property", pa.string()),
-        ("kind", pa.string()),
-        ("side", pa.string()),
-        ("points_to", pa.string()),
-        ("alike", pa.list_(pa.string())),
-        ("share", pa.float64()),
-        ("r_half0", pa.float64()),
-        ("r_half1", pa.float64()),
-        ("auc_half1", pa.float64()),
-        ("p", pa.float64()),
-        ("q", pa.float64()),
-        ("metric_r_half1", pa.float64()),
-        *((f"{name}_{side}", pa.float64()) for name in ("accuracy", "confidence") for side in ("with", "without")),
-        ("n_with", pa.int64()),
-        ("n_without", pa.int64()),
-        *((f"rate{name}", pa.float64()) for name in ("", "_low", "_high", "_detectable")),
-        ("silenced", pa.int32()),
-        *((f"fall{name}", pa.float64()) for name in ("", "_low", "_high", "_p")),
-        *((f"margin_fall{name}", pa.float64()) for name in ("", "_p")),
-        ("distance_p", pa.float64()),
-        ("controls", pa.int32()),
-        *((f"neuron_delta_margin_{side}", pa.float64()) for side in ("with", "without")),
-        ("examples_for", pa.list_(pa.string())),
-        ("examples_against", pa.list_(pa.string())),
-        ("verdict", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
-POSITION_MEANS = pa.schema([_LAYER, _TOKEN, *_NEURON, ("place", _TEXT), ("n", pa.int64()), ("sum_a", pa.float64())])
 EXAMPLE_FIXED = pa.schema(
     [
         ("example_id", pa.string()),
@@ -215,6 +133,12 @@ def sums_schema(layout: Layout) -> pa.Schema:
     return pa.schema(
         [("population", pa.string()), *_KEY, ("n", pa.int64()), *((name, pa.float64()) for name in values)]
     )
+
+
+def effect_sums_schema(draws: int) -> pa.Schema:
+    """Return the columns of `effects/OUTCOME/shards/sums-*.parquet`, with the sums of `draws` draws of random signs."""
+    sums = ("sum", "sum_square", "sum_abs", *(f"sum:null:{draw}" for draw in range(draws)))
+    return pa.schema([("group", _TEXT), LAYER, *NEURON, ("n", pa.int64()), *((name, pa.float64()) for name in sums)])
 
 
 def write_options(schema: pa.Schema) -> dict[str, object]:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from skilljobs.errors import InputError
 from skilljobs.store.ablations import ablated_name, committed_ablated
 from skilljobs.store.files import Folder
+from skilljobs.store.follow_up_schema import SHORTCUTS
 from skilljobs.store.integrity import damaged_names, digests_of
 from skilljobs.store.reader import RunReader
 from skilljobs.store.record import FileDigest
 from skilljobs.store.run import SHORTCUTS_NAME, RunFiles
-from skilljobs.store.schema import ACTIVATIONS, SHORTCUTS, parquet_bytes, parquet_stream
+from skilljobs.store.schema import ACTIVATIONS, parquet_bytes, parquet_stream
 from skilljobs.store.shards import UNREADABLE, examples_name, sha256
 from skilljobs.store.traces import TracedNeuron
 

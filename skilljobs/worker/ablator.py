@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from functools import cached_property
 
 import numpy as np
@@ -10,17 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from skilljobs.errors import JobFailed
-from skilljobs.lm.batch import TokenizedExample, plan_batches, tokenize
+from skilljobs.lm.batch import TokenizedExample, plan_batches
 from skilljobs.lm.memory import in_parts
-from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.neuron_sets import Change, PlacedSet, score_sets, texts_before
 from skilljobs.lm.position_kinds import kind_count, prompt_kinds
 from skilljobs.lm.position_sums import PositionSums, add_positions
-from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.trace import read_activations
 from skilljobs.neurons.interventions import check_changeable, output_norms
-from skilljobs.plan.ablation_work import AblationWork, ShardToAblate
+from skilljobs.plan.ablation_work import ShardToAblate
 from skilljobs.stats.answers import AnswerScores
 from skilljobs.store.ablations import (
     SETS_NAME,
@@ -30,24 +27,17 @@ from skilljobs.store.ablations import (
     ablated_name,
     sets_from,
 )
-from skilljobs.store.examples import examples_from
-from skilljobs.store.files import Folder
-from skilljobs.store.position_means import MEANS_NAME, StoredSums, part_name, read_sums, sums_bytes
-from skilljobs.store.run import PROMPT_NAME
-from skilljobs.store.shards import examples_name, sha256
+from skilljobs.store.position_means import StoredSums, part_name, sums_bytes
+from skilljobs.store.shards import sha256
 from skilljobs.tasks.base import Example
+from skilljobs.worker.finished_shards import FinishedShards
 
 WIDEST_AT_ONCE = 1 << 14
 """Neurons of a layer whose activations are held at all positions of a batch; with more, batches are smaller."""
 
 
-class Ablator:
-    """Works for one ablation. The model runs in `computer`, which has one thread."""
-
-    def __init__(self, lm: FrozenLM, work: AblationWork, computer: Executor) -> None:
-        self.lm, self.work = lm, work
-        self.folder = Folder(work.uri)
-        self._computer = computer
+class Ablator(FinishedShards):
+    """Works for one ablation."""
 
     def norms(self) -> list[NDArray[np.float64]]:
         """The output norm of every neuron, an array for each layer.
@@ -94,34 +84,12 @@ class Ablator:
         return receipt
 
     @cached_property
-    def _prompt(self) -> torch.Tensor:
-        vectors = read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors
-        return vectors.to(self.lm.device, self.lm.dtype)
-
-    @cached_property
     def _sets(self) -> list[NeuronSet]:
         return sets_from(self.folder.read(f"{self.work.inside}/{SETS_NAME}"))
 
     @cached_property
     def _placed(self) -> list[PlacedSet]:
         return [PlacedSet.of(self.lm, chosen.neurons) for chosen in self._sets]
-
-    @cached_property
-    def _means(self) -> list[torch.Tensor]:
-        """The mean of every neuron at each kind of position: kinds x neurons, a tensor for each layer."""
-        sums = read_sums(self.folder, MEANS_NAME, self.work.run_fingerprint, "")
-        if sums is None:
-            raise JobFailed(f"{MEANS_NAME} is damaged or of another run")
-        return [torch.from_numpy(layer).to(self.lm.device) for layer in sums.means]
-
-    def _read(self, shard: int) -> tuple[list[Example], bytes]:
-        """The examples of a shard that the run did not set aside, and the file that they are in."""
-        part = self.folder.read(examples_name(shard))
-        examples = [example for example in examples_from(part) if example.example_id not in self.work.left_out]
-        return examples, part
-
-    def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
-        return tokenize(self.lm.tokenizer, examples, self.work.answer_end, self.work.texts_are_complete)
 
     def _measure(self, tokenized: Sequence[TokenizedExample]) -> StoredSums:
         sums = PositionSums.empty(self.lm, len(self._prompt))

@@ -28,6 +28,7 @@ from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.tasks.base import Example
 from skilljobs.worker.ablator import Ablator
+from skilljobs.worker.effect_estimator import EffectEstimator
 from skilljobs.worker.model_check import load_checked
 from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
 from skilljobs.worker.shard_scorer import ShardScorer
@@ -83,6 +84,10 @@ class Scorer:
     def for_ablation(self, work: AblationWork) -> Ablator:
         """What works for one ablation; that of the previous one is dropped."""
         return self._worker(Ablator, work)
+
+    def for_effects(self, work: AblationWork) -> EffectEstimator:
+        """What estimates effects for one job; that of the previous one is dropped."""
+        return self._worker(EffectEstimator, work)
 
     def _worker(self, kind: Callable[[FrozenLM, Any, Executor], W], work: RunWork | AblationWork) -> W:
         with self._switching:

@@ -1,5 +1,6 @@
 """First-order effects are the slopes of exact interventions, in plain float64 passes of transformers."""
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
@@ -7,11 +8,13 @@ from transformers import AutoTokenizer, PreTrainedModel
 from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.errors import InputError
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.first_order import Outcome, first_order_effects
+from skilljobs.lm.first_order import first_order_effects
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.neuron_sets import Change, PlacedSet, score_sets, texts_before
 from skilljobs.lm.scores import answer_scores
 from skilljobs.selection import Selection
+from skilljobs.stats.effect_sums import Outcome
 from skilljobs.stats.neurons import NeuronName
 from tests.lm.test_forward import build, random_batch
 from tests.lm.test_neuron_sets import changed, frozen, mixture, plain_score, prompt_of
@@ -86,6 +89,35 @@ def test_effects_are_slopes_of_exact_interventions(
             assert estimated == pytest.approx(exact, rel=tolerance, abs=tolerance)
             largest = max(largest, abs(exact))
     assert largest > 0.05, "the neurons matter"
+
+
+@pytest.mark.parametrize("length", [4, 0])
+def test_ablation_by_a_part_converges_to_the_estimate(length: int) -> None:
+    """`ablate`'s own pass, with neurons moved by 1, 1/10 and 1/100 of the way to their mean, at all positions at once.
+
+    The error is of second order, so that it shrinks with the part, in every layer.
+    """
+    model = build("gpt2").double()
+    lm, batch = frozen(model), random_batch(4)
+    prompt, means = prompt_of(lm, length).double(), means_of(model, length)
+    found = first_order_effects(lm, prompt, batch, means, "target_logprob")
+    placed = [PlacedSet.of(lm, [name]) for name in NEURONS]
+    estimated = np.array([found.layers[name.layer][:, name.neuron].mean().item() for name in NEURONS])
+    errors = []
+    for part in (1.0, 0.1, 0.01):
+
+        def shift(layer: int, places: torch.Tensor, part: float = part) -> torch.Tensor:
+            return part * means[layer][:, places].T[None]
+
+        change = Change(1 - part, shift)
+        texts = texts_before(lm, prompt, batch, False)
+        scored = score_sets(lm, prompt, batch, [*placed, PlacedSet({})], change, texts)
+        scores = [score.target_logprob for score in answer_scores(scored, batch * (len(placed) + 1))]
+        mean = np.array(scores).reshape(-1, len(batch)).mean(1)
+        errors.append(np.abs((mean[:-1] - mean[-1]) / part - estimated))
+    assert (errors[0] > 0.01 * np.abs(estimated)).any(), "the whole way is not linear"
+    assert (errors[1] < 0.3 * errors[0] + 1e-3).all()
+    assert (errors[2] < 5e-3 * np.abs(estimated) + 1e-3).all(), "log-probabilities are float32"
 
 
 def test_an_example_has_the_same_effects_alone_and_in_a_batch() -> None:

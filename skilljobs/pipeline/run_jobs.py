@@ -1,59 +1,21 @@
-"""A run in Python: its tables, questions to them, and jobs on it."""
+"""The jobs on a finished run, from Python. Ray is imported when one of them begins."""
 
-import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from skilljobs.analysis.ranking import top
-from skilljobs.analysis.run_view import html_of, record_of, status_of, wait_for, way_on_of
-from skilljobs.errors import InputError
+from skilljobs.cluster.authentication import cluster_address
 from skilljobs.plan.ablation_spec import AblationSpec
 from skilljobs.plan.capacity import Placement
+from skilljobs.plan.effects_spec import EffectsSpec
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
-from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
-from skilljobs.store.record import RunRecord
-from skilljobs.store.run import PROMPT_NAME, prompt_uri
-
-if TYPE_CHECKING:
-    import torch
 
 
-class Run(RunReader):
-    """A run: its tables, and questions to them."""
-
-    @property
-    def record(self) -> RunRecord:
-        """See `RunReader`; without a record yet, the error says whether a job works on the run."""
-        return record_of(self._files)
-
-    def way_on(self) -> str:
-        return way_on_of(self)
-
-    def top(
-        self,
-        metric: str,
-        k: int = 20,
-        population: str = ALL,
-        given: Sequence[str] = (),
-        per_layer: bool = False,
-        sort: str = "r",
-    ) -> pl.DataFrame:
-        """The `k` neurons of largest |r| with `metric` in `population`, strongest first.
-
-        Args:
-            given: metrics that are held fixed: r is then the partial correlation.
-            per_layer: whether `k` counts for each layer.
-            sort: `r`, or `predictivity` in a run that has it.
-
-        Raises:
-            InputError: the run has no such metric or population, or cannot hold `given` fixed.
-        """
-        return top(self, metric, population, k, given, per_layer, sort)
+class FinishedRunJobs(RunReader):
+    """A run that jobs can be done on once it is finished."""
 
     def ablate(
         self,
@@ -91,6 +53,42 @@ class Run(RunReader):
         self._cache.clear()
         return rows
 
+    def effects(
+        self,
+        *,
+        replicas: int | None = None,
+        shard_timeout: float | None = None,
+        address: str | None = None,
+        trust_remote_code: bool = False,
+        report: bool = True,
+        reporter: Reporter | None = None,
+        debug: bool = False,
+        **options: Any,
+    ) -> pl.DataFrame:
+        """Estimate to first order what setting each neuron of a finished run to its mean would do, all at once.
+
+        The rows have a neuron in a group each: `effect` and what follows from it are of half 1, and `effect_half0` is
+        for choosing neurons. They are read from `effects.parquet` (`effect_table`). The same call again resumes.
+
+        Args:
+            replicas, shard_timeout, address, debug: as for `submit`. On a cluster with an HTTP address, this machine
+                must see the run too.
+            trust_remote_code: whether to run the Python code of a model that the run used with it.
+            report: whether to write the run's report anew, with the effects in it.
+            options: the options of `skilljobs effects` under the same names.
+
+        Raises:
+            InputError: bad input, or a model or units that effects are not estimated for; nothing was started.
+            JobFailed: it could not be finished; what was committed is kept.
+        """
+        from skilljobs.pipeline.effects_job import effects_of_run
+
+        placement = Placement(cluster_address(address), replicas, None, debug, shard_timeout)
+        spec = EffectsSpec.from_values(options)
+        rows = effects_of_run(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
+        self._cache.clear()
+        return rows
+
     def shortcuts(
         self,
         *,
@@ -125,44 +123,3 @@ class Run(RunReader):
         rows = find_shortcuts(self.uri, spec, placement, trust_remote_code, report, reporter or suitable_reporter())
         self._cache.clear()
         return rows
-
-    @property
-    def status(self) -> str:
-        """How the run is doing: `complete`, or what its job is at, or why it ended."""
-        return status_of(self)
-
-    def wait(self, timeout: float | None = None) -> "Run":
-        """The run, once it is complete, for a job that was submitted with `no_wait`; errors as `wait_for`."""
-        wait_for(self, timeout)
-        return self
-
-    def _repr_html_(self) -> str:
-        return html_of(self)
-
-    def soft_prompt(self) -> "torch.Tensor":
-        """The soft prompt, P x d_model, float32.
-
-        Raises:
-            InputError: the run has several.
-        """
-        from skilljobs.lm.prompt import read_prompt_bytes
-
-        count = self.record.job_spec.prompts
-        if count > 1:
-            raise InputError(f"the run has {count} soft prompts: open one, {prompt_uri(self.uri, 0)} and so on")
-        return read_prompt_bytes(self.folder.read(PROMPT_NAME)).vectors
-
-
-def cluster_address(address: str | None) -> str | None:
-    """The address of the Ray cluster to use: `address`, otherwise RAY_ADDRESS; None for a Ray that is started here."""
-    if not isinstance(address, str | None):
-        raise InputError(f"--address is {address!r}; it takes a text")
-    from skilljobs.cluster.authentication import use_token_at_hand
-
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is not None and address.startswith("ray://"):
-        raise InputError(f"--address {address}: Ray Client is not supported; use the dashboard's, http://HEAD:8265")
-    if address in (None, "", "local"):
-        return None
-    use_token_at_hand()  # before Ray is imported
-    return address
