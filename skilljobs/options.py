@@ -8,6 +8,7 @@ import os
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from skilljobs.errors import InputError
@@ -117,6 +118,7 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+@cache
 def declared_options(declaring: type) -> tuple[Option, ...]:
     """The options that a dataclass declares, in order; those it inherits come first."""
     hints = get_type_hints(declaring)
