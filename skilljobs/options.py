@@ -118,9 +118,13 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-@cache
 def declared_options(declaring: type) -> tuple[Option, ...]:
     """The options that a dataclass declares, in order; those it inherits come first."""
+    return _declared_once(declaring)
+
+
+@cache
+def _declared_once(declaring: Any) -> tuple[Option, ...]:
     hints = get_type_hints(declaring)
     return tuple(_declared(declaring, hints))
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -74,7 +75,7 @@ def _page(run: RunReader) -> str:
     data = PageData(run)
     figures = [*tuning(run), *maps(run, data.metrics), *follow_ups(run)]
     css, script = _part("page.css"), _part("page.js")
-    vega = _in_script(vl_convert.javascript_bundle(EMBED))
+    vega = vega_bundle()
     json = _json(run, data, figures)
     fixed = len(css) + len(script) + len(vega) + len(json.encode()) + TABLES_BYTES
     cards = page_cards(data, LARGEST_PAGE - fixed)
@@ -89,6 +90,12 @@ def _page(run: RunReader) -> str:
         script=Markup(script),
         data=Markup(f'{json[:-1]},"cards":{{{of_cards}}}}}'),
     )
+
+
+@cache
+def vega_bundle() -> str:
+    """The JavaScript that draws the page's charts. It takes a second to make, once a process."""
+    return _in_script(vl_convert.javascript_bundle(EMBED))
 
 
 def _part(name: str) -> str:
