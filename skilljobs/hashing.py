@@ -10,7 +10,16 @@ SAMPLED_BLOCKS, BLOCK_BYTES = 64, 1 << 16
 
 def stable_digest(*parts: object, size: int = 8) -> bytes:
     """Return `size` bytes (at most 64) that depend on the text of all `parts` and on their order."""
-    return hashlib.blake2b(_SEPARATOR.join(str(part).encode() for part in parts), digest_size=size).digest()
+    return hashlib.blake2b(_SEPARATOR.join([str(part).encode() for part in parts]), digest_size=size).digest()
+
+
+def digest_of_many(parts: Iterable[object], size: int = 8) -> bytes:
+    """Return what `stable_digest` returns of all `parts`, of which no more than one is held at a time."""
+    digest, separator = hashlib.blake2b(digest_size=size), b""
+    for part in parts:
+        digest.update(separator + str(part).encode())
+        separator = _SEPARATOR
+    return digest.digest()
 
 
 def stable_hash(*parts: object) -> int:

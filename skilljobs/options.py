@@ -8,6 +8,7 @@ import os
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from skilljobs.errors import InputError
@@ -119,6 +120,11 @@ def flag_of(name: str) -> str:
 
 def declared_options(declaring: type) -> tuple[Option, ...]:
     """The options that a dataclass declares, in order; those it inherits come first."""
+    return _declared_once(declaring)
+
+
+@cache
+def _declared_once(declaring: Any) -> tuple[Option, ...]:
     hints = get_type_hints(declaring)
     return tuple(_declared(declaring, hints))
 

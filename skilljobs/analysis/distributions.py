@@ -94,6 +94,8 @@ class Traces:
     def __init__(self, run: RunReader) -> None:
         self.run = run.prompts()[0]
         self._activations = self.run.activations().collect()
+        self._values: dict[str, Array] = {}
+        self._levels: dict[str, dict[str, NDArray[np.bool_]]] = {}
         ids = self._activations.select(pl.col("example_id").unique(maintain_order=True))
         traced = ids.lazy()
         examples, scores = (
@@ -124,7 +126,9 @@ class Traces:
 
     def values(self, metric: str) -> Array:
         """Return the metric's value for each of `examples`, in order, with NaN for those that have none."""
-        return metric_values(self.examples, self.run.layout(), metric)
+        if metric not in self._values:
+            self._values[metric] = metric_values(self.examples, self.run.layout(), metric)
+        return self._values[metric]
 
     def by_metric(self, metric: str, activations: Array, among: NDArray[np.bool_] | None = None) -> list[Group]:
         """Group activations by the values of a metric, or by its thirds if it has more than `MOST_VALUES` values.
@@ -148,11 +152,11 @@ class Traces:
 
     def by_column(self, column: str, activations: Array) -> list[Group]:
         """Group activations by the values of a column of the examples; examples without a value are left out."""
-        names = level_names(self.examples[column])
-        return [
-            Group(level, activations[np.array([name == level for name in names])])
-            for level in sorted({name for name in names if name is not None})
-        ]
+        if column not in self._levels:
+            names = level_names(self.examples[column])
+            levels = sorted({name for name in names if name is not None})
+            self._levels[column] = {level: np.array([name == level for name in names]) for level in levels}
+        return [Group(level, activations[members]) for level, members in self._levels[column].items()]
 
 
 def density(groups: Sequence[Group]) -> tuple[Array, list[Array | None]]:

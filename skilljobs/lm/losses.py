@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from skilljobs.lm.batch import TokenizedExample, longest_sequence
-from skilljobs.lm.cached_texts import read_texts
+from skilljobs.lm.cached_texts import CachedTexts, read_texts
 from skilljobs.lm.forward import score_batches
 from skilljobs.lm.masked import label_log_probabilities
 from skilljobs.lm.model import FrozenLM
@@ -22,8 +22,11 @@ def prompt_loss(
     batch: Sequence[TokenizedExample],
     loss: Literal["target", "choices"],
     recompute: bool = False,
+    texts: CachedTexts | None = None,
 ) -> torch.Tensor:
     """Return the tuning loss of a batch, differentiable with respect to `vectors` (P x d_model).
+
+    `texts` are those of the batch, if they have been read already; they cannot be used again.
 
     The loss `target` is the mean negative log-probability per token of the right answers and their end tokens;
     `choices` is the cross-entropy of the right choice under the softmax of the summed log-probabilities. With
@@ -36,7 +39,7 @@ def prompt_loss(
         with activation_checkpointing(lm.layers if recompute else []):
             scores = label_log_probabilities(lm, vectors, batch)
     else:
-        scores = _continuation_scores(lm, vectors, batch, recompute)
+        scores = _continuation_scores(lm, vectors, batch, recompute, texts)
     if loss == "target":
         return -scores.mean()
     lengths = [len(tokens) for example in batch for tokens in example.continuations]
@@ -48,10 +51,14 @@ def prompt_loss(
 
 
 def _continuation_scores(
-    lm: FrozenLM, vectors: torch.Tensor, batch: Sequence[TokenizedExample], recompute: bool
+    lm: FrozenLM,
+    vectors: torch.Tensor,
+    batch: Sequence[TokenizedExample],
+    recompute: bool,
+    texts: CachedTexts | None,
 ) -> torch.Tensor:
     """The log-probabilities of all continuation tokens, of which the texts alone are read without gradients."""
-    texts = read_texts(lm, batch, unread=0)
+    texts = read_texts(lm, batch, unread=0) if texts is None else texts
     assert texts.cache is not None, "no text is empty"
     checkpointing = recompute and lm.takes_trees(longest_sequence(batch, len(vectors)))
     with activation_checkpointing(lm.layers if checkpointing else []):

@@ -13,11 +13,13 @@ import torch
 
 from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.cached_texts import CachedTexts
 from skilljobs.lm.losses import accuracy, example_losses, loss_terms, prompt_loss
 from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.recompute import bytes_kept
 from skilljobs.lm.results import NOT_FINITE_ADVICE, TUNING_BATCH, TuningPoint
+from skilljobs.lm.texts_ahead import TextsAhead, same_examples
 from skilljobs.lm.tuning_state import TuneSettings, TuningState
 
 VALIDATE_EVERY = 25
@@ -47,6 +49,9 @@ def default_learning_rate(lm: FrozenLM) -> float:
 class Tuner:
     """Tunes a prompt step by step. `state` can be stored at any validation, and tuning can continue from it."""
 
+    reads_ahead = True
+    """Whether the texts of the next step may be read beside a step."""
+
     def __init__(
         self,
         lm: FrozenLM,
@@ -67,6 +72,9 @@ class Tuner:
             "exp_avg": state.first_moment.clone(),
             "exp_avg_sq": state.second_moment.clone(),
         }
+        self._ahead = TextsAhead(lm, allowed=False)
+        self._taken: tuple[list[TokenizedExample], CachedTexts] | None = None
+        """A batch whose texts have been read, and these."""
         self.recompute = False
         """Whether layers recompute the activations that their gradients need."""
         self.left_out: dict[int, TokenizedExample] = {}
@@ -78,6 +86,13 @@ class Tuner:
         Yields a validation before the first step; after every `VALIDATE_EVERY` steps, their mean training loss and a
         validation; and finally the validation of the best prompt once more. The first and the last have an accuracy.
         """
+        self._ahead = TextsAhead(self.lm, self.reads_ahead)
+        try:
+            yield from self._points()
+        finally:
+            self._ahead.close()
+
+    def _points(self) -> Iterator[TuningPoint]:
         state = self.state
         if state.step == 0:
             yield replace(self._validate(), accuracy=self._accuracy())
@@ -95,7 +110,9 @@ class Tuner:
         yield TuningPoint(state.best_step, "validation", state.best_loss, self._accuracy())
 
     def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
-        return prompt_loss(self.lm, vectors, batch, self.settings.loss, self.recompute)
+        taken, self._taken = self._taken, None
+        texts = taken[1] if taken is not None and same_examples(taken[0], batch) else None
+        return prompt_loss(self.lm, vectors, batch, self.settings.loss, self.recompute, texts)
 
     @property
     def _validated(self) -> list[TokenizedExample]:
@@ -132,7 +149,11 @@ class Tuner:
         return accuracy(self.lm, self.state.best, self._validated, self.settings.batch_tokens)
 
     def _step(self) -> float:
-        batch = self._draw()
+        batch = self._draw(self.state.step)
+        texts = self._ahead.take(batch)
+        self._taken = None if texts is None else (batch, texts)
+        if self.state.step + 1 < self.settings.steps:
+            self._ahead.begin(self._draw(self.state.step + 1))
         loss, gradient = self._loss_and_gradient(batch)
         if not _is_finite(loss, gradient):
             finite = [example for example in batch if _is_finite(*self._loss_and_gradient([example]))]
@@ -182,7 +203,7 @@ class Tuner:
     def _keeps_too_much(self) -> bool:
         """Return whether a step would keep too much for its gradient, estimated from one example of the next batch."""
         vectors = self.state.vectors.to(self.lm.device).requires_grad_(True)
-        batch = self._draw()
+        batch = self._draw(self.state.step)
         try:
             kept = len(batch) * bytes_kept(self.lm.model, lambda: self.loss(vectors, batch[-1:]))
         except RuntimeError as error:
@@ -202,14 +223,16 @@ class Tuner:
         state.vectors = self._vectors.detach().clone()
         state.first_moment, state.second_moment = moments["exp_avg"], moments["exp_avg_sq"]
 
-    def _draw(self) -> list[TokenizedExample]:
-        """Return the batch of the next step, a pure function of seed and step, so that a resumed run draws the same.
+    def _draw(self, step: int) -> list[TokenizedExample]:
+        """Return the batch of the step that follows `step` steps.
+
+        It is a pure function of seed and step, so that a resumed run draws the same.
 
         An epoch is a random order of the examples, cut into stretches of `BATCHES_SORTED` batches. Within a stretch,
         examples of similar length are batched together, and the batches come in random order.
         """
         per_epoch = max(1, len(self.train) // TUNING_BATCH)
-        epoch, place = divmod(self.state.step, per_epoch)
+        epoch, place = divmod(step, per_epoch)
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train), generator=generator).tolist()
         stretch, within = divmod(place, BATCHES_SORTED)

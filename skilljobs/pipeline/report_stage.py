@@ -14,6 +14,12 @@ class Report(Stage):
     records_digests = False
     is_required = False
 
+    def prepare(self) -> None:
+        """Import what draws, and have its JavaScript ready."""
+        from skilljobs.report.page import vega_bundle
+
+        vega_bundle()
+
     def run(self, job: Job) -> str:
         from skilljobs.report.page import write_report
 

@@ -1,7 +1,9 @@
 """Running what is left of a job's stages, and making damaged files again."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
+from threading import Thread
 
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.pipeline.job import Job
@@ -31,7 +33,7 @@ def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False) -> Non
                 _repair(job, earlier, stage.reads, thorough=True)
             if all(later.needs is None for later in stages[place:]):
                 job.workplace.close()
-            _run_stage(job, stage)
+            _run_stage(job, stage, stages[place + 1 :])
     except JobFailed as error:
         raise JobFailed(f"{error}; {job.what_is_kept}: {error.way_on}") from error
 
@@ -64,9 +66,22 @@ def _repair(job: Job, stage: Stage, patterns: Sequence[str], thorough: bool) -> 
         )
 
 
-def _run_stage(job: Job, stage: Stage) -> None:
+def _prepare(stages: Sequence[Stage]) -> None:
+    """Prepare later stages in a thread. What goes wrong there goes wrong again when the stage runs, and is said
+    then."""
+
+    def prepare() -> None:
+        for stage in stages:
+            with suppress(Exception):
+                stage.prepare()
+
+    Thread(target=prepare, name="prepare").start()
+
+
+def _run_stage(job: Job, stage: Stage, later: Sequence[Stage] = ()) -> None:
     if stage.needs == "scorers":
         job.workplace.start_scorers(job.run, job.plan)
+        _prepare(later)
     elif stage.needs == "cluster":
         job.workplace.fix_numerics(job.run, job.plan)
     try:

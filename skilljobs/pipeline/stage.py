@@ -36,6 +36,10 @@ class Stage(ABC):
         """Whether it can make its files again, the same to the last bit."""
         return True
 
+    def prepare(self) -> None:
+        """Do what needs nothing of the job, such as imports; it runs beside earlier stages, while scorers work."""
+        return
+
     @abstractmethod
     def run(self, job: Job) -> str:
         """Do it. Returns a summary of one line.

@@ -37,6 +37,16 @@ def check_sums_size(size: int, spec: JobSpec) -> None:
         )
 
 
+def longest_bytes(example: Example) -> int:
+    """Of the text and the longest continuation, in UTF-8."""
+    return len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,))
+
+
+def most_bytes(example: Example) -> int:
+    """At least `longest_bytes`, and quickly known: a character takes four bytes at most."""
+    return 4 * (len(example.text) + max(map(len, example.choices or (example.answer_text,))))
+
+
 def too_long(
     examples: Sequence[Example], source: ModelSource, prompt_length: int, texts_are_complete: bool = False
 ) -> dict[str, str]:
@@ -48,11 +58,7 @@ def too_long(
     if source.context is None:
         return {}
     room = source.context - prompt_length - 2 - source.is_masked
-    long_examples = [
-        example
-        for example in examples
-        if len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,)) > room
-    ]
+    long_examples = [example for example in examples if most_bytes(example) > room and longest_bytes(example) > room]
     if not long_examples or not (source.path / "tokenizer.json").is_file():
         return {}
     from tokenizers import Tokenizer

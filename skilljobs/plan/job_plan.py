@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from skilljobs.checkpoints.neuron_count import neurons_read
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.checkpoints.tokenizer_files import check_tokenizer_files
 from skilljobs.errors import InputError
-from skilljobs.hashing import stable_digest
+from skilljobs.hashing import digest_of_many
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
@@ -124,15 +125,14 @@ class JobPlan:
     @cached_property
     def examples_digest(self) -> str:
         """A digest that changes with any example, its split, its shard, or its place in the shard."""
-        parts = [
-            json.dumps(
-                [e.example_id, e.unit, e.split, e.text, e.choices, e.answer, e.target, e.metrics], sort_keys=True
-            )
+        encode = json.JSONEncoder(sort_keys=True).encode
+        parts = (
+            encode([e.example_id, e.unit, e.split, e.text, e.choices, e.answer, e.target, e.metrics])
             for group in (self.train, self.validation, *self.shards)
             for e in group
-        ]
+        )
         sizes = [len(self.train), len(self.validation), *map(len, self.shards)]
-        return stable_digest(sizes, *parts, size=16).hex()
+        return digest_of_many(chain([sizes], parts), size=16).hex()
 
 
 def plan_job(

@@ -69,6 +69,8 @@ def format_examples(
         chat = read_chat(source, spec.system, spec.answer_end)
         answer_end = chat.answer_end
     shots = draw_shots(reader.examples, spec.few_shot, spec.seed) if spec.few_shot else Shots(())
+    if chat is None and not shots.examples:
+        return PromptFormat((), answer_end)
     formatted: list[Example] = []
     reasons: dict[str, str] = {}
     for example in reader.examples:

@@ -47,8 +47,9 @@ def shard_examples(test: Sequence[Example], shard_size: int | None, seed: int) -
     size = shard_size or min(LARGEST_SHARD, max(SMALLEST_SHARD, -(-len(test) // SHARDS_BY_DEFAULT)))
     size = max(size, -(-len(test) // (MOST_SHARDS - 1)))
     halves: list[list[list[Example]]] = []
+    half_of_each = [example.half for example in test]
     for half in (0, 1):
-        members = [example for example in test if example.half == half]
+        members = [example for example, its_half in zip(test, half_of_each, strict=True) if its_half == half]
         members.sort(key=lambda example: stable_hash("order", seed, example.example_id))
         halves.append([members[start : start + size] for start in range(0, len(members), size)])
     longest = max(map(len, halves))

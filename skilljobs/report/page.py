@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -40,6 +41,8 @@ AGREEMENT_TOP = 100
 """Rank down to which the agreement of soft prompts is counted."""
 LARGEST_PAGE = 1_950_000
 """Bytes; cards fill what the rest leaves of them."""
+FIGURES_BYTES = 250_000
+"""Bytes of the figures; those for which there is no room are drawn by `plot`."""
 TABLES_BYTES = 80_000
 """Bytes that the page's own tables may take besides its data."""
 CHART_HEIGHT = 210
@@ -72,9 +75,9 @@ def _page(run: RunReader) -> str:
         "cut": cut,
     }
     data = PageData(run)
-    figures = [*tuning(run), *maps(run, data.metrics), *follow_ups(run)]
+    figures, missing = _fitting([*tuning(run), *follow_ups(run), *maps(run, data.metrics)])
     css, script = _part("page.css"), _part("page.js")
-    vega = _in_script(vl_convert.javascript_bundle(EMBED))
+    vega = vega_bundle()
     json = _json(run, data, figures)
     fixed = len(css) + len(script) + len(vega) + len(json.encode()) + TABLES_BYTES
     cards = page_cards(data, LARGEST_PAGE - fixed)
@@ -82,6 +85,7 @@ def _page(run: RunReader) -> str:
     return environment.from_string(_part("page.html")).render(
         **_content(run, data),
         figures=figures,
+        missing_figures=missing,
         cards=cards,
         css=Markup(css),
         policy=_policy([vega, script]),
@@ -89,6 +93,12 @@ def _page(run: RunReader) -> str:
         script=Markup(script),
         data=Markup(f'{json[:-1]},"cards":{{{of_cards}}}}}'),
     )
+
+
+@cache
+def vega_bundle() -> str:
+    """The JavaScript that draws the page's charts. It takes a second to make, once a process."""
+    return _in_script(vl_convert.javascript_bundle(EMBED))
 
 
 def _part(name: str) -> str:
@@ -111,6 +121,21 @@ def _policy(scripts: Sequence[str]) -> str:
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src 'unsafe-eval' {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def _fitting(figures: Sequence[Figure]) -> tuple[list[Figure], list[str]]:
+    """The figures for which there is room, and the names of the others."""
+    kept: list[Figure] = []
+    missing: list[str] = []
+    room = FIGURES_BYTES
+    for figure in figures:
+        size = len(safe_json(specification(figure.chart)).encode())
+        if size <= room:
+            kept.append(figure)
+            room -= size
+        else:
+            missing.append(figure.name)
+    return kept, missing
 
 
 def _json(run: RunReader, data: PageData, figures: Sequence[Figure]) -> str:

@@ -18,6 +18,7 @@ from skilljobs.printable import printable
 from skilljobs.report.correlation_figures import top_threshold
 from skilljobs.report.densities import Panel, density_rows, group_panel, metric_panel, within_panels
 from skilljobs.report.figures import traces_of, usual_metrics, zero_one_metrics
+from skilljobs.report.safe_json import safe_json
 from skilljobs.stats.layout import ALL, WITHIN
 from skilljobs.stats.metric_traps import RareKind
 from skilljobs.stats.neurons import NeuronName
@@ -25,8 +26,12 @@ from skilljobs.store.reader import RunReader
 
 MOST_PAIRS = 120
 """Pairs of a metric and a population. `all` and `within:` come first."""
-ROWS_BYTES, ROW_BYTES = 350_000, 115
+LAYERS_BYTES, LAYER_BYTES = 150_000, 38
+"""Bytes for |r| by layer, and about how many one layer takes for each pair."""
+ROWS_BYTES, ROW_BYTES = 300_000, 115
 """Bytes for the strongest neurons, and about how many one of them takes."""
+DENSITIES_BYTES = 150_000
+"""Bytes for the densities of the top neurons; those by the metric itself come first."""
 MOST_ROWS, FEWEST_ROWS = 100, 5
 NUMBERS = ("ci_low", "ci_high", "r_half0", "r_half1")
 Json = Any
@@ -52,7 +57,8 @@ class PageData:
         reported = run.layout().reported_populations
         order = [ALL, *(name for name in reported if name.startswith(WITHIN))]
         order += [name for name in reported if name not in order]
-        self.populations = order[: max(1, MOST_PAIRS // len(self.metrics))]
+        most_pairs = min(MOST_PAIRS, LAYERS_BYTES // (LAYER_BYTES * len(run.record.neurons)))
+        self.populations = order[: max(1, most_pairs // len(self.metrics))]
         self.left_out = len(order) - len(self.populations)
         self.thresholds = NullThresholds(run)
         pairs = len(self.metrics) * len(self.populations)
@@ -127,7 +133,18 @@ class PageData:
         if traces is None:
             return [[] for _ in self.metrics]
         bools = zero_one_metrics(self.run, traces, self.metrics)
-        return [[panel_json(panel) for panel in self._panels(traces, metric, bools)] for metric in self.metrics]
+        every = [self._panels(traces, metric, bools) for metric in self.metrics]
+        found: list[list[Json]] = [[] for _ in self.metrics]
+        room = DENSITIES_BYTES
+        for place in range(max(map(len, every))):
+            for panels, kept in zip(every, found, strict=True):
+                if place < len(panels):
+                    panel = panel_json(panels[place])
+                    room -= len(safe_json(panel).encode())
+                    if room < 0:
+                        return found
+                    kept.append(panel)
+        return found
 
     def _panels(self, traces: Traces, metric: str, bools: Sequence[str]) -> list[Panel]:
         groups = list(self.run.record.groups)

@@ -215,6 +215,9 @@ class RunReader:
 
     def layout(self) -> Layout:
         """Return the metrics and populations of the run's sums."""
+        return self.cached("layout", self._read_layout)
+
+    def _read_layout(self) -> Layout:
         metrics = tuple(
             Metric(row["metric"], row["kind"], row["nullable"], row["column"], row["level"])
             for row in self.metrics().collect().iter_rows(named=True)

@@ -31,7 +31,7 @@ def read_table(uri: str, name: str, schema: pa.Schema) -> pl.DataFrame:
     """
     try:
         with Folder(uri).open(name) as file:
-            table = pq.read_table(file)
+            table = pq.ParquetFile(file).read()
         frame = pl.DataFrame(pl.from_arrow(table))
     except FileNotFoundError:
         raise InputError(f"the run at {uri} lacks {name}: the command that made it makes it again") from None

@@ -25,6 +25,8 @@ LARGEST_VALUE = 1e100
 """The largest absolute value of a metric: sums of squares, and cubes for the skewness, must stay finite."""
 
 MetricValue = float | int | bool | str | None
+SINGLE_VALUES = frozenset({float, int, bool, str, type(None)})
+"""Types of values that are not several. To ask for these is much faster than to ask whether something is a mapping."""
 MetricValues = Mapping[str, MetricValue | Mapping[str, MetricValue]]
 
 
@@ -108,6 +110,8 @@ def check_example(example: Example) -> Example:
         text.encode()
     for column, entry in example.metrics.items():
         column.encode()
+        if entry is None or type(entry) is bool or (type(entry) is float and -LARGEST_VALUE <= entry <= LARGEST_VALUE):
+            continue
         if isinstance(entry, Mapping):
             "".join(entry).encode()
         for value in entry.values() if isinstance(entry, Mapping) else (entry,):

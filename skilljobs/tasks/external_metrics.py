@@ -1,12 +1,13 @@
 """The external metrics of a data set and the populations that its columns define."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.base import ANSWER, PLACES, Example, MetricValue, choice_names
+from skilljobs.tasks.base import ANSWER, PLACES, SINGLE_VALUES, Example, MetricValue, choice_names
 
 _KIND_NAMES: dict[type, str] = {bool: "bools", int: "numbers", float: "numbers", str: "text"}
 MOST_LEVELS = 50
@@ -35,9 +36,9 @@ class ExternalColumn:
         if self.column == "choices":
             return None if example.choices is None else len(example.choices)
         entry = example.metrics.get(self.column)
-        if isinstance(entry, Mapping):
-            return None if self.key is None else entry.get(self.key)
-        return entry if self.key is None else None
+        if type(entry) in SINGLE_VALUES or not isinstance(entry, Mapping):
+            return cast("MetricValue", entry) if self.key is None else None
+        return None if self.key is None else entry.get(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +106,32 @@ def _kind(value: MetricValue) -> str:
     return next(name for kind, name in _KIND_NAMES.items() if isinstance(value, kind))
 
 
-def mixed_kinds(examples: Iterable[Example]) -> dict[str, str]:
+def _kind_of_entry(entry: MetricValue | Mapping[str, MetricValue]) -> str:
+    known = _KIND_NAMES.get(type(entry))
+    if known is not None:
+        return known
+    return "named values" if isinstance(entry, Mapping) else _kind(entry)
+
+
+def mixed_kinds(examples: Collection[Example]) -> dict[str, str]:
     """The examples whose value in a column is of another kind than most, by `example_id`, with the reason.
 
     A column with numbers in most rows and a text in one has one bad row.
     """
-    values: dict[str, dict[str, list[tuple[str, object]]]] = defaultdict(lambda: defaultdict(list))
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for example in examples:
         for column, entry in example.metrics.items():
             if entry is not None:
-                kind = "named values" if isinstance(entry, Mapping) else _kind(entry)
-                values[column][kind].append((example.example_id, entry))
+                counts[column][_kind_of_entry(entry)] += 1
     reasons: dict[str, str] = {}
-    for column, kinds in values.items():
-        usual = max(kinds, key=lambda kind: len(kinds[kind]))
-        for kind, odd in kinds.items():
+    for column, kinds in counts.items():
+        usual = max(kinds, key=lambda kind: kinds[kind])
+        for kind in kinds if len(kinds) > 1 else ():
             if kind != usual:
                 reasons |= {
-                    example_id: f"`{column}` is {value!r}, and most rows have {usual} there"
-                    for example_id, value in odd
+                    example.example_id: f"`{column}` is {entry!r}, and most rows have {usual} there"
+                    for example in examples
+                    if (entry := example.metrics.get(column)) is not None and _kind_of_entry(entry) == kind
                 }
     return reasons
 
@@ -137,6 +145,9 @@ def check_columns(examples: Sequence[Example]) -> None:
     kinds: dict[str, set[str]] = defaultdict(set)
     for example in examples:
         for column, entry in example.metrics.items():
+            if type(entry) in _KIND_NAMES:
+                kinds[column].add(_KIND_NAMES[type(entry)])
+                continue
             for value in entry.values() if isinstance(entry, Mapping) else (entry,):
                 if value is not None:
                     kinds[column].add(_kind(value))
@@ -162,14 +173,14 @@ def check_columns(examples: Sequence[Example]) -> None:
 
 def external_columns(examples: Iterable[Example]) -> list[ExternalColumn]:
     """Return the external columns of a data set, in the order of their first appearance."""
-    return list(
-        dict.fromkeys(
-            ExternalColumn(column, key)
-            for example in examples
-            for column, entry in example.metrics.items()
-            for key in (entry if isinstance(entry, Mapping) else (None,))
-        )
-    )
+    found: dict[tuple[str, str | None], None] = {}
+    for example in examples:
+        for column, entry in example.metrics.items():
+            if type(entry) in SINGLE_VALUES or not isinstance(entry, Mapping):
+                found[column, None] = None
+            else:
+                found.update(dict.fromkeys((column, key) for key in entry))
+    return [ExternalColumn(column, key) for column, key in found]
 
 
 def external_metrics(examples: Sequence[Example]) -> list[ExternalMetric]:

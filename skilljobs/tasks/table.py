@@ -10,7 +10,7 @@ from typing import Any
 
 from skilljobs.errors import InputError
 from skilljobs.options import option
-from skilljobs.tasks.base import Example, MetricValue, MetricValues, Task, TaskOptions, split_of
+from skilljobs.tasks.base import SINGLE_VALUES, Example, MetricValue, MetricValues, Task, TaskOptions, split_of
 from skilljobs.tasks.row_files import read_table
 from skilljobs.tasks.text_files import parse_json
 
@@ -65,7 +65,7 @@ class Table(Task):
     def __init__(self, options: TaskOptions | None = None) -> None:
         super().__init__(options)
         self.split_column = self.options.split_column or "split"
-        renamed = self.options.columns
+        renamed = self._columns = self.options.columns
         self.fields = frozenset(renamed.get(part, part) for part in PARTS) | {self.options.unit_column or "unit"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
@@ -82,7 +82,7 @@ class Table(Task):
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         row = self._renamed(row)
         for part in ("text", "target"):
-            if isinstance(row.get(part), list | Mapping | bool | bytes):
+            if type(row.get(part)) is not str and isinstance(row.get(part), list | Mapping | bool | bytes):
                 raise ValueError(f"`{part}` is {row[part]!r}, which is not a text")
         choices = row.get("choices")
         if isinstance(choices, str):
@@ -126,7 +126,11 @@ class Table(Task):
             elif not column:
                 self.ignored_columns[column] = "it has no name"
             elif column not in PARTS:
-                if isinstance(value, Mapping) and all(isinstance(v, bool | int | float | None) for v in value.values()):
+                if type(value) in SINGLE_VALUES:
+                    metrics[column] = _metric_value(column, value)
+                elif isinstance(value, Mapping) and all(
+                    isinstance(v, bool | int | float | None) for v in value.values()
+                ):
                     metrics[column] = {str(key): _metric_value(column, v) for key, v in value.items()}
                 elif isinstance(value, list | Mapping | bytes):
                     kind = "list" if isinstance(value, list) else "bytes" if isinstance(value, bytes) else "nested"
@@ -143,7 +147,7 @@ class Table(Task):
         Raises:
             KeyError: the row lacks one of the columns that the options name.
         """
-        columns = self.options.columns
+        columns = self._columns
         if not columns:
             return row
         for column in columns.values():
@@ -183,6 +187,8 @@ def _present(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _metric_value(column: str, value: Any) -> MetricValue:
     """A value as a metric has it: moments as seconds since 1970 (UTC), durations and times of day in seconds."""
+    if value is None or type(value) in (bool, int, str):
+        return value  # type: ignore[no-any-return]
     if isinstance(value, Decimal):
         value = float(value)
     elif isinstance(value, datetime):

@@ -20,7 +20,7 @@ from skilljobs.cluster.pool import ScorerPool
 from skilljobs.cluster.scorer_group import ScorerGroup
 from tests.integration.fakes import fake_model
 
-SCORERS_OF_A_PROCESS = 16
+SCORERS_OF_A_PROCESS = 64
 
 
 @ray.remote(num_cpus=0, max_concurrency=4 * SCORERS_OF_A_PROCESS, concurrency_groups={"pulse": 4})

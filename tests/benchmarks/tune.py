@@ -25,6 +25,8 @@ from tests.benchmarks.timing import machine
 class PlainTuner(Tuner):
     """The same batches and the same Adam; text, prompt and answer in one padded forward, and all of its logits."""
 
+    reads_ahead = False
+
     def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
         return self._sum(vectors, batch) / sum(len(example.continuations[example.answer]) for example in batch)
 
