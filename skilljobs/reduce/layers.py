@@ -27,8 +27,8 @@ from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, NULL
 
 Array = NDArray[np.float64]
 Predictor = Callable[[str, str], dict[str, Array]]
-SUMS_BYTES = 100_000_000
-"""Of a layer's sums in a shard, how much is added up at a time: about seven times as much is held."""
+SUMS_BYTES = 60_000_000
+"""Of a layer's sums in a shard, how much is added up at a time: many times as much is held."""
 
 
 @dataclass(frozen=True)
