@@ -36,12 +36,12 @@ def plot(run: str, metric: tuple[str, ...], debug: bool) -> None:
 @run_argument()
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def report(run: str, debug: bool) -> None:
-    """Write a run's report as one self-contained HTML page.
+    """Write a run's report as one self-contained HTML page, and draw its figures anew.
 
     \b
     skilljobs report runs/RUN
     """
     from skilljobs.api import open_run
-    from skilljobs.report.page import write_report
+    from skilljobs.report.refresh import refresh_report
 
-    click.echo(write_report(open_run(run)))
+    click.echo(refresh_report(open_run(run)))

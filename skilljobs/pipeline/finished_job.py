@@ -115,9 +115,9 @@ def prompts_of_finished(root: RunReader) -> list[RunReader]:
 
 def write_report_anew(root: RunReader, reporter: Reporter) -> None:
     """The report of the run, whose failure costs no result."""
-    from skilljobs.report.page import write_report
+    from skilljobs.report.refresh import refresh_report
 
     try:
-        reporter.note(f"report: {write_report(root)}")
+        reporter.note(f"report: {refresh_report(root)}")
     except Exception as error:
         reporter.note(f"the report was not written ({type(error).__name__}: {error}); the results themselves are kept")

@@ -1,16 +1,16 @@
-"""The last stage: the report."""
+"""The last stage: the report and the figures."""
 
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.store.reader import RunReader
-from skilljobs.store.run import REPORT_NAME
+from skilljobs.store.run import FIGURES, REPORT_NAME
 
 
 class Report(Stage):
-    """Write the page. The run counts as complete without it."""
+    """Write the page and draw the figures. The run counts as complete without them."""
 
     name = "report"
-    writes = (REPORT_NAME,)
+    writes = (REPORT_NAME, f"{FIGURES}/*")
     records_digests = False
     is_required = False
 
@@ -21,6 +21,6 @@ class Report(Stage):
         vega_bundle()
 
     def run(self, job: Job) -> str:
-        from skilljobs.report.page import write_report
+        from skilljobs.report.refresh import refresh_report
 
-        return write_report(RunReader(job.run.uri))
+        return refresh_report(RunReader(job.run.uri))

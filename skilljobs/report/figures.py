@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import polars as pl
@@ -13,6 +15,7 @@ from skilljobs.analysis.null_thresholds import NullThresholds
 from skilljobs.analysis.ranking import check_pair, check_reduced
 from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
+from skilljobs.machine import available_cpus
 from skilljobs.report import densities
 from skilljobs.report.ablation_figures import ablation_figures
 from skilljobs.report.charts import Figure, save_figure
@@ -56,10 +59,9 @@ def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[Figure]:
         if metric.startswith(NULL):
             raise InputError(f"{metric!r} is a null metric, and null metrics have no figures of their own")
     chosen = list(dict.fromkeys(metrics)) or usual_metrics(run)
-    drawn = []
-    for figure in chain(_over_the_model(run, chosen), _over_examples(run, chosen), follow_ups(run)):
-        save_figure(figure, run.folder)
-        drawn.append(figure)
+    drawn = list(chain(_over_the_model(run, chosen), _over_examples(run, chosen), follow_ups(run)))
+    with ThreadPoolExecutor(available_cpus()) as threads:  # vl-convert works outside of Python's lock
+        list(threads.map(partial(save_figure, folder=run.folder), drawn))
     return drawn
 
 
