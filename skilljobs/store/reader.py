@@ -11,6 +11,7 @@ import pyarrow as pa
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.predictivity import PREDICTIVITY
+from skilljobs.store.cleaning import SUMS_DROPPED
 from skilljobs.store.files import Folder
 from skilljobs.store.follow_up_schema import ABLATION, EFFECTS_NULL, SHORTCUTS
 from skilljobs.store.record import RunRecord
@@ -114,7 +115,7 @@ class RunReader:
 
     def sums(self) -> pl.LazyFrame:
         """Return the sums of every shard."""
-        self.require("sums")
+        self.require_sums()
         return self._over_prompts(scan_sums)
 
     def tuning(self) -> pl.LazyFrame:
@@ -196,6 +197,16 @@ class RunReader:
         runs = self._files.prompt_runs if several and stage != "reduce" else [self._files]
         if not all(run.exists and run.record.is_done(stage) for run in runs):
             raise InputError(f"the run at {self.uri} has no {table} yet: {self.way_on()}")
+
+    def require_sums(self) -> None:
+        """Check that the sums of the shards are there.
+
+        Raises:
+            InputError: they are not yet, or not any more.
+        """
+        self.require("sums")
+        if self.record.sums_dropped:
+            raise InputError(f"the run at {self.uri} cannot do that any more: {SUMS_DROPPED}")
 
     def way_on(self) -> str:
         """Return how an incomplete run is completed."""
