@@ -1,5 +1,6 @@
 """Which tables of a run are made."""
 
+from skilljobs.store.record import RunRecord
 from skilljobs.store.run import RunFiles
 
 MADE_BY = {
@@ -15,9 +16,10 @@ MADE_BY = {
 """The stage that makes each table."""
 
 
-def is_made(files: RunFiles, table: str) -> bool:
+def is_made(files: RunFiles, record: RunRecord, table: str) -> bool:
     """Return whether a table, a key of `MADE_BY`, is made; in a run of several soft prompts, for all of them."""
-    several = files.record.job_spec.prompts > 1
+    several = record.job_spec.prompts > 1
     stage = "reduce" if several and table == "metrics" else MADE_BY[table]
-    runs = files.prompt_runs if several and stage != "reduce" else [files]
-    return all(run.exists and run.record.is_done(stage) for run in runs)
+    if several and stage != "reduce":
+        return all(run.exists and run.record.is_done(stage) for run in files.prompt_runs)
+    return record.is_done(stage)

@@ -182,7 +182,7 @@ class RunReader:
         Raises:
             InputError: it is not yet; says whether a job works on the run, as far as that is known.
         """
-        if not is_made(self._files, table):
+        if not is_made(self._files, self.record, table):
             raise InputError(f"the run at {self.uri} has no {table} yet: {self.way_on()}")
 
     def require_sums(self) -> None:
