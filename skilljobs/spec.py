@@ -14,8 +14,8 @@ RANDOM_PROMPT, NO_PROMPT = "random", "none"
 TINY = "tiny"
 RESERVED_NAMES = frozenset({TINY, RANDOM_PROMPT, NO_PROMPT})
 """Values that mean the same whatever files there are."""
-WITHOUT_EFFECT_ON_NUMBERS = frozenset({"max_bad_rows", "max_sums_gb"})
-"""Fields that only say what is refused: they may change when a job is resumed, and do not name its run."""
+WITHOUT_EFFECT_ON_NUMBERS = frozenset({"max_bad_rows", "max_sums_gb", "keep_null"})
+"""Fields that only say what is refused or kept: they may change when a job is resumed, and do not name its run."""
 GIVEN_WITH_LIKE = frozenset({"like", "metrics_from", "max_sums_gb", "trust_remote_code"})
 """The options of a job that adds metrics to a run; it has all others from that run."""
 
@@ -103,6 +103,7 @@ class JobSpec:
         "r", "Beside r, how well a neuron above its training mean predicts each yes/no metric."
     )
     null: int = option(16, "Null metrics.", metavar="K", minimum=0)
+    keep_null: bool = option(False, "Keep all correlations of null metrics, not the largest |r| of each alone.")
     ffn: str | None = option(
         None,
         "Where the neurons are, for an architecture that is not known: a down projection, with * for the layer.",
@@ -207,7 +208,8 @@ class JobSpec:
     def single_prompt_specs(self) -> Iterator["JobSpec"]:
         """The spec of each prompt by itself: their seeds follow each other."""
         for number in range(self.prompts):
-            yield replace(self, prompts=1, prompt_seed=self.initial_prompt_seed + number)
+            # the mean over prompts needs the null metrics of each
+            yield replace(self, prompts=1, prompt_seed=self.initial_prompt_seed + number, keep_null=True)
 
     def with_absolute_paths(self, own_options: Collection[Option] = ()) -> "JobSpec":
         """The spec with its files and directories named from the root.

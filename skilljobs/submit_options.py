@@ -96,6 +96,9 @@ class SubmitOptions(TypedDict, total=False):
     null: int
     """Null metrics."""
 
+    keep_null: bool
+    """Keep all correlations of null metrics, not the largest |r| of each alone."""
+
     ffn: str | None
     """Where the neurons are, for an architecture that is not known: a down projection, with * for the layer."""
 

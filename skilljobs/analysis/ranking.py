@@ -123,3 +123,8 @@ def check_pair(run: RunReader, metric: str, population: str) -> None:
     check_population(run, population)
     if metrics[metric] == "null" and population != ALL:
         raise InputError(f"null metrics are correlated over {ALL!r} only, not over {population!r}")
+    if metrics[metric] == "null" and run.strongest().filter(pl.col("metric") == metric).limit(1).collect().is_empty():
+        raise InputError(
+            f"{metric!r} is a null metric, of which the run keeps the largest |r| alone (null_maxima.parquet); one with"
+            " --keep-null keeps all"
+        )

@@ -55,6 +55,8 @@ class Watcher:
             InputError: the run has no such metric.
         """
         self.run.reload()
+        if self.run.record.sums_dropped:
+            self.run.require_sums()
         shards = self.run.record.shards
         if self._read and max(self._read) >= len(shards):  # collection stopped early and deleted them
             self._read, self._totals = set(), None

@@ -29,6 +29,7 @@ COMMANDS = {
     "report": ("skilljobs.cli.report", "Write a run's report as one HTML page."),
     "doctor": ("skilljobs.cli.doctor", "Check this machine or a cluster, and whether a model fits."),
     "verify": ("skilljobs.cli.verify", "Check that no file of a run is damaged."),
+    "clean": ("skilljobs.cli.clean", "Drop what the results of a run can be read without."),
     "ablate": ("skilljobs.cli.ablate", "Silence neurons of a finished run, and see what that does."),
     "shortcuts": ("skilljobs.cli.shortcuts", "Find what neurons follow, and whether it is a shortcut."),
     "effects": ("skilljobs.cli.effects", "Estimate what each neuron of a finished run does."),

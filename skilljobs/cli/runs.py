@@ -106,6 +106,7 @@ def status(run: str, address: str | None, debug: bool) -> None:
             say(f"  | {line}")
         return
     from skilljobs.progress.job_state import job_state
+    from skilljobs.store.cleaning import SUMS_DROPPED
 
     opened = started_run(run)
     state = job_state(opened.folder)
@@ -122,7 +123,8 @@ def status(run: str, address: str | None, debug: bool) -> None:
             except InputError as error:
                 say(f"  prompt {number}: {error}")
     print_stages("", record)
-    say(f"  {opened.committed_shards()} of {prompts * len(record.shards)} shards committed")
+    dropped = f"; {SUMS_DROPPED}" if record.sums_dropped else ""
+    say(f"  {opened.committed_shards()} of {prompts * len(record.shards)} shards committed{dropped}")
     if state is not None:
         say(f"  {state.text}")
 

@@ -22,6 +22,7 @@ def verify(run: str, debug: bool) -> None:
     skilljobs verify runs/RUN
     """
     from skilljobs.store.ablation_tables import count_of_files, damaged_ablations
+    from skilljobs.store.cleaning import SUMS_DROPPED
     from skilljobs.store.effect_tables import count_of_effect_files, damaged_effects
     from skilljobs.store.run import RunFiles
     from skilljobs.store.shortcut_files import count_of_shortcut_files, damaged_shortcuts
@@ -44,5 +45,6 @@ def verify(run: str, debug: bool) -> None:
     if damaged or any(others.values()):
         sys.exit(1)
     state = "complete" if files.record.is_complete else f"stopped before {files.record.next_stage}"
+    dropped = f"; {SUMS_DROPPED}" if files.record.sums_dropped else ""
     count = sum(of(files) for of in (checked_files, count_of_files, count_of_effect_files, count_of_shortcut_files))
-    click.echo(f"{count} files are as they were written; the run is {state}")
+    click.echo(f"{count} files are as they were written; the run is {state}{dropped}")

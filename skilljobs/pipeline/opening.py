@@ -72,6 +72,8 @@ def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -
     if run.exists:
         _refuse_other_files(run, plan, fields)
         refuse_changes(uri, _defaults() | run.record.fingerprint.fields, fields)
+        if run.record.is_done("reduce") and plan.spec.keep_null and run.record.spec.get("keep_null") is False:
+            raise InputError(f"the run at {uri} has kept no correlations of null metrics: --keep-null is for a new run")
         run.plan_stages(tuple(stage_names))
         run.change_spec(plan.spec)
         return run

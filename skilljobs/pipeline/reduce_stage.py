@@ -22,6 +22,7 @@ def reduce_job(job: Job) -> ReduceJob:
         neurons=neurons,
         yes_no=job.plan.yes_no,
         counted_tokens=max(1, job.plan.prompt_length),
+        keep_null=job.plan.spec.keep_null,
     )
 
 
@@ -35,6 +36,9 @@ class Reduce(Stage):
 
     def steps(self, job: Job) -> int | None:
         return reduce_steps(len(job.run.record.neurons), job.plan.layout)
+
+    def can_repeat(self, job: Job) -> bool:
+        return not job.run.record.sums_dropped
 
     def run(self, job: Job) -> str:
         reduction = reduce_job(job)

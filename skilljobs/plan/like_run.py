@@ -7,6 +7,7 @@ from skilljobs.options import flag_of
 from skilljobs.plan.versions import installed_version
 from skilljobs.plan.work import LikeWork
 from skilljobs.spec import GIVEN_WITH_LIKE, JobSpec
+from skilljobs.store.cleaning import SUMS_DROPPED
 from skilljobs.store.integrity import damaged_names
 from skilljobs.store.reader import RunReader
 from skilljobs.store.record import RunRecord
@@ -72,6 +73,8 @@ def find_run(uri: str) -> RunFiles:
         reason = f"it is not finished (it lacks {record.next_stage}): submit it again first"
     elif spec.tensor_parallel > 1:
         reason = f"{spec.tensor_parallel} processes held its model (--tensor-parallel), which is not supported here"
+    elif record.sums_dropped:
+        reason = SUMS_DROPPED
     elif record.stopped_at is not None:
         reason = "it stopped early (--until-ci), and the examples that it did not need are gone"
     elif not record.bit_exact:

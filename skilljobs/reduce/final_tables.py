@@ -21,7 +21,9 @@ def write_correlations(job: ReduceJob, layer: int) -> None:
         open_layer(folder, layer) as unranked,
         parquet_stream(folder, [job.correlations_names[layer]], job.schema) as (writer,),
     ):
-        for place in range(len(pairs(job.layout))):
+        for place, (metric, _) in enumerate(pairs(job.layout)):
+            if not job.keeps(metric):
+                continue
             table = table_of(job, place, layer, unranked.part(place), *read_significance(folder, place, layer))
             writer.write_table(table, row_group_size=max(1, table.num_rows))
 
@@ -33,7 +35,8 @@ def write_rankings(job: ReduceJob, ranked: Sequence[RankedPair]) -> None:
     """
     folder, ranked = Folder(job.uri), sorted(ranked, key=lambda pair: pair.place)
     assert [pair.place for pair in ranked] == list(range(len(pairs(job.layout))))
-    folder.write(TOP_NAME, parquet_bytes([pair.top for pair in ranked], job.schema))
+    kept = [pair for pair, (metric, _) in zip(ranked, pairs(job.layout), strict=True) if job.keeps(metric)]
+    folder.write(TOP_NAME, parquet_bytes([pair.top for pair in kept], job.schema))
     maxima = [pair.null_maxima for pair in ranked if pair.null_maxima is not None]
     maxima += [
         pq.read_table(pa.BufferReader(folder.read(name)))
@@ -42,13 +45,13 @@ def write_rankings(job: ReduceJob, ranked: Sequence[RankedPair]) -> None:
     ]
     folder.write(NULL_MAXIMA_NAME, parquet_bytes([largest_of_layers(maxima)], NULL_MAXIMA))
     if job.tokens is not None:
-        _write_best(folder, len(ranked))
+        _write_best(folder, [pair.place for pair in kept])
     folder.delete_folder(UNRANKED)
 
 
-def _write_best(folder: Folder, count: int) -> None:
+def _write_best(folder: Folder, places: Sequence[int]) -> None:
     schema = BEST.with_metadata({})  # as `parquet_bytes` writes it
     with parquet_stream(folder, [BEST_NAME], schema) as (writer,):
-        for name in map(best_name, range(count)):
+        for name in map(best_name, places):
             table = read_table(folder, name).cast(schema)
             writer.write_table(table, row_group_size=max(1, table.num_rows))

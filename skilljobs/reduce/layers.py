@@ -16,7 +16,7 @@ from skilljobs.reduce.null_maxima import by_population, null_maxima_within
 from skilljobs.reduce.shard_sums import Halves, read_counts, read_moments, read_totals
 from skilljobs.reduce.unranked import Part, null_name, write_layer
 from skilljobs.stats.correlate import STRENGTHS, strengths
-from skilljobs.stats.layout import Layout
+from skilljobs.stats.layout import NULL, Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.predictivity import COLUMNS as PREDICTIVITY_COLUMNS
 from skilljobs.stats.predictivity import above_layout, accuracy, predictivity_columns
@@ -46,6 +46,12 @@ class ReduceJob:
     """The metrics whose predictivity was counted."""
     counted_tokens: int = 1
     """Prompt positions for which it was counted."""
+    keep_null: bool = False
+    """Whether the correlations of null metrics are kept, which are their maxima otherwise."""
+
+    def keeps(self, metric: str) -> bool:
+        """Whether the run's tables have the correlations with `metric`."""
+        return self.keep_null or not metric.startswith(NULL)
 
     @property
     def schema(self) -> pa.Schema:

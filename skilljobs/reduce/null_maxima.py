@@ -67,6 +67,7 @@ def partial_null_maxima(run: RunReader, given: Sequence[str]) -> pl.DataFrame:
     The columns are those of `null_maxima.parquet`. The sums of all shards are read once. All examples must have all of
     these metrics, and the run their products with the null metrics.
     """
+    run.require_sums()
     layout, prompts = run.layout(), run.prompts()
     halves: Halves = run.record.halves
     nulls = [metric.name for metric in layout.metrics if metric.kind == "null"]

@@ -43,6 +43,7 @@ def several_partial_correlations(
     Raises:
         InputError: as in `partial_correlations`.
     """
+    run.require_sums()
     layout = run.layout()
     held = {metric: expand(layout, metric, names) for metric, names in given.items()}
     prompts = run.prompts()

@@ -11,8 +11,10 @@ import pyarrow as pa
 from skilljobs.errors import InputError
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.predictivity import PREDICTIVITY
+from skilljobs.store.cleaning import SUMS_DROPPED
 from skilljobs.store.files import Folder
 from skilljobs.store.follow_up_schema import ABLATION, EFFECTS_NULL, SHORTCUTS
+from skilljobs.store.made_tables import is_made
 from skilljobs.store.record import RunRecord
 from skilljobs.store.references import METRICS_NAME
 from skilljobs.store.run import (
@@ -36,17 +38,6 @@ from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, METR
 from skilljobs.uris import is_uri
 
 T = TypeVar("T")
-MADE_BY = {
-    "examples": "prepare",
-    "tuning curve": "tune",
-    "metrics": "reference",
-    "scores": "collect",
-    "sums": "collect",
-    "correlations": "reduce",
-    "activations": "trace",
-    "vocabulary": "trace",
-}
-"""The stage that makes each table."""
 
 
 class RunReader:
@@ -114,7 +105,7 @@ class RunReader:
 
     def sums(self) -> pl.LazyFrame:
         """Return the sums of every shard."""
-        self.require("sums")
+        self.require_sums()
         return self._over_prompts(scan_sums)
 
     def tuning(self) -> pl.LazyFrame:
@@ -186,16 +177,23 @@ class RunReader:
         return self._read_cached(METRICS_NAME, METRICS)
 
     def require(self, table: str) -> None:
-        """Check that a table, a key of `MADE_BY`, is made.
+        """Check that a table, a key of `skilljobs.store.made_tables.MADE_BY`, is made.
 
         Raises:
             InputError: it is not yet; says whether a job works on the run, as far as that is known.
         """
-        several = self.record.job_spec.prompts > 1
-        stage = "reduce" if several and table == "metrics" else MADE_BY[table]
-        runs = self._files.prompt_runs if several and stage != "reduce" else [self._files]
-        if not all(run.exists and run.record.is_done(stage) for run in runs):
+        if not is_made(self._files, self.record, table):
             raise InputError(f"the run at {self.uri} has no {table} yet: {self.way_on()}")
+
+    def require_sums(self) -> None:
+        """Check that the sums of the shards are there.
+
+        Raises:
+            InputError: they are not yet, or not any more.
+        """
+        self.require("sums")
+        if self.record.sums_dropped:
+            raise InputError(f"the run at {self.uri} cannot do that any more: {SUMS_DROPPED}")
 
     def way_on(self) -> str:
         """Return how an incomplete run is completed."""

@@ -155,6 +155,8 @@ class RunRecord(_Part):
     """The largest memory of a scorer."""
     stopped_at: int | None = None
     """With `--until-ci`: how many shards were enough."""
+    sums_dropped: bool | None = None
+    """True once the sums of its shards were deleted, which results are read without."""
     prompts_fingerprints: tuple[str, ...] | None = None
     """With several soft prompts: the digest of each prompt's fingerprint."""
 
@@ -223,4 +225,4 @@ class RunRecord(_Part):
         return self.next_stage is None
 
 
-_LEFT_OUT_WHILE_UNKNOWN = ("tokens", "skewness", "peak_memory_mb", "stopped_at", "prompts_fingerprints")
+_LEFT_OUT_WHILE_UNKNOWN = ("tokens", "skewness", "peak_memory_mb", "stopped_at", "sums_dropped", "prompts_fingerprints")

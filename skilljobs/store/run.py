@@ -176,6 +176,10 @@ class RunFiles:
         """Record that the first `shards` shards are enough."""
         self._change(stopped_at=shards)
 
+    def mark_sums_dropped(self) -> None:
+        """Record that the sums of its shards are deleted."""
+        self._change(sums_dropped=True)
+
     def change_spec(self, spec: JobSpec) -> None:
         """Record options that changed without changing a number."""
         if spec.as_json() != self.record.spec:

@@ -232,10 +232,11 @@ def _receipt_in(schema: pa.Schema) -> Receipt | None:
         return None
 
 
-def committed_receipt(folder: Folder, shard: int, fingerprint: str) -> Receipt | None:
+def committed_receipt(folder: Folder, shard: int, fingerprint: str, without: tuple[str, ...] = ()) -> Receipt | None:
     """Return the receipt of a shard that was committed under `fingerprint`, or else None.
 
-    The rows of the scores file, and all other files of the shard, must match it.
+    The rows of the scores file, and all other files of the shard, must match it. `without` are the beginnings of the
+    names of files that were deleted on purpose.
     """
     try:
         with folder.open(scores_name(shard)) as file:
@@ -249,6 +250,8 @@ def committed_receipt(folder: Folder, shard: int, fingerprint: str) -> Receipt |
     if receipt.scores_digest != rows_digest:
         return None
     for name, digest in receipt.files.items():
+        if without and name.startswith(without):
+            continue
         if not folder.exists(name) or sha256(folder.read(name)) != digest:
             return None
     return receipt

@@ -1,5 +1,6 @@
 """Checking a whole run for damage."""
 
+from skilljobs.store.cleaning import SUMS_KINDS
 from skilljobs.store.integrity import damaged_names
 from skilljobs.store.run import RunFiles
 from skilljobs.store.shards import committed_receipt, examples_name, scores_name
@@ -22,8 +23,9 @@ def _own_damage(run: RunFiles, thorough: bool) -> list[str]:
     damaged = [name for done in record.stages.values() for name in damaged_names(run.folder, done.files, thorough)]
     if thorough and record.is_done("collect"):
         prepared = record.stages["prepare"].files
+        without = SUMS_KINDS if record.sums_dropped else ()
         for shard in range(len(record.shards)):
-            receipt = committed_receipt(run.folder, shard, record.fingerprint.digest)
+            receipt = committed_receipt(run.folder, shard, record.fingerprint.digest, without)
             examples = prepared.get(examples_name(shard))
             if receipt is None or (examples and receipt.files.get(examples_name(shard)) != examples.sha256):
                 damaged.append(scores_name(shard))
@@ -34,5 +36,6 @@ def checked_files(run: RunFiles) -> int:
     """How many files a thorough check reads."""
     record = run.record
     count = sum(len(done.files) for done in record.stages.values())
-    count += 3 * len(record.shards) if record.is_done("collect") else 0
+    of_shard = 2 if record.sums_dropped else 3
+    count += of_shard * len(record.shards) if record.is_done("collect") else 0
     return count + sum(checked_files(prompt_run) for prompt_run in run.prompt_runs if prompt_run.exists)

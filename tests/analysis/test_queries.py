@@ -28,7 +28,7 @@ def run(ray_here: object, tmp_path_factory: pytest.TempPathFactory, small_llama:
     rows = [row | {"rare": number % 25 == 0} for number, row in enumerate(random_rows(300))]
     data = write_jsonl(folder / "table.jsonl", rows)
     return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3, by="kind",
-                            null=19, out=str(folder), shard_size=30, reporter=SilentReporter(),
+                            null=19, keep_null=True, out=str(folder), shard_size=30, reporter=SilentReporter(),
                             report=False)  # fmt: skip
 
 

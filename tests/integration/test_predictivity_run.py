@@ -91,7 +91,7 @@ def test_predictivity_is_that_of_counting(ray_here: Callable[[], None], small_ll
 
 @pytest.mark.ray
 def test_predictivity_is_the_mean_over_prompts(ray_here: Callable[[], None], small_llama: Path, tmp_path: Path) -> None:
-    run = submit(small_llama, tmp_path, prompts=2)
+    run = submit(small_llama, tmp_path, prompts=2, keep_null=True)
     order = ("layer", "neuron", "metric", "population")
     single = [prompt.correlations().sort(order).collect()["predictivity"].to_numpy() for prompt in run.prompts()]
     mean = run.correlations().sort(order).collect()["predictivity"].to_numpy()

@@ -37,7 +37,7 @@ def options(tmp_path_factory: pytest.TempPathFactory, small_llama: Path, recorde
     data = write_jsonl(folder / "table.jsonl", random_rows(200))
     return {
         "data": str(data), "model": str(small_llama), "soft_prompt": "random", "prompt_length": 3, "by": "kind",
-        "null": 2, "out": str(folder), "reporter": recorder,
+        "null": 2, "keep_null": True, "out": str(folder), "reporter": recorder,
         "report": False,
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """From shards to tables without Ray: ranking by parts gives what ranking everything at once would."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ FILES = [*(f"correlations/layer-{layer:03d}.parquet" for layer in range(3)), "to
 
 def reduced(uri: Path, shape: Shape) -> ReduceJob:
     """All steps, the rankings in the reverse order."""
-    job = shape.reduce_job(str(uri))
+    job = replace(shape.reduce_job(str(uri)), keep_null=True)
     for layer in range(job.layers):
         reduce_layer(job, layer)
     ranked = [rank_pair(job, place) for place in reversed(range(len(pairs(job.layout))))]
