@@ -105,6 +105,7 @@ def _p(half: HalfExamples, activations: Array, values: Array, seed: int) -> Arra
             centred(activations[rows], groups),
             centred(values[np.ix_(rows, places)], groups),
             half.units[rows],
+            groups,
             draws,
             seed,
         )

@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from skilljobs.analysis.half_examples import Array, Codes, HalfExamples
 from skilljobs.properties.choice_properties import fixed_choices
 from skilljobs.properties.property import Property
+from skilljobs.stats.correlate import Z_95
 from skilljobs.stats.stratified import POWER, Contrast
 from skilljobs.tasks.base import Example, choice_names
 
 Mask = NDArray[np.bool_]
+WITHOUT = "without it"
+FEWEST_UNITS = 10
+"""Units with a property, and as many without it, that a difference can be told from."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,11 @@ class Estimate:
 class PropertyReading:
     """How a property is read on the examples of half 1.
 
-    `side`: for a number, which values count as having it. `points_to`: the answer that it points to, `its choice` for
-    one that names a choice, None if it marks examples. `has`: which examples have it, and `known` which have a value.
-    `points_right`, `points_wrong`: the examples in which the property points to the right answer, or to a wrong one;
-    `beside_right`: those that they are compared with, of the same right answers without the property.
+    `side`: for a number, which values count as having it; `without it` where it marks by not being there. `points_to`:
+    the answer that it points to, `its choice` for one that names a choice, None if it marks examples. `has`: which
+    examples have it, and `known` which have a value. `points_right`, `points_wrong`: the examples in which the property
+    points to the right answer, or to a wrong one; `beside_right`: those that they are compared with, of the same right
+    answers without the property.
     `rates`: the rows over which the model's answers are compared, `example` the example of each row, `candidate` the
     index of the choice that a row is about. `leans`: the rows of them over which margins are compared, `sign` +1 where
     a margin is in favour of the candidate.
@@ -67,7 +72,7 @@ class PropertyReading:
         rates = self.rates
         if beside is not None:
             rates = Contrast(rates.units, _joined(rates.strata, beside[self.example]), rates.has)
-        return _estimate(rates, self.given(chosen[:, None]), seed)
+        return _estimate(rates, self.given(chosen[:, None]), seed, is_rate=True)
 
     def fall(self, chosen: Codes, changed: Codes, seed: int) -> Estimate:
         """How much smaller `rate` is with the answers `changed`."""
@@ -108,8 +113,8 @@ def read_property(
     if names is not None:
         answer = _pointed_to(names, first, has_first, known_first)
         return _of_fixed(answer, names, side, second, has, known)
-    if threshold is not None and _marks_harder(first, has_first, known_first):
-        has, side = known & ~has, f"at most {threshold:g}"
+    if _marks_harder(first, has_first, known_first):
+        has, side = known & ~has, WITHOUT if threshold is None else f"at most {threshold:g}"
     return _of_mark(side, second, has, known)
 
 
@@ -242,9 +247,15 @@ def _joined(one: Codes, other: Codes) -> Codes:
     return np.asarray(one * (int(other.max(initial=0)) + 1) + other)
 
 
-def _estimate(contrast: Contrast, outcomes: Array, seed: int) -> Estimate:
-    if len(outcomes) == 0:
-        return Estimate(*[float("nan")] * 4)
-    value = contrast.difference(outcomes)[0]
-    low, high, error = contrast.interval(outcomes, seed)
-    return Estimate(float(value), float(low[0]), float(high[0]), float(POWER * error[0]))
+def _estimate(contrast: Contrast, outcomes: Array, seed: int, is_rate: bool = False) -> Estimate:
+    """A difference whose interval is no narrower than with the spread of all rows together. The rate of something that
+    always or never happened is taken to have a spread, as if it were not seen to happen once."""
+    missing = float("nan")
+    if min(contrast.compared_units) < FEWEST_UNITS:
+        return Estimate(missing, missing, missing, missing)
+    value = float(contrast.difference(outcomes)[0])
+    low, high, error = (float(found[0]) for found in contrast.interval(outcomes, seed))
+    pooled = float(contrast.pooled_error(outcomes, is_rate)[0])
+    return Estimate(
+        value, min(low, value - Z_95 * pooled), max(high, value + Z_95 * pooled), POWER * max(error, pooled)
+    )

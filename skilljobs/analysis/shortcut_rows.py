@@ -27,8 +27,8 @@ from skilljobs.stats.bootstrap import interval_over_units
 from skilljobs.stats.controls import p_among, p_of_distance
 from skilljobs.store.follow_up_schema import SHORTCUTS
 
-MOST_BESIDE = 6
-"""Shortcuts that later ones are told apart from: with more, hardly two examples are alike in all."""
+MOST_BESIDE = 12
+"""Shortcuts that all are told apart from: those that are followed most."""
 SHOWN = 3
 """Examples that speak for a property and against it, those where the neuron says most clearly that it is there."""
 NOT_FOLLOWED = ("none", "the neuron does not follow it on both halves")
@@ -58,7 +58,7 @@ class Finding:
     @property
     def is_open(self) -> bool:
         """Whether nothing yet says that it is no shortcut."""
-        return all(one.answer != "no" for one in self.judged)
+        return len(self.reading.example) > 0 and all(one.answer != "no" for one in self.judged)
 
     @property
     def is_shortcut(self) -> bool:
@@ -123,20 +123,20 @@ def add_controls(finding: Finding, before: Answers, controls: Answers, shared: f
 
 
 def tell_apart(findings: Mapping[int, Finding], followed: Followed, answers: Answers, seed: int) -> None:
-    """Ask of each shortcut whether it leads the model among examples that are alike in the shortcuts before it, that
-    which is followed most first. `findings` are by place of the property."""
+    """Ask of each shortcut whether it leads the model among examples that are alike in another one, and the other way
+    round. `findings` are by place of the property."""
     strength = np.nan_to_num(np.abs(followed.r_half1)).max(0)
-    before: list[int] = []
-    for place in sorted((place for place in findings if findings[place].is_shortcut), key=lambda of: -strength[of]):
-        finding = findings[place]
-        if before:
-            beside = np.zeros(len(finding.reading.has), np.int64)
-            for number, other in enumerate(before):
-                beside += findings[other].reading.has.astype(np.int64) << number
-            names = [followed.candidates[other].property.name for other in before]
-            finding.judged.append(leads_beside(finding.reading.rate(answers.chosen[0], seed, beside), names))
-        if finding.is_shortcut and len(before) < MOST_BESIDE:
-            before.append(place)
+    shortcuts = sorted((place for place in findings if findings[place].is_shortcut), key=lambda of: -strength[of])
+    leads_beside_other: dict[tuple[int, int], Estimate] = {
+        (one, other): findings[one].reading.rate(answers.chosen[0], seed, findings[other].reading.has.astype(np.int64))
+        for one in shortcuts
+        for other in shortcuts[:MOST_BESIDE]
+        if one != other
+    }
+    for (one, other), rate in leads_beside_other.items():
+        name = followed.candidates[other].property.name
+        back = leads_beside_other.get((other, one))
+        findings[one].judged.append(leads_beside(rate, back, name))
 
 
 def shortcut_rows(

@@ -64,7 +64,7 @@ def leads(rate: Estimate, points_to: str | None) -> Judged:
     if points_to == "its choice":
         what = "the model gives the choice that it points to more often"
     if np.isnan(rate.low):
-        return Judged("unclear", "it does not vary among examples of the same group and right answer")
+        return Judged("unclear", "too few units have it, or lack it, among examples of the same group and right answer")
     if rate.low > 0:
         return Judged("yes", f"{what} ({rate.value:+.1%})")
     if rate.high < SMALLEST:
@@ -106,16 +106,21 @@ def beyond_controls(silenced: Silenced, compared: Compared) -> Judged:
     return Judged("no", f"but not beyond what random neurons of their kind do ({values})")
 
 
-def leads_beside(rate: Estimate, others: list[str]) -> Judged:
-    """Whether the model is led by the property among examples that are alike in other shortcuts."""
-    what = "what was found before it: " + "; ".join(map(repr, others))
-    if np.isnan(rate.low):
-        return Judged("unclear", f"it cannot be told apart from {what}")
+def leads_beside(rate: Estimate, back: Estimate | None, other: str) -> Judged:
+    """Whether the property leads the model among examples that are alike in another shortcut.
+
+    `back` is the lead of that other one among examples alike in this property; None if that was not asked.
+    """
+    interval = f"{rate.low:+.1%} .. {rate.high:+.1%}"
+    alike = f"among examples alike in {other!r}"
     if rate.low > 0:
-        return Judged("yes", f"also among examples alike in {what} ({rate.value:+.1%})")
-    return Judged(
-        "no", f"it makes no clear difference among examples alike in {what} ({rate.low:+.1%} .. {rate.high:+.1%})"
-    )
+        return Judged("yes", f"also {alike} ({rate.value:+.1%})")
+    other_leads = back is None or back.low > 0
+    if other_leads and (rate.high < SMALLEST or np.isnan(rate.low)):
+        return Judged("no", f"{alike}, it makes no difference that could be told ({interval})")
+    if other_leads:
+        return Judged("unclear", f"whether it leads the model {alike} is undecided ({interval})")
+    return Judged("unclear", f"it and {other!r} cannot be told apart: neither leads the model beside the other")
 
 
 def verdict(judged: list[Judged]) -> tuple[str, str]:

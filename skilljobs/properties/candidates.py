@@ -58,7 +58,7 @@ def candidate_properties(examples: Sequence[Example], own: Sequence[str] = ()) -
     varying = [place for place, of in enumerate(properties) if _varies(of, values[:, place])]
     if not varying:
         raise InputError(f"no property tells the {len(examples)} examples apart")
-    return _told_apart([properties[place] for place in varying], values[:, varying])
+    return _told_apart([properties[place] for place in varying], values[:, varying], examples)
 
 
 def constant_properties(examples: Sequence[Example], own: Sequence[str] = ()) -> list[str]:
@@ -78,8 +78,11 @@ def _varies(of: Property, values: NDArray[np.float64]) -> bool:
     return len(present) >= FEWEST_NUMBERS and len(counts) > 1 and len(present) - int(counts.max()) >= FEWEST
 
 
-def _told_apart(properties: Sequence[Property], values: NDArray[np.float64]) -> list[Candidate]:
-    """The first of each group of properties that say nearly the same."""
+def _told_apart(
+    properties: Sequence[Property], values: NDArray[np.float64], examples: Sequence[Example]
+) -> list[Candidate]:
+    """The first of each group of properties that say nearly the same, and point to the same choices if to any."""
+    pointed = [None if of.points_to is None else [of.points_to(example) for example in examples] for of in properties]
     missing = np.isnan(values)
     standard = np.zeros_like(values)
     for place in range(len(properties)):
@@ -91,7 +94,8 @@ def _told_apart(properties: Sequence[Property], values: NDArray[np.float64]) -> 
         same = [
             other
             for other in kept
-            if np.array_equal(missing[:, place], missing[:, other])
+            if pointed[place] == pointed[other]
+            and np.array_equal(missing[:, place], missing[:, other])
             and abs(standard[:, place] @ standard[:, other]) > MOST_ALIKE * int((~missing[:, place]).sum())
         ]
         if same:

@@ -30,6 +30,8 @@ class Contrast:
 
     def difference(self, outcomes: Array) -> Array:
         """The difference of each column of `outcomes`, rows x C; NaN if no stratum has rows of both kinds."""
+        if len(outcomes) == 0:
+            return np.full(outcomes.shape[1], np.nan)
         sums = self._sums(outcomes)
         found: Array = self._weighted(*(part.sum(0)[None] for part in sums))[0]
         return found
@@ -51,6 +53,35 @@ class Contrast:
             return missing, missing, missing
         low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
         return low, high, np.nanstd(drawn, axis=0)
+
+    @property
+    def compared_units(self) -> tuple[int, int]:
+        """How many units have rows with the property, and how many rows without it, in strata that have both."""
+        if len(self.units) == 0:
+            return 0, 0
+        with_it, without, _, _ = self._sums(np.zeros((len(self.units), 1)))
+        both = (with_it.sum(0) > 0) & (without.sum(0) > 0)
+        return int((with_it[:, both].sum(1) > 0).sum()), int((without[:, both].sum(1) > 0).sum())
+
+    def pooled_error(self, outcomes: Array, is_rate: bool) -> Array:
+        """The standard error of each difference with rows independent and one spread in all of a stratum.
+
+        `is_rate`: outcomes are 0 or 1, and one of either kind is added to each stratum.
+        """
+        _, codes = np.unique(self.strata, return_inverse=True)
+        size = int(codes.max(initial=-1)) + 1
+        with_it, without = (np.bincount(codes[rows], minlength=size).astype(float) for rows in (self.has, ~self.has))
+        count = with_it + without
+        total = np.stack([np.bincount(codes, column, size) for column in outcomes.T], 1)
+        square = np.stack([np.bincount(codes, column**2, size) for column in outcomes.T], 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = (total + 1) / (count + 2)[:, None]
+            spread = share * (1 - share) if is_rate else square / count[:, None] - (total / count[:, None]) ** 2
+            weight = np.where((with_it > 0) & (without > 0), with_it * without / count, 0.0)
+            variance = (weight[:, None] * np.maximum(spread, 0)).sum(
+                0
+            )  # w^2 s^2 (1 / n1 + 1 / n0), where w = n1 n0 / n
+            return np.asarray(np.sqrt(variance) / weight.sum())
 
     @cached_property
     def _places(self) -> tuple[Codes, int, int]:

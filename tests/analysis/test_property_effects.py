@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 
 from skilljobs.analysis.half_examples import HalfExamples
-from skilljobs.analysis.property_effects import Estimate, read_property
-from skilljobs.analysis.shortcut_verdicts import Compared, Judged, Silenced, beyond_controls, leads, lowers, verdict
+from skilljobs.analysis.property_effects import Estimate, PropertyReading, _estimate, read_property
+from skilljobs.analysis.shortcut_verdicts import (
+    Compared,
+    Judged,
+    Silenced,
+    beyond_controls,
+    leads,
+    leads_beside,
+    lowers,
+    verdict,
+)
 from skilljobs.properties.property import Property, number, pointing, values_of, yes_no
+from skilljobs.stats.stratified import Contrast
 from skilljobs.tasks.base import Example
 
 SEED = 3
@@ -51,7 +61,7 @@ def flag(example: Example) -> bool:
 FLAG = yes_no("flag", flag)
 
 
-def read(of: Property, first: HalfExamples, second: HalfExamples):  # type: ignore[no-untyped-def]
+def read(of: Property, first: HalfExamples, second: HalfExamples) -> PropertyReading:
     return read_property(of, first, second, *(values_of([of], half.examples)[:, 0] for half in (first, second)))
 
 
@@ -73,7 +83,9 @@ def test_with_fixed_choices_a_property_points_to_what_the_model_says_with_it(nam
     assert reading.points_right.sum() + reading.points_wrong.sum() == sum(flag(e) for e in second.examples)
     # silenced, the model always says yes
     silenced = np.array([e.choices.index(" yes") for e in second.examples if e.choices])
-    assert reading.fall(chosen, silenced, SEED).low == 1
+    fall = reading.fall(chosen, silenced, SEED)
+    assert fall.value == 1
+    assert fall.low > 0.8
     assert reading.falls(chosen, np.stack([silenced, chosen], 1)).tolist() == [1, 0]
 
 
@@ -209,3 +221,59 @@ def test_random_neurons_decide_and_too_few_do_not() -> None:
     )
     assert beyond_controls(silenced, Compared(0.01, 0.01, 0.5, 0.0, 0.001, 199)).answer == "no", "the other way"
     assert beyond_controls(silenced, Compared(0.01, 0.01, 0.0, 0.0, 0.001, 5)).answer == "unclear"
+
+
+@pytest.mark.parametrize(("count", "accuracy"), [(12, 0.95), (30, 0.95), (30, 0.8), (60, 0.95)])
+def test_few_examples_do_not_make_a_lead_of_nothing(count: int, accuracy: float) -> None:
+    """The percentile bootstrap alone says so in up to a third of cases."""
+    rng = np.random.default_rng(0)
+    led = 0
+    for _ in range(100):
+        has = np.arange(400) < count
+        contrast = Contrast(np.arange(400), np.zeros(400, np.int64), has)
+        right = (rng.random(400) < accuracy).astype(float)[:, None]
+        led += leads(_estimate(contrast, right, SEED, is_rate=True), None).answer == "yes"
+    assert led <= 8
+
+
+def test_what_is_always_right_can_still_differ_by_more_than_nothing() -> None:
+    contrast = Contrast(np.arange(60), np.zeros(60, np.int64), np.arange(60) < 20)
+    found = _estimate(contrast, np.ones((60, 1)), SEED, is_rate=True)
+    assert found.detectable > 0.05
+    assert leads(found, None).answer == "unclear"
+
+
+def test_a_proxy_is_told_from_what_leads_whichever_is_followed_more() -> None:
+    def says(example: Example) -> int:
+        assert example.choices is not None
+        return example.choices.index(" no" if flag(example) else " yes")
+
+    rng = np.random.default_rng(0)
+    halves = []
+    for seed in (0, 1):
+        with_proxy = [
+            replace(e, metrics={**e.metrics, "proxy": flag(e) if rng.random() < 0.9 else not flag(e)})
+            for e in fixed(400, seed)
+        ]
+        halves.append(half_of(with_proxy, says))
+    proxy = yes_no("proxy", lambda example: bool(example.metrics["proxy"]))
+    cause, copy = read(FLAG, *halves), read(proxy, *halves)
+    chosen = chosen_by(halves[1], says)
+    forth = copy.rate(chosen, SEED, cause.has.astype(np.int64))
+    back = cause.rate(chosen, SEED, copy.has.astype(np.int64))
+    assert leads_beside(forth, back, "flag").answer == "no"
+    assert leads_beside(back, forth, "proxy").answer == "yes"
+    neither = leads_beside(estimate(-0.1, 0.1), estimate(-0.1, 0.1), "other")
+    assert neither.answer == "unclear"
+    assert leads_beside(estimate(-0.01, 0.4), estimate(0.1, 0.2), "other").answer == "unclear"
+
+
+def test_two_levels_mark_whichever_of_them_is_easier() -> None:
+    def says(example: Example) -> int:
+        right = int(example.answer or 0)
+        return right if not flag(example) else 1 - right
+
+    first, second = (half_of(varied(300, seed), says) for seed in (0, 1))
+    reading = read(FLAG, first, second)
+    assert reading.side == "without it"
+    assert reading.rate(chosen_by(second, says), SEED).value == 1
