@@ -1,7 +1,7 @@
 """The examples of one half that a search for shortcuts looks at, with everything known of each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from skilljobs.analysis.distributions import metric_values
 from skilljobs.errors import InputError
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
-from skilljobs.stats.layout import ALL, WITHIN
+from skilljobs.stats.layout import ALL
 from skilljobs.store.examples import examples_from
 from skilljobs.store.reader import RunReader
 from skilljobs.store.shards import examples_name
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.external_metrics import group_populations
+from skilljobs.tasks.external_metrics import external_columns, group_populations
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -53,7 +53,19 @@ def shards_up_to(run: RunReader, half: int, limit: int) -> tuple[int, ...]:
 def halves_of(run: RunReader, spec: ShortcutsSpec) -> tuple[HalfExamples, HalfExamples]:
     """The examples of both halves that a search looks at; errors as `read_half`."""
     first, second = (read_half(run, half, spec.limit, spec.metric, spec.population) for half in (0, 1))
-    return first, second
+    common = _common_lines([example.text for half in (first, second) for example in half.examples])
+    return tuple(  # type: ignore[return-value]
+        replace(half, examples=[replace(example, text=example.text[common:]) for example in half.examples])
+        for half in (first, second)
+    )
+
+
+def _common_lines(texts: Sequence[str]) -> int:
+    """How many characters of whole lines all texts begin with: worked examples and the like, which tell nothing."""
+    first, last = min(texts), max(texts)
+    same = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    end = first.rfind("\n", 0, same) + 1
+    return end if all(len(text) > end for text in texts) else 0
 
 
 def read_half(run: RunReader, half: int, limit: int, metric: str | None, population: str) -> HalfExamples:
@@ -103,8 +115,7 @@ def _population_codes(run: RunReader, examples: Sequence[Example], population: s
     if population == ALL:
         return np.zeros(len(examples), np.int64)
     names = run.layout().members_of(population)
-    column = population.removeprefix(WITHIN) if population.startswith(WITHIN) else None
-    columns = run.record.groups if column is None else [column]
+    columns = [name for name, populations in run.record.groups.items() if set(names) <= set(populations)]
     groups = [group for name in columns for group in group_populations(examples, name) if group.name in names]
     codes = np.full(len(examples), -1)
     for code, group in enumerate(groups):
@@ -115,11 +126,7 @@ def _population_codes(run: RunReader, examples: Sequence[Example], population: s
 def _matched_codes(run: RunReader, examples: Sequence[Example]) -> Codes:
     """The combination of groups that each example is in."""
     found: dict[tuple[str, ...], int] = {}
-    columns = [group_populations(examples, column) for column in run.record.groups if _has(examples, column)]
+    there = {source.name for source in external_columns(examples) if any(source.value(e) is not None for e in examples)}
+    columns = [group_populations(examples, column) for column in run.record.groups if column in there]
     combinations = [tuple(g.name for groups in columns for g in groups if g.has(example)) for example in examples]
     return np.array([found.setdefault(names, len(found)) for names in combinations], np.int64)
-
-
-def _has(examples: Sequence[Example], column: str) -> bool:
-    """Whether any of the examples has a value in a column: those of a small sample may have none."""
-    return any(example.metrics.get(column) is not None for example in examples)

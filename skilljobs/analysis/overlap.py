@@ -70,7 +70,8 @@ def are_levels_of_one_category(run: RunReader, metrics: Sequence[str]) -> bool:
     """
     stored = run.examples().collect_schema().names()
     known = [metric for metric in run.layout().metrics if metric.name in metrics and metric.name not in stored]
-    return len(known) == len(set(metrics)) and len({metric.column for metric in known}) == 1
+    columns = {metric.column for metric in known}
+    return len(known) == len(set(metrics)) and len(columns) == 1 and None not in columns
 
 
 def correlations_given_others(

@@ -248,8 +248,7 @@ def _joined(one: Codes, other: Codes) -> Codes:
 
 
 def _estimate(contrast: Contrast, outcomes: Array, seed: int, is_rate: bool = False) -> Estimate:
-    """A difference whose interval is no narrower than with the spread of all rows together. The rate of something that
-    always or never happened is taken to have a spread, as if it were not seen to happen once."""
+    """A difference, whose interval is no narrower than with the spread of all rows together; see `pooled_error`."""
     missing = float("nan")
     if min(contrast.compared_units) < FEWEST_UNITS:
         return Estimate(missing, missing, missing, missing)

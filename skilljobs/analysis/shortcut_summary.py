@@ -13,6 +13,8 @@ MOST_NAMED = 5
 def shortcut_conclusions(rows: pl.DataFrame, always: Sequence[str] = ()) -> list[str]:
     """Sentences about the rows of one search. `always` are properties that hold for every example."""
     sentences = []
+    examples = rows.select((pl.col("n_with") + pl.col("n_without")).max()).item() or 0
+    tried = rows.select(pl.struct("prompt", "property").n_unique()).item()
     judged = rows.filter(pl.col("verdict") != "none").unique(["prompt", "property"], maintain_order=True)
     detectable = judged["rate_detectable"].drop_nulls()
     if len(detectable):
@@ -21,20 +23,20 @@ def shortcut_conclusions(rows: pl.DataFrame, always: Sequence[str] = ()) -> list
             f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}, depending on the property"
         )
         sentences.append(
-            f"On {rows['n_with'][0] + rows['n_without'][0]:,} examples of half 1, a difference in the model's answers"
+            f"On {examples:,} examples of half 1, a difference in the model's answers"
             f" of {spread} would be noticed in 80 % of cases; smaller ones may be there."
         )
     neurons = rows.unique(["prompt", "layer", "expert", "neuron"])
     if judged.is_empty():
         sentences.append(
-            f"None of the {rows['property'].n_unique()} properties that were tried is followed by any of the"
+            f"None of the {tried} properties that were tried is followed by any of the"
             f" {counted(len(neurons), 'neuron')} on both halves."
         )
     else:
         counts = {
             name: len(judged.filter(pl.col("verdict") == name)) for name in ("shortcut", "undecided", "correlate")
         }
-        followed = f"{len(judged)} of {rows['property'].n_unique()} properties are followed by a neuron on both halves"
+        followed = f"{len(judged)} of {tried} properties are followed by a neuron on both halves"
         parts = [f"{count} {name}" for name, count in counts.items() if count]
         sentences.append(f"{followed}: {', '.join(parts)}.")
         found = judged.filter(pl.col("verdict") == "shortcut")

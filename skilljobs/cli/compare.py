@@ -89,6 +89,8 @@ def _compare_metrics(run: "RunReader", metrics: Sequence[str], population: str, 
 
     chosen = level_metrics(run, metrics[0]) if len(metrics) == 1 else list(metrics)
     shared = overlap(run, chosen, population, k)
+    if not are_levels_of_one_category(run, chosen):
+        run.require_sums()
     given_others = correlations_given_others(run, chosen, population)
     if form == "json":
         import json

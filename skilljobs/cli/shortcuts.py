@@ -79,4 +79,4 @@ def shortcuts(
     from skilljobs.cli.shortcuts_table import print_shortcuts
     from skilljobs.store.shortcut_files import always_of
 
-    print_shortcuts(opened, rows, always_of(opened, str(rows["shortcuts"][0])), form)
+    print_shortcuts(opened, rows, always_of(opened, spec.id_in(opened.record.fingerprint.digest)), form)

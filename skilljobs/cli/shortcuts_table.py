@@ -65,8 +65,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return [
         f"{row['property']}{side}{alike}",
         "-" if row["share"] is None else f"{row['share']:.2f}",
-        f"{row['r_half0']:+.3f}",
-        f"{row['r_half1']:+.3f}",
+        *("-" if row[name] is None else f"{row[name]:+.3f}" for name in ("r_half0", "r_half1")),
         "-" if row["q"] is None else f"{row['q']:.2g}",
         f"{_percent(row['accuracy_with'])} / {_percent(row['accuracy_without'])}",
         row["verdict"],

@@ -14,7 +14,7 @@ from skilljobs.cluster.session import refuse_dead_ray
 from skilljobs.cluster.waiting import wait
 from skilljobs.errors import JobFailed
 from skilljobs.progress.reporter import Reporter
-from skilljobs.reduce.final_tables import write_correlations, write_rankings
+from skilljobs.reduce.final_tables import delete_unranked, write_correlations, write_rankings
 from skilljobs.reduce.layers import ReduceJob, pairs
 from skilljobs.reduce.significance import rank_pair
 from skilljobs.stats.layout import Layout
@@ -79,6 +79,7 @@ def reduce_all(
     ranked = tasks.run_all("rank", "metrics and populations ranked", (partial(rank_pair, job, p) for p in ranks))
     tasks.run_all("write_layer", "layers written", (partial(write_correlations, job, layer) for layer in layers))
     tasks.run_all("write_rankings", "top", [partial(write_rankings, job, ranked)])
+    delete_unranked(job)  # not by a task, which Ray repeats if its worker dies
 
 
 def _first(running: Sequence[ray.ObjectRef]) -> ray.ObjectRef:

@@ -14,6 +14,7 @@ from skilljobs.plan.chosen_model import QUANTIZER
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.reused_prompt import reused_prompt_bytes
 from skilljobs.plan.versions import installed_version
+from skilljobs.plan.work import most_tuning_steps
 from skilljobs.selection import SAE, autoencoder_digest
 from skilljobs.spec import WITHOUT_EFFECT_ON_NUMBERS, JobSpec
 from skilljobs.store.record import (
@@ -112,6 +113,9 @@ def planned_fields(plan: JobPlan) -> dict[str, Any]:
     """
     left_out = WITHOUT_EFFECT_ON_NUMBERS | COVERED_BY.keys()
     fields = {name: value for name, value in plan.spec.as_json().items() if name not in left_out}
+    steps = most_tuning_steps(plan.spec, len(plan.train))
+    if steps != plan.spec.tune_steps:
+        fields["most_tuning_steps"] = steps
     if plan.spec.units.startswith(SAE):
         fields["units"] = f"autoencoder {autoencoder_digest(plan.spec.units)}"
     if plan.like is not None:

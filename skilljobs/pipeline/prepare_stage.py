@@ -66,9 +66,9 @@ class Prepare(Stage):
 def _tuned_on(plan: JobPlan) -> str:
     """What is tuned on, and what of it a `--limit` leaves out."""
     train, validation = plan.tuned_on_of
-    if (train, validation) == (len(plan.train), len(plan.validation)):
-        return f"{train} to tune on"
     steps = most_tuning_steps(plan.spec, len(plan.train))
+    if (train, validation) == (len(plan.train), len(plan.validation)):
+        return f"{train} to tune on" + (f", in at most {steps} steps" if steps != plan.spec.tune_steps else "")
     return (
         f"because of --limit {len(plan.train)} of {train} to tune on and {len(plan.validation)} of {validation} to"
         f" validate on, in at most {steps} steps"

@@ -35,7 +35,7 @@ from skilljobs.plan.finished_run import FinishedRun
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.properties.candidates import candidate_properties, constant_properties
-from skilljobs.stats.controls import matched_controls, most_matched, shared_part
+from skilljobs.stats.controls import NEAREST, matched_controls, most_matched, shared_part
 from skilljobs.store.ablations import NeuronSet, read_ablated
 from skilljobs.store.follow_up_schema import SHORTCUTS
 from skilljobs.store.integrity import digests_of
@@ -98,6 +98,9 @@ class ShortcutSearch:
         self._singles.start()
         self._write(self._record(begun))
         activations = self._traced(neurons, first), self._traced(neurons, second)
+        for number, neuron in enumerate(neurons):
+            if min(np.ptp(half[:, number]) for half in activations) == 0:
+                self.reporter.note(f"the activation of neuron {neuron.name} is the same in all examples of a half")
         with timed(self.reporter, "properties") as timing:
             followed = followed_properties(first, second, activations, candidates, self.spec.seed)
             timing.summary = (
@@ -122,7 +125,9 @@ class ShortcutSearch:
         rows = shortcut_rows(self._facts, neurons, followed, readings, findings, second, activations[1], singles)
         self.files.folder.write(self._name(ROWS_NAME), parquet_bytes([rows], SHORTCUTS))
         self._files.append(self._name(ROWS_NAME))
-        self._write(self._record(begun, constant_properties(first.examples, self.spec.property), True))
+        self._write(
+            self._record(begun, constant_properties([*first.examples, *second.examples], self.spec.property), True)
+        )
 
     @cached_property
     def _singles(self) -> Silencing:
@@ -183,7 +188,8 @@ class ShortcutSearch:
 
     def _traced(self, neurons: Sequence[QuestionedNeuron], half: HalfExamples) -> Array:
         """The activations of `neurons` over the examples of a half, examples x neurons."""
-        names, values = trace_neurons(self._singles, self.id, self._fingerprint, neurons, half.shards)
+        named = stable_digest(self._fingerprint, *(traced for neuron in neurons for traced in neuron.traced)).hex()
+        names, values = trace_neurons(self._singles, self.id, named, neurons, half.shards)
         self._files += names
         return np.asarray(values[half.places])
 
@@ -233,7 +239,8 @@ class ShortcutSearch:
             chosen = [read.place(neurons[place].name) for place in places]
             controls = []
             if most_matched(chosen, read.traits) is None:
-                controls = matched_controls(chosen, read.traits, self.spec.draws, self.spec.seed)
+                draws = min(self.spec.draws, NEAREST) if len(chosen) == 1 else self.spec.draws
+                controls = matched_controls(chosen, read.traits, draws, self.spec.seed)
             drawn[places] = (1 + len(sets), 1 + len(sets) + len(controls), shared_part(controls))
             sets += [
                 NeuronSet(self.spec.metric, self.spec.population, "random", len(places), draw, read.names(control))
@@ -250,8 +257,3 @@ class ShortcutSearch:
 def _followers(followed: Followed, place: int) -> Names:
     """The neurons that follow a property by half 0 alone."""
     return tuple(np.flatnonzero(followed.in_half0[:, place]).tolist())
-
-
-def _of(found: tuple[list[str], Array] | None) -> tuple[list[str], Array]:
-    assert found is not None
-    return found

@@ -14,6 +14,7 @@ from skilljobs.plan.finished_run import FinishedRun
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.reporter import Reporter
 from skilljobs.properties.candidates import candidate_properties
+from skilljobs.properties.own_properties import own_properties
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import RunFiles
 from skilljobs.store.shortcut_files import shortcuts_folder, write_shortcuts_table
@@ -84,5 +85,7 @@ def check_search(root: RunReader, spec: ShortcutsSpec) -> tuple[list[RunReader],
     readers = prompts_of_finished(root)
     for reader in readers:
         neurons_in_question(reader, spec, prompt_length(reader))
-        candidate_properties(halves_of(reader, spec)[0].examples, spec.property)
+        first, second = halves_of(reader, spec)
+        candidate_properties(first.examples, spec.property)
+        own_properties(spec.property, second.examples)
     return readers, spec.id_in(root.record.fingerprint.digest)

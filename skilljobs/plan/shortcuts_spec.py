@@ -11,9 +11,12 @@ from skilljobs.errors import InputError
 from skilljobs.hashing import stable_digest
 from skilljobs.options import declared_options, option
 from skilljobs.plan.ablation_spec import Rule
-from skilljobs.properties.own_properties import digest_of_own
+from skilljobs.properties.own_properties import digest_of_own, installed_properties
 from skilljobs.stats.layout import ALL
 from skilljobs.stats.neurons import NeuronName
+
+PROPERTIES_VERSION = 1
+"""Goes up when the project's own properties, or how they are judged, change: an older search is then no answer."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class ShortcutsSpec:
             f"{digest}:{name.rpartition(':')[2]}"
             for digest, name in zip(digest_of_own(self.property), self.property, strict=True)
         ]
+        values |= {"installed": installed_properties(), "version": PROPERTIES_VERSION}
         if self.neuron:
             values["k"] = None
         return dict(json.loads(json.dumps(values)))

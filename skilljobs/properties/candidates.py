@@ -42,9 +42,13 @@ def candidate_properties(examples: Sequence[Example], own: Sequence[str] = ()) -
     Raises:
         InputError: as `own_properties`; or no property tells the examples apart.
     """
+    mine, columns = own_properties(own, examples), column_properties(examples)
+    for of in mine:
+        if of.name in {column.name for column in columns}:
+            raise InputError(f"the property {of.name!r} has the name of a column: give it another docstring")
     properties = [
-        *own_properties(own, examples),
-        *column_properties(examples),
+        *mine,
+        *columns,
         *number_properties(examples),
         *choice_properties(examples),
         *overlap_properties(examples),

@@ -25,7 +25,8 @@ def own_properties(named: Sequence[str], examples: Sequence[Example]) -> list[Pr
     """The properties in `named` (`FILE.py:function`) and those of installed packages; `examples` show their kinds.
 
     Raises:
-        InputError: there is no such file or function, it fails, or it returns something else.
+        InputError: there is no such file or function, it fails, it returns something else, not always the same, or
+            two have one name.
     """
     functions = [_read(name) for name in named]
     for point in entry_points(group=ENTRY_POINTS):
@@ -33,12 +34,31 @@ def own_properties(named: Sequence[str], examples: Sequence[Example]) -> list[Pr
             functions.append(point.load())
         except Exception as error:
             raise InputError(f"the property {point.name!r} cannot be loaded from {point.value}: {error}") from error
-    return [_property(function, examples) for function in functions]
+    found = [_property(function, examples) for function in functions]
+    names = [of.name for of in found]
+    for of in found:
+        if names.count(of.name) > 1:
+            raise InputError(f"two properties have the name {of.name!r}: give one another docstring")
+        for example in examples:
+            if of.value(example) != of.value(example):
+                raise InputError(
+                    f"the property {of.name!r} has another value for the example {example.example_id!r} each time"
+                    " that it is asked, so that nothing can be said of it"
+                )
+    return found
 
 
 def digest_of_own(named: Sequence[str]) -> list[str]:
     """What identifies the code of properties in files: a SHA-256 for each; errors as `own_properties`."""
     return [hashlib.sha256(_file(name).read_bytes()).hexdigest() for name in named]
+
+
+def installed_properties() -> list[str]:
+    """What identifies the properties of installed packages: name, place and version of each, sorted."""
+    return sorted(
+        f"{point.name} {point.value} {point.dist.version if point.dist else ''}"
+        for point in entry_points(group=ENTRY_POINTS)
+    )
 
 
 def _file(name: str) -> Path:
@@ -80,17 +100,17 @@ def _name(function: Function) -> str:
 
 
 def _call(function: Function, name: str, example: Example) -> bool | int | float | str | None:
+    where = f"for the example {example.example_id!r}"
     try:
         value = function(example)
+        value = value.item() if hasattr(value, "item") else value
+        is_finite = not isinstance(value, int | float) or math.isfinite(value)
     except Exception as error:
-        raise InputError(
-            f"the property {name!r} fails for the example {example.example_id!r}: {type(error).__name__}: {error}"
-        ) from error
-    value = value.item() if hasattr(value, "item") else value
+        raise InputError(f"the property {name!r} fails {where}: {type(error).__name__}: {error}") from error
     if value is not None and not isinstance(value, bool | int | float | str):
         raise InputError(f"the property {name!r} returns {value!r}; it must be a bool, a number, a choice or None")
-    if isinstance(value, int | float) and not math.isfinite(value):
-        raise InputError(f"the property {name!r} is {value} for the example {example.example_id!r}")
+    if not is_finite:
+        raise InputError(f"the property {name!r} is {value} {where}")
     return value
 
 

@@ -29,24 +29,29 @@ def write_correlations(job: ReduceJob, layer: int) -> None:
 
 
 def write_rankings(job: ReduceJob, ranked: Sequence[RankedPair]) -> None:
-    """Write `top.parquet` and `null_maxima.parquet`, with tokens kept also `best.parquet`; delete what they came from.
+    """Write `top.parquet` and `null_maxima.parquet`, with tokens kept also `best.parquet`.
 
-    `ranked` has every metric and population, in any order.
+    `ranked` has every metric and population, in any order. What they come from stays, so that this can be repeated.
+
+    Raises:
+        FileNotFoundError: some layers have null maxima within groups, and others have none.
     """
     folder, ranked = Folder(job.uri), sorted(ranked, key=lambda pair: pair.place)
     assert [pair.place for pair in ranked] == list(range(len(pairs(job.layout))))
     kept = [pair for pair, (metric, _) in zip(ranked, pairs(job.layout), strict=True) if job.keeps(metric)]
     folder.write(TOP_NAME, parquet_bytes([pair.top for pair in kept], job.schema))
     maxima = [pair.null_maxima for pair in ranked if pair.null_maxima is not None]
-    maxima += [
-        pq.read_table(pa.BufferReader(folder.read(name)))
-        for name in map(null_name, range(job.layers))
-        if folder.exists(name)
-    ]
+    names = [null_name(layer) for layer in range(job.layers)]
+    if any(map(folder.exists, names)):
+        maxima += [pq.read_table(pa.BufferReader(folder.read(name))) for name in names]
     folder.write(NULL_MAXIMA_NAME, parquet_bytes([largest_of_layers(maxima)], NULL_MAXIMA))
     if job.tokens is not None:
         _write_best(folder, [pair.place for pair in kept])
-    folder.delete_folder(UNRANKED)
+
+
+def delete_unranked(job: ReduceJob) -> None:
+    """Delete what the tables were made of."""
+    Folder(job.uri).delete_folder(UNRANKED)
 
 
 def _write_best(folder: Folder, places: Sequence[int]) -> None:

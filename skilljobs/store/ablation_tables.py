@@ -104,7 +104,7 @@ def damaged_of(run: RunFiles, record: AblationRecord, thorough: bool) -> list[st
     prepared, inside = run.record.stages["prepare"].files, ablation_folder(record.ablation)
     for shard in record.shards if record.is_complete else ():
         examples = prepared[examples_name(shard)].sha256
-        if committed_ablated(run.folder, inside, record.fingerprint, shard, examples) is None:
+        if committed_ablated(run.folder, inside, record.fingerprint, shard, examples, record.is_complete) is None:
             damaged.append(ablated_name(inside, shard))
     return damaged
 

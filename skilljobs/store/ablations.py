@@ -173,11 +173,12 @@ def ablated_file(
 
 
 def committed_ablated(
-    folder: Folder, inside: str, fingerprint: str, shard: int, examples: str
+    folder: Folder, inside: str, fingerprint: str, shard: int, examples: str, is_complete: bool = False
 ) -> AblationReceipt | None:
     """The receipt of a shard that is committed under `fingerprint` in the folder `inside` of the run, or else None.
 
-    `examples` is the SHA-256 of the file of its examples.
+    `examples` is the SHA-256 of the file of its examples, and `is_complete` whether what it is part of is: an older
+    version wrote fewer columns, which is enough then, and otherwise it is scored again.
     """
     try:
         with folder.open(ablated_name(inside, shard)) as file:
@@ -186,6 +187,8 @@ def committed_ablated(
     except (*UNREADABLE, KeyError):
         return None
     if (receipt.shard, receipt.fingerprint, receipt.examples) != (shard, fingerprint, examples):
+        return None
+    if not is_complete and table.schema.names != ABLATED_SCORES.names:
         return None
     return receipt if receipt.rows == table.num_rows and receipt.rows_digest == _digest(table) else None
 

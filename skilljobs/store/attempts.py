@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable
 from skilljobs.store.files import Folder
 from skilljobs.store.shards import Receipt, above_name, moments_name, read_receipt, scores_name, sums_name
 
+SUMS_KINDS = ("shards/sums-", "shards/above-")
+"""How the names of files of sums begin, those of counts included."""
+
 
 class CountedNames(dict[int, tuple[str, ...]]):
     """The files that count of one kind, by shard; a missing one is an error like that of opening it."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from skilljobs.errors import InputError
-from skilljobs.store.attempts import shard_files
+from skilljobs.store.attempts import SUMS_KINDS, shard_files
 from skilljobs.store.run import RunFiles
+from skilljobs.store.verification import damaged_files
 
 SUMS_DROPPED = "`skilljobs clean --shards` dropped its sums"
 LOST = (
@@ -14,8 +15,6 @@ LOST = (
     "`Run.sums()`",
 )
 """What can no longer be done without the sums."""
-SUMS_KINDS = ("shards/sums-", "shards/above-")
-"""How the names of the files that are dropped begin."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,19 @@ def drop_sums(run: RunFiles) -> Dropped:
     Scores, moments, examples and all results stay. The record says that they are gone before they are.
 
     Raises:
-        InputError: the run is not complete, so that its sums are still needed.
+        InputError: the run is not complete, or a file of it is damaged, so that its sums are still needed.
     """
     record = run.record
     if not record.is_complete:
         raise InputError(
             f"the run at {run.uri} is not complete (it lacks {record.next_stage}), and its sums are needed to complete"
             " it"
+        )
+    damaged = damaged_files(run, thorough=True)
+    if damaged:
+        raise InputError(
+            f"files of the run at {run.uri} are damaged or missing ({damaged[0]} first) and may have to be made again"
+            " from its sums: `skilljobs submit --verify` with the options of the run does that"
         )
     files = size = 0
     for each in (*run.prompt_runs, run):

@@ -120,8 +120,12 @@ def traced_bytes(ids: Sequence[str], neurons: Sequence[TracedNeuron], values: Ar
             "activation": values.T.ravel(),
         }
     ).select(ACTIVATIONS.names)
-    facts = {_FINGERPRINT: fingerprint, _VALUES: sha256(np.ascontiguousarray(values).tobytes())}
+    facts = {_FINGERPRINT: fingerprint, _VALUES: _digest(ids, values).decode()}
     return parquet_bytes([table], ACTIVATIONS, {key.decode(): value for key, value in facts.items()})
+
+
+def _digest(ids: Sequence[str], values: Array) -> bytes:
+    return sha256("\n".join(ids).encode() + np.ascontiguousarray(values).tobytes()).encode()
 
 
 def read_traced(folder: Folder, name: str, fingerprint: str, neurons: int) -> tuple[list[str], Array] | None:
@@ -132,10 +136,11 @@ def read_traced(folder: Folder, name: str, fingerprint: str, neurons: int) -> tu
     except UNREADABLE:
         return None
     facts = table.schema.metadata or {}
+    if facts.get(_FINGERPRINT) != fingerprint.encode() or table.num_rows % neurons:
+        return None
     values = np.ascontiguousarray(table["activation"].to_numpy().reshape(neurons, -1).T)
     ids = table["example_id"].to_pylist()[: len(values)]
-    wanted = (fingerprint.encode(), sha256(values.tobytes()).encode())
-    return (ids, values) if (facts.get(_FINGERPRINT), facts.get(_VALUES)) == wanted else None
+    return (ids, values) if facts.get(_VALUES) == _digest(ids, values) else None
 
 
 def complete_shortcuts(run: RunFiles) -> Iterator[tuple[RunFiles, ShortcutsRecord]]:

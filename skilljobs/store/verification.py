@@ -1,6 +1,6 @@
 """Checking a whole run for damage."""
 
-from skilljobs.store.cleaning import SUMS_KINDS
+from skilljobs.store.attempts import SUMS_KINDS
 from skilljobs.store.integrity import damaged_names
 from skilljobs.store.run import RunFiles
 from skilljobs.store.shards import committed_receipt, examples_name, scores_name

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from skilljobs.reduce import layers
-from skilljobs.reduce.final_tables import write_correlations, write_rankings
+from skilljobs.reduce.final_tables import delete_unranked, write_correlations, write_rankings
 from skilljobs.reduce.layers import ReduceJob, pairs, reduce_layer
 from skilljobs.reduce.significance import rank_pair
 from skilljobs.reduce.unranked import Part, open_layer, write_layer
@@ -29,6 +29,10 @@ def reduced(uri: Path, shape: Shape) -> ReduceJob:
     for layer in range(job.layers):
         write_correlations(job, layer)
     write_rankings(job, ranked)
+    once = [Path(uri, name).read_bytes() for name in ("top.parquet", "null_maxima.parquet")]
+    write_rankings(job, ranked)  # as Ray repeats a task whose worker dies
+    assert [Path(uri, name).read_bytes() for name in ("top.parquet", "null_maxima.parquet")] == once
+    delete_unranked(job)
     return job
 
 
