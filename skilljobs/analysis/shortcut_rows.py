@@ -28,7 +28,7 @@ from skilljobs.stats.controls import p_among, p_of_distance
 from skilljobs.store.follow_up_schema import SHORTCUTS
 
 MOST_BESIDE = 12
-"""Shortcuts that all are told apart from: those that are followed most."""
+"""Shortcuts that are told apart from each other: those that are followed most."""
 SHOWN = 3
 """Examples that speak for a property and against it, those where the neuron says most clearly that it is there."""
 NOT_FOLLOWED = ("none", "the neuron does not follow it on both halves")
@@ -127,16 +127,17 @@ def tell_apart(findings: Mapping[int, Finding], followed: Followed, answers: Ans
     round. `findings` are by place of the property."""
     strength = np.nan_to_num(np.abs(followed.r_half1)).max(0)
     shortcuts = sorted((place for place in findings if findings[place].is_shortcut), key=lambda of: -strength[of])
-    leads_beside_other: dict[tuple[int, int], Estimate] = {
+    shortcuts = shortcuts[:MOST_BESIDE]
+    pairs = {
         (one, other): findings[one].reading.rate(answers.chosen[0], seed, findings[other].reading.has.astype(np.int64))
         for one in shortcuts
-        for other in shortcuts[:MOST_BESIDE]
+        for other in shortcuts
         if one != other
     }
-    for (one, other), rate in leads_beside_other.items():
+    for (one, other), rate in pairs.items():
         name = followed.candidates[other].property.name
-        back = leads_beside_other.get((other, one))
-        findings[one].judged.append(leads_beside(rate, back, name))
+        stronger = shortcuts.index(one) < shortcuts.index(other)
+        findings[one].judged.append(leads_beside(rate, pairs[other, one], name, stronger))
 
 
 def shortcut_rows(

@@ -106,21 +106,25 @@ def beyond_controls(silenced: Silenced, compared: Compared) -> Judged:
     return Judged("no", f"but not beyond what random neurons of their kind do ({values})")
 
 
-def leads_beside(rate: Estimate, back: Estimate | None, other: str) -> Judged:
+def leads_beside(rate: Estimate, back: Estimate, other: str, is_followed_more: bool) -> Judged:
     """Whether the property leads the model among examples that are alike in another shortcut.
 
-    `back` is the lead of that other one among examples alike in this property; None if that was not asked.
+    `back` is the lead of that other one among examples alike in this property, and `is_followed_more` whether |r| is
+    larger with this one: where too few examples tell the two apart, it stands for both.
     """
     interval = f"{rate.low:+.1%} .. {rate.high:+.1%}"
     alike = f"among examples alike in {other!r}"
     if rate.low > 0:
         return Judged("yes", f"also {alike} ({rate.value:+.1%})")
-    other_leads = back is None or back.low > 0
-    if other_leads and (rate.high < SMALLEST or np.isnan(rate.low)):
+    if back.low > 0 and (rate.high < SMALLEST or np.isnan(rate.low)):
         return Judged("no", f"{alike}, it makes no difference that could be told ({interval})")
-    if other_leads:
+    if back.low > 0:
         return Judged("unclear", f"whether it leads the model {alike} is undecided ({interval})")
-    return Judged("unclear", f"it and {other!r} cannot be told apart: neither leads the model beside the other")
+    if back.high < SMALLEST and not rate.high < SMALLEST:
+        return Judged("yes", f"{other!r} makes no difference among examples alike in it")
+    if is_followed_more:
+        return Judged("yes", f"too few examples tell it from {other!r}, which is followed less")
+    return Judged("unclear", f"too few examples tell it from {other!r}, which is followed more")
 
 
 def verdict(judged: list[Judged]) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def run(ray_here: object, tmp_path_factory: pytest.TempPathFactory, small_llama:
     data = write_jsonl(folder / "table.jsonl", rows)
     return skilljobs.submit(data=str(data), model=str(small_llama), soft_prompt="random", prompt_length=3,
                             by=("kind", "some"), null=19, out=str(folder), shard_size=40, reporter=SilentReporter(),
-                            report=False)  # fmt: skip
+                            report=False, keep_null=True)  # fmt: skip
 
 
 def threshold_of(

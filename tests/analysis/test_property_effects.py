@@ -261,11 +261,14 @@ def test_a_proxy_is_told_from_what_leads_whichever_is_followed_more() -> None:
     chosen = chosen_by(halves[1], says)
     forth = copy.rate(chosen, SEED, cause.has.astype(np.int64))
     back = cause.rate(chosen, SEED, copy.has.astype(np.int64))
-    assert leads_beside(forth, back, "flag").answer == "no"
-    assert leads_beside(back, forth, "proxy").answer == "yes"
-    neither = leads_beside(estimate(-0.1, 0.1), estimate(-0.1, 0.1), "other")
-    assert neither.answer == "unclear"
-    assert leads_beside(estimate(-0.01, 0.4), estimate(0.1, 0.2), "other").answer == "unclear"
+    for stronger in (True, False):
+        assert leads_beside(forth, back, "flag", stronger).answer == "no"
+        assert leads_beside(back, forth, "proxy", stronger).answer == "yes"
+    wide, none = estimate(-0.1, 0.1), estimate(np.nan, np.nan)
+    for unclear in (wide, none):
+        assert leads_beside(unclear, unclear, "other", True).answer == "yes", "the two cannot be told apart"
+        assert leads_beside(unclear, unclear, "other", False).answer == "unclear"
+    assert leads_beside(estimate(-0.01, 0.4), estimate(0.1, 0.2), "other", True).answer == "unclear"
 
 
 def test_two_levels_mark_whichever_of_them_is_easier() -> None:
