@@ -192,7 +192,7 @@ def shortcut_rows(
                     "reason": reason,
                 }
             )
-    order = {"shortcut": 0, "undecided": 1, "correlate": 2, "none": 3}
+    order = {"shortcut": 0, "undecided": 1, "correlate": 1, "none": 2}
     rows.sort(key=lambda row: (order[row["verdict"]], -abs(row["r_half1"] or 0.0)))
     return pa.Table.from_pylist(rows, SHORTCUTS)
 

@@ -18,10 +18,8 @@ def shortcut_conclusions(rows: pl.DataFrame, always: Sequence[str] = ()) -> list
     judged = rows.filter(pl.col("verdict") != "none").unique(["prompt", "property"], maintain_order=True)
     detectable = judged["rate_detectable"].drop_nulls()
     if len(detectable):
-        low, high = float(detectable.min()), float(detectable.max())  # type: ignore[arg-type]
-        spread = (
-            f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}, depending on the property"
-        )
+        low, high = (f"{value:.0%}" for value in (min(detectable), max(detectable)))
+        spread = low if low == high else f"{low} to {high} (it depends on the property)"
         sentences.append(
             f"On {examples:,} examples of half 1, a difference in the model's answers"
             f" of {spread} would be noticed in 80 % of cases; smaller ones may be there."
