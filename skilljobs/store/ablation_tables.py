@@ -1,12 +1,10 @@
 """The tables of all ablations of a run, at its root, and whether any of their files is damaged."""
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as pq
-from pydantic import TypeAdapter
 
 from skilljobs.errors import InputError
 from skilljobs.store.ablations import (
@@ -24,15 +22,14 @@ from skilljobs.store.ablations import (
 )
 from skilljobs.store.files import Folder
 from skilljobs.store.follow_up_schema import ABLATION, ABLATION_SCORES
-from skilljobs.store.integrity import damaged_names, digests_of
-from skilljobs.store.record import FileDigest
+from skilljobs.store.integrity import damaged_names
+from skilljobs.store.job_files import damaged_with_tables, write_index
 from skilljobs.store.run import ABLATION_NAME, ABLATION_SCORES_NAME, RunFiles
 from skilljobs.store.schema import parquet_stream
-from skilljobs.store.shards import UNREADABLE, examples_name
+from skilljobs.store.shards import examples_name
 
 INDEX_NAME = f"{ABLATIONS}/index.json"
 """What identifies the tables at the root."""
-_INDEX = TypeAdapter(dict[str, FileDigest])
 
 
 def complete_ablations(run: RunFiles) -> Iterator[tuple[int | None, RunFiles, AblationRecord]]:
@@ -61,10 +58,7 @@ def write_tables(run: RunFiles) -> None:
         for prompt, files, record in found:
             for table in _score_tables(prompt, files.folder, record):
                 scores.write_table(table)
-    digests = digests_of(run.folder, names)
-    run.folder.write(
-        INDEX_NAME, (json.dumps({n: d.model_dump() for n, d in digests.items()}, indent=2) + "\n").encode()
-    )
+    write_index(run.folder, INDEX_NAME, names)
 
 
 def _score_tables(prompt: int | None, folder: Folder, record: AblationRecord) -> Iterator[pa.Table]:
@@ -111,17 +105,7 @@ def damaged_of(run: RunFiles, record: AblationRecord, thorough: bool) -> list[st
 
 def damaged_ablations(run: RunFiles) -> list[str]:
     """The damaged or missing files of all ablations of a run and of its prompts, and of the tables at the root."""
-    damaged: list[str] = []
-    for number, files in enumerate(run.prompt_runs):
-        damaged += [f"prompts/{number}/{name}" for name in _own_damage(files)]
-    damaged += _own_damage(run)
-    if not run.folder.exists(INDEX_NAME):
-        return damaged
-    try:
-        index = _INDEX.validate_json(run.folder.read(INDEX_NAME))
-    except UNREADABLE:
-        return [*damaged, INDEX_NAME]
-    return damaged + damaged_names(run.folder, index, thorough=True)
+    return damaged_with_tables(run, INDEX_NAME, _own_damage)
 
 
 def count_of_files(run: RunFiles) -> int:

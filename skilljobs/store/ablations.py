@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet as pq
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from skilljobs.errors import InputError
 from skilljobs.stats.answers import AnswerScores
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.files import Folder
 from skilljobs.store.follow_up_schema import ABLATED_SCORES, ABLATION_SETS
+from skilljobs.store.job_files import read_job_record
 from skilljobs.store.record import FileDigest
 from skilljobs.store.schema import parquet_bytes
 from skilljobs.store.shards import UNREADABLE, sha256
@@ -111,17 +111,7 @@ def read_ablation(folder: Folder, ablation: str) -> AblationRecord:
     Raises:
         InputError: it cannot be read, or was written by another version.
     """
-    name = f"{ablation_folder(ablation)}/{ABLATION_RECORD}"
-    try:
-        stored = json.loads(folder.read(name))
-        if isinstance(stored, dict) and stored.get("format") != ABLATION_FORMAT:
-            raise InputError(
-                f"{folder.uri} has a file {name} of format {stored.get('format')!r}, not {ABLATION_FORMAT}"
-            )
-        return AblationRecord.model_validate(stored)
-    except (*UNREADABLE, ValidationError, RecursionError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{folder.uri} has a file {name} that cannot be read: {reason}") from error
+    return read_job_record(folder, f"{ablation_folder(ablation)}/{ABLATION_RECORD}", AblationRecord, ABLATION_FORMAT)
 
 
 def sets_bytes(sets: Sequence[NeuronSet]) -> pa.Buffer:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as pq
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from skilljobs.errors import InputError
 from skilljobs.stats.effect_sums import EffectSums
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.store.files import Folder
+from skilljobs.store.job_files import read_job_record
 from skilljobs.store.neuron_columns import neuron_columns
 from skilljobs.store.record import FileDigest
 from skilljobs.store.schema import effect_sums_schema, parquet_bytes
@@ -113,15 +113,7 @@ def read_effects_record(folder: Folder, outcome: str) -> EffectsRecord:
     Raises:
         InputError: it cannot be read, or was written by another version.
     """
-    name = effects_record_name(outcome)
-    try:
-        stored = json.loads(folder.read(name))
-        if isinstance(stored, dict) and stored.get("format") != EFFECTS_FORMAT:
-            raise InputError(f"{folder.uri} has a file {name} of format {stored.get('format')!r}, not {EFFECTS_FORMAT}")
-        return EffectsRecord.model_validate(stored)
-    except (*UNREADABLE, ValidationError, RecursionError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{folder.uri} has a file {name} that cannot be read: {reason}") from error
+    return read_job_record(folder, effects_record_name(outcome), EffectsRecord, EFFECTS_FORMAT)
 
 
 def effect_sums_file(

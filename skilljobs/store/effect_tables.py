@@ -1,10 +1,8 @@
 """The tables of all estimated effects of a run, at its root, and whether any of their files is damaged."""
 
-import json
 from collections.abc import Iterator
 
 from pyarrow import parquet as pq
-from pydantic import TypeAdapter
 
 from skilljobs.errors import InputError
 from skilljobs.store.effect_files import (
@@ -18,15 +16,14 @@ from skilljobs.store.effect_files import (
     read_effects_record,
 )
 from skilljobs.store.follow_up_schema import EFFECTS, EFFECTS_NULL
-from skilljobs.store.integrity import damaged_names, digests_of
-from skilljobs.store.record import FileDigest
+from skilljobs.store.integrity import damaged_names
+from skilljobs.store.job_files import damaged_with_tables, write_index
 from skilljobs.store.run import EFFECTS_NAME, EFFECTS_NULL_NAME, RunFiles
 from skilljobs.store.schema import parquet_stream
-from skilljobs.store.shards import UNREADABLE, examples_name
+from skilljobs.store.shards import examples_name
 
 EFFECTS_INDEX_NAME = f"{EFFECTS_FOLDER}/index.json"
 """What identifies the tables at the root."""
-_INDEX = TypeAdapter(dict[str, FileDigest])
 
 
 def complete_effects(run: RunFiles) -> Iterator[tuple[RunFiles, EffectsRecord]]:
@@ -56,9 +53,7 @@ def write_effect_tables(run: RunFiles) -> None:
                     for group in range(file.num_row_groups):
                         table = file.read_row_group(group)
                         writer.write_table(table.cast(schema), row_group_size=max(1, table.num_rows))
-    digests = digests_of(run.folder, [EFFECTS_NAME, EFFECTS_NULL_NAME])
-    text = json.dumps({name: digest.model_dump() for name, digest in digests.items()}, indent=2)
-    run.folder.write(EFFECTS_INDEX_NAME, f"{text}\n".encode())
+    write_index(run.folder, EFFECTS_INDEX_NAME, [EFFECTS_NAME, EFFECTS_NULL_NAME])
 
 
 def damaged_of_outcome(run: RunFiles, record: EffectsRecord) -> list[str]:
@@ -73,17 +68,7 @@ def damaged_of_outcome(run: RunFiles, record: EffectsRecord) -> list[str]:
 
 def damaged_effects(run: RunFiles) -> list[str]:
     """The damaged or missing files of all effects of a run and of its prompts, and of the tables at the root."""
-    damaged: list[str] = []
-    for number, files in enumerate(run.prompt_runs):
-        damaged += [f"prompts/{number}/{name}" for name in _own_damage(files)]
-    damaged += _own_damage(run)
-    if not run.folder.exists(EFFECTS_INDEX_NAME):
-        return damaged
-    try:
-        index = _INDEX.validate_json(run.folder.read(EFFECTS_INDEX_NAME))
-    except UNREADABLE:
-        return [*damaged, EFFECTS_INDEX_NAME]
-    return damaged + damaged_names(run.folder, index, thorough=True)
+    return damaged_with_tables(run, EFFECTS_INDEX_NAME, _own_damage)
 
 
 def count_of_effect_files(run: RunFiles) -> int:

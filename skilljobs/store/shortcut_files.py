@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from skilljobs.errors import InputError
 from skilljobs.store.ablations import ablated_name, committed_ablated
 from skilljobs.store.files import Folder
 from skilljobs.store.follow_up_schema import SHORTCUTS
-from skilljobs.store.integrity import damaged_names, digests_of
+from skilljobs.store.integrity import damaged_names
+from skilljobs.store.job_files import damaged_with_tables, read_job_record, write_index
 from skilljobs.store.reader import RunReader
 from skilljobs.store.record import FileDigest
 from skilljobs.store.run import SHORTCUTS_NAME, RunFiles
@@ -30,7 +31,6 @@ SHORTCUTS_FORMAT = 1
 RECORD_NAME, ROWS_NAME = "shortcuts.json", "rows.parquet"
 INDEX_NAME = f"{FOLDER}/index.json"
 """What identifies the table at the root."""
-_INDEX = TypeAdapter(dict[str, FileDigest])
 _FINGERPRINT, _VALUES = b"skilljobs.shortcuts", b"skilljobs.values"
 Array = NDArray[np.float64]
 
@@ -89,17 +89,7 @@ def read_shortcuts(folder: Folder, shortcuts: str) -> ShortcutsRecord:
     Raises:
         InputError: it cannot be read, or was written by another version.
     """
-    name = f"{shortcuts_folder(shortcuts)}/{RECORD_NAME}"
-    try:
-        stored = json.loads(folder.read(name))
-        if isinstance(stored, dict) and stored.get("format") != SHORTCUTS_FORMAT:
-            raise InputError(
-                f"{folder.uri} has a file {name} of format {stored.get('format')!r}, not {SHORTCUTS_FORMAT}"
-            )
-        return ShortcutsRecord.model_validate(stored)
-    except (*UNREADABLE, ValidationError, RecursionError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{folder.uri} has a file {name} that cannot be read: {reason}") from error
+    return read_job_record(folder, f"{shortcuts_folder(shortcuts)}/{RECORD_NAME}", ShortcutsRecord, SHORTCUTS_FORMAT)
 
 
 def traced_name(shortcuts: str, shard: int) -> str:
@@ -175,8 +165,7 @@ def write_shortcuts_table(run: RunFiles) -> None:
         for files, record in found:
             with files.folder.open(f"{shortcuts_folder(record.shortcuts)}/{ROWS_NAME}") as file:
                 rows.write_table(pq.read_table(file).cast(SHORTCUTS))
-    digests = {name: digest.model_dump() for name, digest in digests_of(run.folder, [SHORTCUTS_NAME]).items()}
-    run.folder.write(INDEX_NAME, (json.dumps(digests, indent=2) + "\n").encode())
+    write_index(run.folder, INDEX_NAME, [SHORTCUTS_NAME])
 
 
 def damaged_of_search(run: RunFiles, record: ShortcutsRecord, thorough: bool) -> list[str]:
@@ -193,17 +182,7 @@ def damaged_of_search(run: RunFiles, record: ShortcutsRecord, thorough: bool) ->
 
 def damaged_shortcuts(run: RunFiles) -> list[str]:
     """The damaged or missing files of all searches of a run and of its prompts, and of the table at the root."""
-    damaged: list[str] = []
-    for number, files in enumerate(run.prompt_runs):
-        damaged += [f"prompts/{number}/{name}" for name in _own_damage(files)]
-    damaged += _own_damage(run)
-    if not run.folder.exists(INDEX_NAME):
-        return damaged
-    try:
-        index = _INDEX.validate_json(run.folder.read(INDEX_NAME))
-    except UNREADABLE:
-        return [*damaged, INDEX_NAME]
-    return damaged + damaged_names(run.folder, index, thorough=True)
+    return damaged_with_tables(run, INDEX_NAME, _own_damage)
 
 
 def _own_damage(run: RunFiles) -> list[str]:
