@@ -4,24 +4,16 @@ from typing import Any
 
 import click
 
-from skilljobs.cli.option_params import declared_command, given_options
+from skilljobs.cli.option_params import declared_command, declared_options_given
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
-from skilljobs.cli.shared_options import cluster_option, replicas_option, shard_timeout_option
-from skilljobs.options import declared_options
+from skilljobs.cli.shared_options import finished_run_options
 from skilljobs.plan.ablation_spec import AblationSpec
 
 
 @click.command(cls=declared_command(AblationSpec))
 @run_argument()
-@click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@replicas_option
-@shard_timeout_option
-@cluster_option
-@click.option("--trust-remote-code", is_flag=True, help="Run the Python code of a model that the run used with it.")
-@click.option("--report/--no-report", default=True, help="Write the run's report anew, with this in it.")
-@click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
+@finished_run_options
 @click.pass_context
 def ablate(
     ctx: click.Context,
@@ -46,9 +38,7 @@ def ablate(
     skilljobs ablate runs/RUN --neuron 3/125 --neuron 2/17 --how zero
     skilljobs ablate runs/RUN --specificity operation -k 10
     """
-    own = {declared.name for declared in declared_options(AblationSpec)}
-    given = {name: value for name, value in given_options(options, ctx).items() if name in own}
-    spec = AblationSpec.from_values(given)
+    spec = AblationSpec.from_values(declared_options_given(AblationSpec, options, ctx))
     from skilljobs.api import open_run
     from skilljobs.cluster.authentication import cluster_address
     from skilljobs.cluster.dashboard_jobs import is_dashboard

@@ -5,11 +5,10 @@ from typing import Any
 import click
 
 from skilljobs.cli.ablate import open_location
-from skilljobs.cli.option_params import declared_command, given_options
+from skilljobs.cli.option_params import declared_command, declared_options_given
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
-from skilljobs.cli.shared_options import cluster_option, replicas_option, shard_timeout_option
-from skilljobs.options import declared_options
+from skilljobs.cli.shared_options import finished_run_options
 from skilljobs.plan.effects_spec import EffectsSpec
 
 SHOWN = 20
@@ -18,14 +17,7 @@ SHOWN = 20
 
 @click.command(cls=declared_command(EffectsSpec))
 @run_argument()
-@click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@replicas_option
-@shard_timeout_option
-@cluster_option
-@click.option("--trust-remote-code", is_flag=True, help="Run the Python code of a model that the run used with it.")
-@click.option("--report/--no-report", default=True, help="Write the run's report anew, with this in it.")
-@click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
+@finished_run_options
 @click.pass_context
 def effects(
     ctx: click.Context,
@@ -51,9 +43,7 @@ def effects(
     skilljobs effects runs/RUN
     skilljobs top runs/RUN --sort effect --metric margin
     """
-    own = {declared.name for declared in declared_options(EffectsSpec)}
-    given = {name: value for name, value in given_options(options, ctx).items() if name in own}
-    spec = EffectsSpec.from_values(given)
+    spec = EffectsSpec.from_values(declared_options_given(EffectsSpec, options, ctx))
     from skilljobs.api import open_run
     from skilljobs.cluster.authentication import cluster_address
     from skilljobs.cluster.dashboard_jobs import is_dashboard

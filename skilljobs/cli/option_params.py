@@ -119,6 +119,12 @@ def given_options(params: Mapping[str, Any], ctx: click.Context) -> dict[str, An
     }
 
 
+def declared_options_given(spec_type: type, params: Mapping[str, Any], ctx: click.Context) -> dict[str, Any]:
+    """Of `given_options`, those that `spec_type` declares."""
+    own = {declared.name for declared in declared_options(spec_type)}
+    return {name: value for name, value in given_options(params, ctx).items() if name in own}
+
+
 def _records(ctx: click.Context, parameters: Iterable[click.Parameter]) -> Iterator[tuple[str, str]]:
     return iter([record for parameter in parameters if (record := parameter.get_help_record(ctx)) is not None])
 

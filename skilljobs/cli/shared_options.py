@@ -41,3 +41,24 @@ population_option: Decorator = click.option(
     help="all, COLUMN=value or within:COLUMN.",
     shell_complete=complete_populations,
 )
+
+
+def finished_run_options(command: Any) -> Any:
+    """The options of every command that is a job on a finished run, beside those that its spec declares."""
+    options: tuple[Decorator, ...] = (
+        click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing."),
+        click.option(
+            "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+        ),
+        replicas_option,
+        shard_timeout_option,
+        cluster_option,
+        click.option(
+            "--trust-remote-code", is_flag=True, help="Run the Python code of a model that the run used with it."
+        ),
+        click.option("--report/--no-report", default=True, help="Write the run's report anew, with this in it."),
+        click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

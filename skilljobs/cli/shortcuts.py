@@ -5,24 +5,16 @@ from typing import Any
 import click
 
 from skilljobs.cli.ablate import open_location
-from skilljobs.cli.option_params import declared_command, given_options
+from skilljobs.cli.option_params import declared_command, declared_options_given
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
-from skilljobs.cli.shared_options import cluster_option, replicas_option, shard_timeout_option
-from skilljobs.options import declared_options
+from skilljobs.cli.shared_options import finished_run_options
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 
 
 @click.command(cls=declared_command(ShortcutsSpec))
 @run_argument()
-@click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@replicas_option
-@shard_timeout_option
-@cluster_option
-@click.option("--trust-remote-code", is_flag=True, help="Run the Python code of a model that the run used with it.")
-@click.option("--report/--no-report", default=True, help="Write the run's report anew, with this in it.")
-@click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
+@finished_run_options
 @click.pass_context
 def shortcuts(
     ctx: click.Context,
@@ -48,9 +40,7 @@ def shortcuts(
     skilljobs shortcuts runs/RUN --metric confidence --population within:operation
     skilljobs shortcuts runs/RUN --neuron 3/125 --property properties.py:names_a_city
     """
-    own = {declared.name for declared in declared_options(ShortcutsSpec)}
-    given = {name: value for name, value in given_options(options, ctx).items() if name in own}
-    spec = ShortcutsSpec.from_values(given)
+    spec = ShortcutsSpec.from_values(declared_options_given(ShortcutsSpec, options, ctx))
     from skilljobs.api import open_run
     from skilljobs.cluster.authentication import cluster_address
     from skilljobs.cluster.dashboard_jobs import is_dashboard
