@@ -1,7 +1,8 @@
 """The examples of one half that a search for shortcuts looks at, with everything known of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,9 @@ class HalfExamples:
     confidence: Array
 
 
+Halves = tuple[HalfExamples, HalfExamples]
+
+
 def shards_up_to(run: RunReader, half: int, limit: int) -> tuple[int, ...]:
     """The first shards of a half that have `limit` examples together, or all of them. Shards are random samples."""
     scored = run.scores().filter(pl.col("half") == half).select(pl.len()).collect().item()
@@ -50,13 +54,19 @@ def shards_up_to(run: RunReader, half: int, limit: int) -> tuple[int, ...]:
     return of_half[: max(1, int(-(-limit // each)))]
 
 
-def halves_of(run: RunReader, spec: ShortcutsSpec) -> tuple[HalfExamples, HalfExamples]:
+def halves_of(run: RunReader, spec: ShortcutsSpec) -> Halves:
     """The examples of both halves that a search looks at; errors as `read_half`."""
     first, second = (read_half(run, half, spec.limit, spec.metric, spec.population) for half in (0, 1))
-    common = _common_lines([example.text for half in (first, second) for example in half.examples])
-    return tuple(  # type: ignore[return-value]
+    first, second = without_common_lines([first, second])
+    return first, second
+
+
+def without_common_lines(halves: Sequence[HalfExamples]) -> Any:
+    """The same halves without the lines that all of their texts begin with."""
+    common = _common_lines([example.text for half in halves for example in half.examples])
+    return tuple(
         replace(half, examples=[replace(example, text=example.text[common:]) for example in half.examples])
-        for half in (first, second)
+        for half in halves
     )
 
 
@@ -91,7 +101,7 @@ def read_half(run: RunReader, half: int, limit: int, metric: str | None, populat
         places=inside,
         units=units,
         centred_on=centred_on[inside],
-        matched=_matched_codes(run, examples),
+        matched=codes_of_groups(examples, run.record.groups),
         metric=None if metric is None else metric_values(frame, run.layout(), metric),
         correct=frame["correct"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
         confidence=frame["confidence"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
@@ -123,10 +133,10 @@ def _population_codes(run: RunReader, examples: Sequence[Example], population: s
     return codes
 
 
-def _matched_codes(run: RunReader, examples: Sequence[Example]) -> Codes:
-    """The combination of groups that each example is in."""
+def codes_of_groups(examples: Sequence[Example], columns: Iterable[str]) -> Codes:
+    """The combination of values that each example has in those of `columns` that are there."""
     found: dict[tuple[str, ...], int] = {}
     there = {source.name for source in external_columns(examples) if any(source.value(e) is not None for e in examples)}
-    columns = [group_populations(examples, column) for column in run.record.groups if column in there]
-    combinations = [tuple(g.name for groups in columns for g in groups if g.has(example)) for example in examples]
+    groups_of = [group_populations(examples, column) for column in columns if column in there]
+    combinations = [tuple(g.name for groups in groups_of for g in groups if g.has(example)) for example in examples]
     return np.array([found.setdefault(names, len(found)) for names in combinations], np.int64)

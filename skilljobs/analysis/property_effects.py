@@ -16,13 +16,11 @@ from skilljobs.analysis.half_examples import Array, Codes, HalfExamples
 from skilljobs.properties.choice_properties import fixed_choices
 from skilljobs.properties.property import Property
 from skilljobs.stats.correlate import Z_95
-from skilljobs.stats.stratified import POWER, Contrast
+from skilljobs.stats.stratified import FEWEST_UNITS, POWER, Contrast
 from skilljobs.tasks.base import Example, choice_names
 
 Mask = NDArray[np.bool_]
 WITHOUT = "without it"
-FEWEST_UNITS = 10
-"""Units with a property, and as many without it, that a difference can be told from."""
 
 
 @dataclass(frozen=True)

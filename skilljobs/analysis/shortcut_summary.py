@@ -1,6 +1,5 @@
 """What a search for shortcuts found, in sentences that claim no more than its evidence."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -10,10 +9,13 @@ from skilljobs.printable import counted
 MOST_NAMED = 5
 
 
-def shortcut_conclusions(rows: pl.DataFrame, always: Sequence[str] = ()) -> list[str]:
-    """Sentences about the rows of one search. `always` are properties that hold for every example."""
+def shortcut_conclusions(rows: pl.DataFrame) -> list[str]:
+    """Sentences about the rows of one search."""
     sentences = []
-    examples = rows.select((pl.col("n_with") + pl.col("n_without")).max()).item() or 0
+    untested = rows.filter(pl.col("r_half1").is_null(), pl.col("verdict") == "undecided")
+    rows = rows.join(untested, on=["prompt", "property"], how="anti", nulls_equal=True)
+    own = rows.filter(pl.col("compared_with").is_null())
+    examples = own.select((pl.col("n_with") + pl.col("n_without")).max()).item() or 0
     tried = rows.select(pl.struct("prompt", "property").n_unique()).item()
     judged = rows.filter(pl.col("verdict") != "none").unique(["prompt", "property"], maintain_order=True)
     detectable = judged["rate_detectable"].drop_nulls()
@@ -41,12 +43,13 @@ def shortcut_conclusions(rows: pl.DataFrame, always: Sequence[str] = ()) -> list
         sentences += [_sentence(row) for row in found.head(MOST_NAMED).iter_rows(named=True)]
         if found.is_empty():
             sentences.append("No property was shown to be a shortcut.")
-    if always:
-        named = ", ".join(repr(name) for name in always[:MOST_NAMED])
-        sentences.append(
-            f"{named} {'holds' if len(always) == 1 else 'hold'} for every example, so that these examples cannot tell"
-            " whether the model relies on it."
-        )
+    always = untested.unique("property", maintain_order=True)
+    if len(always):
+        named = ", ".join(repr(name) for name in always["property"].head(MOST_NAMED))
+        more = f" and {len(always) - MOST_NAMED} more" if len(always) > MOST_NAMED else ""
+        sentences.append(f"Undecided: {named}{more}: {always['reason'][0]}.")
+    if rows["seen_half1"].any():
+        sentences.append("The neurons were listed by hand: if they were chosen by half 1, their p and q are too small.")
     return sentences
 
 

@@ -39,6 +39,7 @@ def shortcuts(
     \b
     skilljobs shortcuts runs/RUN --metric confidence --population within:operation
     skilljobs shortcuts runs/RUN --neuron 3/125 --property properties.py:names_a_city
+    skilljobs shortcuts runs/RUN --metric confidence --data matched.jsonl
     """
     spec = ShortcutsSpec.from_values(declared_options_given(ShortcutsSpec, options, ctx))
     from skilljobs.api import open_run
@@ -67,6 +68,5 @@ def shortcuts(
     with reporter() as shown:
         rows = find_shortcuts(opened.uri, spec, placement, trust_remote_code, report, shown)
     from skilljobs.cli.shortcuts_table import print_shortcuts
-    from skilljobs.store.shortcut_files import always_of
 
-    print_shortcuts(opened, rows, always_of(opened, spec.id_in(opened.record.fingerprint.digest)), form)
+    print_shortcuts(opened, rows, form)

@@ -1,23 +1,30 @@
 """Looking for shortcuts in a finished run: a job of its own on the same scorers, for each soft prompt of the run."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from skilljobs.analysis.ablation_cost import prompt_length
 from skilljobs.analysis.half_examples import halves_of
 from skilljobs.analysis.neurons_in_question import neurons_in_question
 from skilljobs.cluster.dashboard_jobs import is_dashboard
+from skilljobs.errors import InputError
 from skilljobs.pipeline.finished_job import do_on_cluster, do_on_prompts, prompts_of_finished, write_report_anew
+from skilljobs.pipeline.run_job import read_chat
 from skilljobs.pipeline.shortcut_search import ShortcutSearch
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.finished_run import FinishedRun
+from skilljobs.plan.matched_spec import plan_matched
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.progress.reporter import Reporter
-from skilljobs.properties.candidates import candidate_properties
+from skilljobs.properties.candidates import always_held, candidate_properties
 from skilljobs.properties.own_properties import own_properties
+from skilljobs.properties.property import values_of
 from skilljobs.store.reader import RunReader
 from skilljobs.store.run import RunFiles
 from skilljobs.store.shortcut_files import shortcuts_folder, write_shortcuts_table
+from skilljobs.tasks.base import Example
 
 
 def run_shortcuts(
@@ -75,6 +82,25 @@ def shortcuts_on_cluster(
     do_on_cluster("shortcuts", uri, spec.options(), placement, trust_remote_code, report, reporter)
 
 
+def check_matched(reader: RunReader, spec: ShortcutsSpec, examples: Sequence[Example]) -> None:
+    """Check the matched examples of `--data`, given the run's own.
+
+    Raises:
+        InputError: they do not fit the run, a property fails on them, or the run's examples need none.
+    """
+    assert spec.data is not None
+    plan = plan_matched(reader, spec.data, spec.limit, read_chat)
+    always = always_held(examples, spec.property)
+    if not always:
+        raise InputError(f"--data {spec.data}: no property holds for nearly every example of the run, so none needs it")
+    matched = plan.test
+    own_properties(spec.property, matched)
+    values = values_of(always, matched)
+    if not (values == 0).any():
+        named = ", ".join(repr(of.name) for of in always)
+        raise InputError(f"--data {spec.data}: all of its examples, too, have what those of the run have: {named}")
+
+
 def check_search(root: RunReader, spec: ShortcutsSpec) -> tuple[list[RunReader], str]:
     """The runs of each soft prompt that a search goes through, and its ID.
 
@@ -88,4 +114,6 @@ def check_search(root: RunReader, spec: ShortcutsSpec) -> tuple[list[RunReader],
         first, second = halves_of(reader, spec)
         candidate_properties(first.examples, spec.property)
         own_properties(spec.property, second.examples)
+        if spec.data is not None:
+            check_matched(reader, spec, [*first.examples, *second.examples])
     return readers, spec.id_in(root.record.fingerprint.digest)

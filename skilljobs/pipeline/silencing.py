@@ -39,7 +39,8 @@ class Silencing:
     """Sets of neurons of a run of one soft prompt, changed by one rule. What is committed is not made again.
 
     `inside` is the folder of its files in the run, `everywhere` whether texts and answers are changed too, and `seed`
-    chooses who lends activations with `--how resample`.
+    chooses who lends activations with `--how resample`. `means` is the file of the means that neurons are set to: those
+    of half 0, which are measured when they are needed, or others, which must be there.
     """
 
     run: RunReader
@@ -50,6 +51,7 @@ class Silencing:
     plan: FinishedRun
     workplace: Workplace
     reporter: Reporter
+    means: str = MEANS_NAME
 
     @cached_property
     def files(self) -> FinishedRunFiles:
@@ -67,6 +69,7 @@ class Silencing:
             run_id=record.run_id,
             run_fingerprint=record.fingerprint.digest,
             inside=self.inside,
+            means=self.means,
             rule=self.rule,
             everywhere=self.everywhere,
             texts_are_complete=record.job_spec.chat,
@@ -95,8 +98,9 @@ class Silencing:
         self.files.folder.write(name, sets_bytes(sets))
         names = [name]
         if self.rule.baseline == "mean":
-            self.measure_means()
-            names.append(MEANS_NAME)
+            if self.means == MEANS_NAME:
+                self.measure_means()
+            names.append(self.means)
         return digests_of(self.files.folder, names)
 
     def fingerprint(self, name: str, used: dict[str, FileDigest]) -> str:

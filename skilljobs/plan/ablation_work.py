@@ -18,6 +18,8 @@ class AblationWork:
     run_fingerprint: str
     inside: str
     """The folder of its sets and shards in the run."""
+    means: str
+    """The file of the run with the means that neurons are set to, where they are."""
     rule: Rule
     everywhere: bool
     """Whether neurons are silenced in texts and answers too."""

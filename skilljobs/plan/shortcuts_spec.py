@@ -5,17 +5,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from skilljobs.errors import InputError
-from skilljobs.hashing import stable_digest
-from skilljobs.options import declared_options, option
+from skilljobs.hashing import digest_of_files, stable_digest
+from skilljobs.options import absolute_path, declared_options, option
 from skilljobs.plan.ablation_spec import Rule
 from skilljobs.properties.own_properties import digest_of_own, installed_properties
 from skilljobs.stats.layout import ALL
 from skilljobs.stats.neurons import NeuronName
+from skilljobs.tasks.row_files import is_on_hub
+from skilljobs.tasks.text_files import check_file
 
-PROPERTIES_VERSION = 1
+PROPERTIES_VERSION = 2
 """Goes up when the project's own properties, or how they are judged, change: an older search is then no answer."""
 
 
@@ -30,6 +33,13 @@ class ShortcutsSpec:
     property: tuple[str, ...] = option(
         (), "A property of your own: a function of an example; repeat for more.", metavar="FILE.py:function"
     )
+    data: str | None = option(
+        None,
+        "Matched examples, in the form of the run's data, for properties that all of the run's examples have.",
+        metavar="FILE",
+        is_path=True,
+        default_text="none",
+    )
     limit: int = option(1000, "Examples of each half, in whole shards.", metavar="N", minimum=20)
     how: str = option("mean", "What silenced activations become.", metavar="mean|zero|scale:X|set:X|resample")
     at: Literal["prompt", "all"] = option("prompt", "At the soft prompt alone, or from the text to the answer's end.")
@@ -43,6 +53,10 @@ class ShortcutsSpec:
             raise InputError("say which neurons: one of --metric M and --neuron LAYER/NEURON")
         if self.how == "resample" and self.at == "all":
             raise InputError("--how resample takes another unit's activations, and texts differ in length: --at prompt")
+        if self.data is not None and self.how == "resample":
+            raise InputError(
+                "--how resample takes activations of the run, all of which have the property: not with --data"
+            )
         self.rule, self.neurons  # noqa: B018  refuse what they cannot read
 
     @cached_property
@@ -63,6 +77,7 @@ class ShortcutsSpec:
             f"{digest}:{name.rpartition(':')[2]}"
             for digest, name in zip(digest_of_own(self.property), self.property, strict=True)
         ]
+        values["data"] = None if self.data is None else digest_of_data(self.data)
         values |= {"installed": installed_properties(), "version": PROPERTIES_VERSION}
         if self.neuron:
             values["k"] = None
@@ -86,6 +101,8 @@ class ShortcutsSpec:
         words: list[str] = []
         for declared in declared_options(type(self)):
             value = getattr(self, declared.name)
+            if declared.name == "data" and value is not None:
+                value = absolute_path(value)
             if declared.name == "property":
                 value = tuple(_absolute(name) for name in value)
             if value != declared.default:
@@ -95,6 +112,19 @@ class ShortcutsSpec:
     def id_in(self, run_fingerprint: str) -> str:
         """The name of the search: the same options on the same run find it again."""
         return stable_digest(run_fingerprint, json.dumps(self.as_json(), sort_keys=True), size=4).hex()
+
+
+def digest_of_data(name: str) -> str:
+    """What identifies the examples in a file: the digest of its contents, or the name of a data set on the hub.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if is_on_hub(name):
+        return name
+    path = Path(os.path.expanduser(name))
+    check_file(path)
+    return digest_of_files([path])
 
 
 def _absolute(name: str) -> str:

@@ -58,19 +58,37 @@ def candidate_properties(examples: Sequence[Example], own: Sequence[str] = ()) -
     for of in properties:
         names.setdefault(of.name, of)
     properties = list(names.values())
+    found = told_apart(properties, examples)
+    if not found:
+        raise InputError(f"no property tells the {len(examples)} examples apart")
+    return found
+
+
+def told_apart(properties: Sequence[Property], examples: Sequence[Example]) -> list[Candidate]:
+    """Those of `properties` that tell `examples` apart, and of such as say nearly the same the first."""
     values = values_of(properties, examples)
     varying = [place for place, of in enumerate(properties) if _varies(of, values[:, place])]
-    if not varying:
-        raise InputError(f"no property tells the {len(examples)} examples apart")
-    return _told_apart([properties[place] for place in varying], values[:, varying], examples)
+    return _first_of_alike([properties[place] for place in varying], values[:, varying], examples)
 
 
-def constant_properties(examples: Sequence[Example], own: Sequence[str] = ()) -> list[str]:
-    """The names of yes/no properties of a user's own, of columns and of parts, that hold for every example."""
+def always_held(examples: Sequence[Example], own: Sequence[str] = ()) -> list[Property]:
+    """The yes/no properties of a user's own, of columns and of parts, that too few examples lack to tell."""
     properties = [*own_properties(own, examples), *column_properties(examples), *overlap_properties(examples)]
     values = values_of(properties, examples)
+    held = ((values == 1).sum(0) >= FEWEST) & ((values == 0).sum(0) < FEWEST)
+    return [of for of, is_held in zip(properties, held, strict=True) if of.kind == "yes/no" and is_held]
+
+
+def untold(examples: Sequence[Example], own: Sequence[str]) -> list[str]:
+    """Why properties of a user's own tell nothing of `examples`, in sentences: they hardly vary."""
+    properties = own_properties(own, examples)
+    values = values_of(properties, examples)
+    held = {of.name for of in always_held(examples, own)}
     return [
-        of.name for place, of in enumerate(properties) if of.kind == "yes/no" and bool((values[:, place] == 1).all())
+        f"the property {of.name!r} says the same of nearly all of the {len(examples)} examples, so that nothing can be"
+        " told of it"
+        for place, of in enumerate(properties)
+        if not _varies(of, values[:, place]) and of.name not in held
     ]
 
 
@@ -82,7 +100,7 @@ def _varies(of: Property, values: NDArray[np.float64]) -> bool:
     return len(present) >= FEWEST_NUMBERS and len(counts) > 1 and len(present) - int(counts.max()) >= FEWEST
 
 
-def _told_apart(
+def _first_of_alike(
     properties: Sequence[Property], values: NDArray[np.float64], examples: Sequence[Example]
 ) -> list[Candidate]:
     """The first of each group of properties that say nearly the same, and point to the same choices if to any."""

@@ -8,8 +8,7 @@ import polars as pl
 from skilljobs.analysis.shortcut_summary import shortcut_conclusions
 from skilljobs.report.charts import Figure, labels
 from skilljobs.store.reader import RunReader
-from skilljobs.store.run import SHORTCUTS_NAME, RunFiles
-from skilljobs.store.shortcut_files import complete_shortcuts
+from skilljobs.store.run import SHORTCUTS_NAME
 
 MOST_PROPERTIES = 24
 LONGEST_NAME = 64
@@ -23,7 +22,6 @@ def shortcut_figures(run: RunReader) -> Iterator[Figure]:
     """Yield the figures of all searches of a run in which a neuron follows a property."""
     if not run.folder.exists(SHORTCUTS_NAME):
         return
-    always = {record.shortcuts: record.always for _, record in complete_shortcuts(RunFiles(run.uri))}
     rows = run.shortcut_rows().collect()
     for (search, prompt), of_it in rows.group_by("shortcuts", "prompt", maintain_order=True):
         suffix = str(search) if prompt is None else f"{search}-prompt{prompt}"
@@ -32,16 +30,16 @@ def shortcut_figures(run: RunReader) -> Iterator[Figure]:
             f"Properties that {who} follow ({of_it['population'][0]}): how much more often the model gives what each"
             " points to, or is right, with it than without it, within groups and right answers (95 % interval over"
             " units); a tick shows what is left once the neurons that follow it are silenced. "
-            + " ".join(shortcut_conclusions(of_it, always.get(str(search), ())))
+            + " ".join(shortcut_conclusions(of_it))
         )
-        if (of_it["verdict"] != "none").any():
+        if of_it["rate"].is_not_null().any():
             yield Figure(f"shortcuts-{suffix}", leads_chart(of_it), caption)
 
 
 def leads_chart(rows: pl.DataFrame) -> alt.TopLevelMixin:
     """A line for each followed property: its lead with interval, what silencing leaves of it, and the verdict."""
-    shown = rows.filter(pl.col("verdict") != "none").unique("property", keep="first", maintain_order=True)
-    shown = shown.head(MOST_PROPERTIES)
+    judged = rows.filter(pl.col("verdict") != "none", pl.col("rate").is_not_null())
+    shown = judged.unique("property", keep="first", maintain_order=True).head(MOST_PROPERTIES)
     names = labels(shown["property"].to_list(), LONGEST_NAME)
     values = [
         {

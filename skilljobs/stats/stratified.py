@@ -12,6 +12,8 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 RESAMPLES = 2000
+FEWEST_UNITS = 10
+"""Units with a property, and as many without it, that a difference can be told from."""
 POWER = 2.8
 """Standard errors of the difference that is noticed in 80 % of cases, at a level of 5 %."""
 

@@ -171,6 +171,14 @@ def parquet_bytes(
     return sink.getvalue()
 
 
+def with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` as `schema` wants it; columns that it lacks, since it was written before there were such, are null."""
+    missing = [field for field in schema if field.name not in table.column_names]
+    for field in missing:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(schema.names).cast(schema)
+
+
 @contextmanager
 def parquet_stream(folder: Folder, names: Sequence[str], schema: pa.Schema) -> Iterator[list[pq.ParquetWriter]]:
     """Open writers of several files at once, for more data than fits in memory.

@@ -19,10 +19,9 @@ from skilljobs.store.files import Folder
 from skilljobs.store.follow_up_schema import SHORTCUTS
 from skilljobs.store.integrity import damaged_names
 from skilljobs.store.job_files import damaged_with_tables, read_job_record, write_index
-from skilljobs.store.reader import RunReader
 from skilljobs.store.record import FileDigest
-from skilljobs.store.run import SHORTCUTS_NAME, RunFiles
-from skilljobs.store.schema import ACTIVATIONS, parquet_bytes, parquet_stream
+from skilljobs.store.run import RECORD, SHORTCUTS_NAME, RunFiles
+from skilljobs.store.schema import ACTIVATIONS, parquet_bytes, parquet_stream, with_all_columns
 from skilljobs.store.shards import UNREADABLE, examples_name, sha256
 from skilljobs.store.traces import TracedNeuron
 
@@ -36,12 +35,16 @@ Array = NDArray[np.float64]
 
 
 class SilencedStep(BaseModel):
-    """Shards that were scored with sets of neurons silenced: under which fingerprint."""
+    """Shards that were scored with sets of neurons silenced: under which fingerprint, and in which run.
+
+    `within` is the folder of that run in the one that is searched, empty for this one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fingerprint: str
     shards: tuple[int, ...]
+    within: str = ""
 
 
 class ShortcutsRecord(BaseModel):
@@ -63,7 +66,7 @@ class ShortcutsRecord(BaseModel):
     silenced: dict[str, SilencedStep] = {}
     """By the folder of its sets and shards."""
     always: tuple[str, ...] = ()
-    """Properties that hold for every example, so that nothing can follow them."""
+    """Properties that hold for nearly every example of the run, so that nothing can follow them there."""
     is_complete: bool = False
     seconds: float = 0.0
 
@@ -75,6 +78,11 @@ class ShortcutsRecord(BaseModel):
 def shortcuts_folder(shortcuts: str) -> str:
     """The folder of a search in its run."""
     return f"{FOLDER}/{shortcuts}"
+
+
+def matched_folder(shortcuts: str) -> str:
+    """The folder of the run in which a search reads matched examples."""
+    return f"{shortcuts_folder(shortcuts)}/matched"
 
 
 def shortcut_ids(folder: Folder) -> list[str]:
@@ -134,21 +142,21 @@ def read_traced(folder: Folder, name: str, fingerprint: str, neurons: int) -> tu
 
 
 def complete_shortcuts(run: RunFiles) -> Iterator[tuple[RunFiles, ShortcutsRecord]]:
-    """The complete searches of a run, by prompt and then oldest first.
+    """The searches of a run that are complete for all of its prompts, by prompt and then oldest first.
 
     Raises:
         InputError: the record of one cannot be read.
     """
-    for files in run.prompt_runs or [run]:
-        records = [read_shortcuts(files.folder, shortcuts) for shortcuts in shortcut_ids(files.folder)]
-        for record in sorted(records, key=lambda record: (record.created, record.shortcuts)):
-            if record.is_complete:
+    found = [
+        (files, {shortcuts: read_shortcuts(files.folder, shortcuts) for shortcuts in shortcut_ids(files.folder)})
+        for files in run.prompt_runs or [run]
+    ]
+    complete = [{name for name, record in records.items() if record.is_complete} for _, records in found]
+    everywhere = set.intersection(*complete)
+    for files, records in found:
+        for record in sorted(records.values(), key=lambda record: (record.created, record.shortcuts)):
+            if record.shortcuts in everywhere:
                 yield files, record
-
-
-def always_of(run: RunReader, shortcuts: str) -> tuple[str, ...]:
-    """The properties that hold for every example, by the record of a search; errors as `read_shortcuts`."""
-    return read_shortcuts(run.prompts()[0].folder, shortcuts).always
 
 
 def count_of_shortcut_files(run: RunFiles) -> int:
@@ -164,15 +172,19 @@ def write_shortcuts_table(run: RunFiles) -> None:
     with parquet_stream(run.folder, [SHORTCUTS_NAME], SHORTCUTS) as [rows]:
         for files, record in found:
             with files.folder.open(f"{shortcuts_folder(record.shortcuts)}/{ROWS_NAME}") as file:
-                rows.write_table(pq.read_table(file).cast(SHORTCUTS))
+                rows.write_table(with_all_columns(pq.read_table(file), SHORTCUTS))
     write_index(run.folder, INDEX_NAME, [SHORTCUTS_NAME])
 
 
 def damaged_of_search(run: RunFiles, record: ShortcutsRecord, thorough: bool) -> list[str]:
     """The damaged or missing files of one search; its shards count if it is complete, and are read in any case."""
     damaged = damaged_names(run.folder, record.files, thorough)
-    prepared = run.record.stages["prepare"].files
     for inside, step in record.silenced.items() if record.is_complete else ():
+        if step.within and not RunFiles(f"{run.uri}/{step.within}").exists:
+            damaged.append(f"{step.within}/{RECORD}")
+            continue
+        scored = RunFiles(f"{run.uri}/{step.within}") if step.within else run
+        prepared = scored.record.stages["prepare"].files
         for shard in step.shards:
             examples = prepared[examples_name(shard)].sha256
             if committed_ablated(run.folder, inside, step.fingerprint, shard, examples) is None:

@@ -13,7 +13,7 @@ from skilljobs.lm.prompt import read_prompt_bytes
 from skilljobs.plan.ablation_work import AblationWork
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
-from skilljobs.store.position_means import MEANS_NAME, read_sums
+from skilljobs.store.position_means import read_sums
 from skilljobs.store.run import PROMPT_NAME
 from skilljobs.store.shards import examples_name
 from skilljobs.tasks.base import Example
@@ -35,9 +35,9 @@ class FinishedShards:
     @cached_property
     def _means(self) -> list[torch.Tensor]:
         """The mean of every neuron at each kind of position: kinds x neurons, a tensor for each layer."""
-        sums = read_sums(self.folder, MEANS_NAME, self.work.run_fingerprint, "")
+        sums = read_sums(self.folder, self.work.means, self.work.run_fingerprint, "")
         if sums is None:
-            raise JobFailed(f"{MEANS_NAME} is damaged or of another run")
+            raise JobFailed(f"{self.work.means} is damaged or of another run")
         return [torch.from_numpy(layer).to(self.lm.device) for layer in sums.means]
 
     def _read(self, shard: int) -> tuple[list[Example], bytes]:

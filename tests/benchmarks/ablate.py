@@ -42,7 +42,7 @@ def make_ablator(subject: Subject, sets: list[NeuronSet]) -> Ablator:
     """What a scorer would use for these sets."""
     work = subject.collector.work
     ablation = AblationWork(
-        "", ".", "", "", "", Rule(0.0, 0.0), False, False, work.answer_end, work.batch_tokens, frozenset()
+        "", ".", "", "", "", "", Rule(0.0, 0.0), False, False, work.answer_end, work.batch_tokens, frozenset()
     )
     ablator = Ablator(subject.collector.lm, ablation, ThreadPoolExecutor(1))
     ablator.__dict__ |= {"_prompt": subject.collector.prompt, "_sets": sets}  # a scorer reads them from the run

@@ -1,6 +1,7 @@
 """Looking for shortcuts in models in which one was planted, through Ray."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ PROPERTY = f"the text has the word {WORD!r}"
 NEURON = f"{PLANTED_LAYER}/{PLANTED_NEURON}"
 
 
-def submit(model: Path, out: Path, count: int = 500, **options: Any) -> skilljobs.Run:
+def submit(model: Path, out: Path, rows: Sequence[dict[str, Any]] | None = None, **options: Any) -> skilljobs.Run:
     out.mkdir(parents=True, exist_ok=True)
-    data = write_jsonl(out / "table.jsonl", choice_rows(count, PLANTED_WORD, CHOICES))
+    data = write_jsonl(out / "table.jsonl", rows or choice_rows(500, PLANTED_WORD, CHOICES))
     common = {"soft_prompt": "random", "prompt_length": 3, "null": 1, "report": False, "reporter": SilentReporter()}
     common |= {"shard_size": 40, "batch_tokens": 2000}
     return skilljobs.submit(data=str(data), model=str(model), out=str(out), **{**common, **options})
