@@ -36,6 +36,8 @@ def cost_lines(readers: Sequence[RunReader], spec: ShortcutsSpec, search: str) -
             f"  for each set of neurons that follow a property: {per_set:,.0f} tokens, about {per_set * speed:,.1f} s;"
             f" if silencing it lowers the lead, {spec.draws} times that for random sets"
         )
+        if spec.data is not None:
+            yield f"  the examples of {spec.data}, at most {2 * spec.limit:,}, are read and silenced likewise on top"
         size = BYTES_PER_SCORE * counts[1] / 1e6
         yield f"  about {size * (1 + neurons):,.1f} MB, and {size * (1 + spec.draws):,.1f} MB for each such set"
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from skilljobs.analysis.matched_examples import MATCHED
 from skilljobs.analysis.shortcut_summary import shortcut_conclusions
 from skilljobs.cli.tables import table_console
-from skilljobs.printable import printable
+from skilljobs.printable import counted, printable
 from skilljobs.store.reader import RunReader
 from skilljobs.store.shortcut_files import matched_folder
 
@@ -39,7 +39,8 @@ def print_shortcuts(run: RunReader, rows: pl.DataFrame, form: str) -> None:
     for _, of_neuron in tables[:MOST_NEURONS]:
         console.print(_table(of_neuron))
     if len(tables) > MOST_NEURONS:
-        console.print(f"{len(tables) - MOST_NEURONS} more neurons are in shortcuts.parquet")
+        more = counted(len(tables) - MOST_NEURONS, "more neuron")
+        console.print(f"{more} in shortcuts.parquet")
     first = rows.filter(pl.col("verdict") != "none").head(1)
     for row in first.iter_rows(named=True):
         _print_examples(run, row, console)
@@ -88,7 +89,10 @@ def _print_examples(run: RunReader, row: dict[str, Any], console: Any) -> None:
     for title, names in (("with it", row["examples_for"]), ("without it", row["examples_against"])):
         for name in names or ():
             text = " ".join(texts[name].split())
-            cut = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+            if run.record.job_spec.few_shot:  # worked examples come first, which are the same for all
+                cut = text if len(text) <= LONGEST else "..." + text[3 - LONGEST :]
+            else:
+                cut = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
             console.print(Text(printable(f"  {title}, where the neuron speaks for it most: {cut}")))
 
 
