@@ -151,6 +151,7 @@ def test_what_cannot_be_searched_is_refused(deciding: skilljobs.Run, capsys: pyt
 
 
 @SOAK
+@pytest.mark.timeout(3600)
 def test_on_random_weights_nothing_is_a_shortcut(tmp_path: Path) -> None:
     """Weights as a model is initialized. With larger ones, a small model can truly be led by a word."""
     for seed in range(10):
