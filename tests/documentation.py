@@ -124,7 +124,7 @@ def check_words(block: Block, words: list[str]) -> None:
 
 def skilljobs_commands(text: str) -> Iterator[list[str]]:
     """The commands of skilljobs in a line: alone, or after another one."""
-    for part in re.split(r" && | \| ", text):
+    for part in re.split(r" && | \| ", re.sub(r" >>? ?\S+$", "", text)):
         words = words_of(part)
         if words[:1] == ["skilljobs"]:
             yield words
