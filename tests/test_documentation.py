@@ -1,5 +1,6 @@
 """README and docs/ say what the program does: commands run, tables are those of the code, links lead somewhere."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+import yaml
 
+import skilljobs
 from skilljobs.stats.answers import MODEL_METRICS
-from skilljobs.store.schema import CORRELATIONS
+from skilljobs.store import follow_up_schema, schema
 from skilljobs.tasks.arithmetic import Arithmetic
 from skilljobs.tasks.external_metrics import external_columns
 from skilljobs.tasks.hans import Hans
@@ -87,7 +90,37 @@ def test_every_metric_is_explained() -> None:
 
 
 def test_the_columns_are_those_of_the_files() -> None:
-    assert f"`{', '.join(CORRELATIONS.names)}`" in (ROOT / "docs/files.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/files.md").read_text(encoding="utf-8")
+    assert f"`{', '.join(schema.CORRELATIONS.names)}`" in page
+    sections = {
+        "correlations": schema.CORRELATIONS_PREDICTIVITY,
+        "activations and vocabulary": schema.ACTIVATIONS,
+        "ablation": follow_up_schema.ABLATION,
+        "effects": follow_up_schema.EFFECTS,
+        "shortcuts": follow_up_schema.SHORTCUTS,
+    }
+    for title, expected in sections.items():
+        rows = re.findall(r"^\| (`.*?) \|", page.partition(f"### {title}\n")[2].partition("\n### ")[0], re.MULTILINE)
+        columns = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+        assert sorted(columns) == sorted(expected.names), title
+    lists = {
+        "shards/moments-*.parquet": schema.MOMENTS,
+        "examples/part-*.parquet": schema.EXAMPLE_FIXED,
+        "metrics.parquet": schema.METRICS,
+        "prompt/tuning.parquet": schema.TUNING,
+    }
+    for name, expected in lists.items():
+        assert f"| `{name}` | `{', '.join(expected.names)}`" in page
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/citation.md").read_text(encoding="utf-8")
+    assert cited["version"] == skilljobs.__version__
+    assert f"version = {{{skilljobs.__version__}}}" in page
+    for reference in cited["references"]:
+        assert reference["title"] in page
+        assert all(f"{author['family-names']}, {author['given-names']}" in page for author in reference["authors"])
 
 
 def test_the_readme_is_short_and_installs_with_the_constraints() -> None:
