@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 @metrics_option("A metric of each run; repeat to compare.", required=True)
 @population_option
 @click.option("-k", default=100, show_default=True, type=click.IntRange(min=1), help="Top neurons of each ranking.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: int, form: str, debug: bool) -> None:
     """Compare two runs, the metrics of a run, or its soft prompts, to see whether they find the same neurons.

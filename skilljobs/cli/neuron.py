@@ -30,7 +30,7 @@ def neuron(run: str, neuron_name: str, debug: bool) -> None:
 
     \b
     skilljobs neuron runs/RUN 12/407
-    skilljobs neuron runs/RUN 12/63/407      neuron 407 of expert 63
+    skilljobs neuron runs/RUN 12/63/407  # neuron 407 of expert 63
     """
     name = NeuronName.parse(neuron_name)
     from skilljobs.analysis.neuron_card import Cards

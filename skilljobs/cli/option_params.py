@@ -57,6 +57,8 @@ class SubmitCommand(click.Command):
     tasks are parsed too, so that they can be refused by name.
     """
 
+    _task_name: str | None = None
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
@@ -76,24 +78,25 @@ class SubmitCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         own = super().get_params(ctx)
         job = [click_option(declared) for declared in declared_options(JobSpec)]
-        by_name = {declared.name: declared for _, options in self._task_options() for declared in options}
+        by_name = {declared.name: declared for _, options in self.own_options_by_task() for declared in options}
         return [*job, *map(click_option, by_name.values()), *own]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         job = {declared.name for declared in declared_options(JobSpec)}
         with formatter.section("The job"):
             formatter.write_dl(_records(ctx, (click_option(declared) for declared in declared_options(JobSpec))))
-        for title, options in self._task_options():
+        for title, options in self.own_options_by_task():
             if options:
                 with formatter.section(f"Options of {title}"):
                     formatter.write_dl(_records(ctx, map(click_option, options)))
-        others = {declared.name for _, options in self._task_options() for declared in options}
+        others = {declared.name for _, options in self.own_options_by_task() for declared in options}
         rest = [parameter for parameter in self.get_params(ctx) if parameter.name not in job | others]
         with formatter.section("Where and how it runs"):
             formatter.write_dl(_records(ctx, rest))
 
-    def _task_options(self) -> Sequence[tuple[str, Sequence[Option]]]:
-        """Every task with its own options, the named one last so that its declarations win."""
+    def own_options_by_task(self) -> Sequence[tuple[str, Sequence[Option]]]:
+        """A title for each kind of task, and the options that it declares; the named task comes last."""
+        # the named one comes last so that its declarations win
         from skilljobs.tasks.registry import find_task, loadable_tasks
         from skilljobs.tasks.table import Table
 

@@ -48,7 +48,12 @@ def finished_run_options(command: Any) -> Any:
     options: tuple[Decorator, ...] = (
         click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing."),
         click.option(
-            "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+            "--format",
+            "form",
+            type=click.Choice(["table", "json", "csv"]),
+            default="table",
+            show_default=True,
+            help="What is printed.",
         ),
         replicas_option,
         shard_timeout_option,

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="What neurons are ranked by.",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def top(
     run: str,

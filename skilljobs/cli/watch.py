@@ -16,7 +16,14 @@ from skilljobs.printable import printable
 @run_argument()
 @metrics_option("Metric to show; repeat for more.  [default: all]")
 @click.option("-k", default=1, show_default=True, type=click.IntRange(min=1), help="Neurons of each metric.")
-@click.option("--every", default=10.0, show_default=True, type=click.FloatRange(min=0.1), metavar="SECONDS")
+@click.option(
+    "--every",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Time between two looks.",
+)
 @click.option("--once", is_flag=True, help="Show the current state once and exit.")
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

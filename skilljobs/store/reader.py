@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class RunReader:
-    """A run's tables, as Polars frames. The columns are described in the README."""
+    """A run's tables, as Polars frames. docs/files.md describes the columns."""
 
     def __init__(self, uri: str) -> None:
         self._location = uri

@@ -299,8 +299,8 @@ class TestImage:
 
 
 def test_readme_names_only_files_that_exist() -> None:
-    text = (ROOT / "cluster/README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     for name in re.findall(r"(?:ray (?:up|down|dashboard|exec)|kubectl apply -f|docker build -f) ([\w/.]+\w)", text):
         assert (ROOT / name).is_file(), name
     for name in re.findall(r"\]\(([\w./]+)(?:#\w+)?\)", text):
-        assert (ROOT / "cluster" / name).is_file(), name
+        assert (ROOT / "docs" / name).is_file(), name

@@ -1,4 +1,4 @@
-"""The README's own task, installed as a package and run by the command."""
+"""The own task of docs/tasks.md, installed as a package and run by the command."""
 
 import os
 import re
@@ -18,11 +18,11 @@ from skilljobs.plan.data_options import command_of, resolve_spec
 from skilljobs.plan.job_plan import plan_job
 from skilljobs.spec import JobSpec
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
 
 
 def example(task: str = "Plurals") -> str:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (source,) = (block for block in blocks if f"class {task}(" in block)
     return str(source)
 
@@ -30,7 +30,7 @@ def example(task: str = "Plurals") -> str:
 def installed(folder: Path) -> Path:
     """What `pip install` of such a package leaves behind."""
     source = example()
-    (points,) = re.findall(r"```toml\n\[project\.entry-points\.\"(.*?)\"\]\n(.*?)\n```", README, re.DOTALL)
+    (points,) = re.findall(r"```toml\n\[project\.entry-points\.\"(.*?)\"\]\n(.*?)\n```", PAGE, re.DOTALL)
     package, metadata = folder / "my_package", folder / "my_package-1.0.dist-info"
     package.mkdir(parents=True)
     metadata.mkdir()
