@@ -18,6 +18,15 @@ class JobFailed(Exception):  # noqa: N818  the name says what happened
     def __init__(self, message: str, way_on: str = "the same command resumes") -> None:
         super().__init__(message)
         self.way_on = way_on
+        self._says_what_is_kept = False
+
+    def keeping(self, kept: str) -> "JobFailed":
+        """The same failure, whose message says once what is kept, and what helps if anything is known to."""
+        if self._says_what_is_kept:
+            return self
+        said = JobFailed(f"{self}; {kept}" + (f": {self.way_on}" if self.way_on else ""), self.way_on)
+        said._says_what_is_kept = True
+        return said
 
 
 class Terminated(KeyboardInterrupt):

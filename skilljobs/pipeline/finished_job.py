@@ -67,8 +67,7 @@ def do_on_prompts(
             try:
                 job.make()
             except JobFailed as error:
-                kept = f"what is committed in {reader.uri}/{inside} is kept"
-                raise JobFailed(f"{error}; {kept}: {error.way_on}", error.way_on) from error
+                raise error.keeping(f"what is committed in {reader.uri}/{inside} is kept") from error
         workplace.close()
         conclude(reporter)
 

@@ -35,7 +35,7 @@ def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False) -> Non
                 job.workplace.close()
             _run_stage(job, stage, stages[place + 1 :])
     except JobFailed as error:
-        raise JobFailed(f"{error}; {job.what_is_kept}: {error.way_on}") from error
+        raise error.keeping(job.what_is_kept) from error
 
 
 def _repair(job: Job, stage: Stage, patterns: Sequence[str], thorough: bool) -> None:
