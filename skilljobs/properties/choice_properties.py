@@ -25,7 +25,7 @@ def choice_properties(examples: Sequence[Example]) -> list[Property]:
         found += [pointing(f"the {what} choice is the right one", points_to) for what, points_to in _POINTERS.items()]
     return [
         *found,
-        number("the position of the right choice", lambda example: example.answer),
+        number("the position of the right choice, from 1", _position),
         number("how many choices there are", lambda example: len(example.choices or ())),
         pointing("the first choice is the right one", lambda _: 0),
         pointing("the last choice is the right one", lambda example: len(example.choices or ()) - 1),
@@ -89,6 +89,10 @@ _ATTRIBUTES: dict[str, Attribute] = {
     "the parity": _parity,
     "the form": _form,
 }
+
+
+def _position(example: Example) -> int | None:
+    return None if example.answer is None else example.answer + 1
 
 
 def _extreme(measure: Callable[[str], float | None], largest: bool, example: Example) -> int | None:
