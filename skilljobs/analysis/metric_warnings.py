@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from skilljobs.printable import counted
 from skilljobs.stats.layout import ALL
 from skilljobs.stats.metric_traps import NearPair, RareKind, near_pairs, rare_kind
 from skilljobs.stats.totals import Moments
@@ -27,7 +28,7 @@ def traps(
     ]
     shown = [pair.sentence for pair in pairs[:most_pairs]]
     if len(pairs) > most_pairs:
-        shown.append(f"nearly the same are {len(pairs) - most_pairs} more pairs of metrics")
+        shown.append(f"{counted(len(pairs) - most_pairs, 'more pair')} of metrics say nearly the same")
     return [*rare, *shown]
 
 
