@@ -1,5 +1,7 @@
 """The ways in which a command ends early. Any other exception that escapes is a bug in skilljobs."""
 
+from collections.abc import Sequence
+
 
 class InputError(Exception):
     """Bad usage or input, found before anything was started: exit code 2.
@@ -18,6 +20,17 @@ class JobFailed(Exception):  # noqa: N818  the name says what happened
     def __init__(self, message: str, way_on: str = "the same command resumes") -> None:
         super().__init__(message)
         self.way_on = way_on
+
+
+class SomeJobsFailed(JobFailed):
+    """Some of several jobs could not be finished. The message has a line for each job.
+
+    `uris` are the directories of all their runs, in the order of the jobs.
+    """
+
+    def __init__(self, message: str, uris: Sequence[str]) -> None:
+        super().__init__(message)
+        self.uris = tuple(uris)
 
 
 class Terminated(KeyboardInterrupt):
