@@ -10,7 +10,7 @@ import polars as pl
 from skilljobs.analysis.emergence import SeriesMember, emergence
 from skilljobs.analysis.series_conclusions import series_conclusions
 from skilljobs.api import OUT, Run, open_run
-from skilljobs.errors import InputError
+from skilljobs.errors import InputError, SomeJobsFailed
 from skilljobs.plan.capacity import Placement
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
@@ -85,7 +85,6 @@ def sweep(
     models: Sequence[str | os.PathLike[str]] | str,
     *,
     revisions: Sequence[str] = (),
-    matched: int = 0,
     name: str | None = None,
     out: str | os.PathLike[str] = OUT,
     replicas: int | None = None,
@@ -107,7 +106,6 @@ def sweep(
     Args:
         models: ids or directories, or a pattern of directories (`run/step-*`), in the order of training.
         revisions: of the one model that `models` names, for example training checkpoints.
-        matched: how many at the end of `models` a shell has made of a pattern, whose first match is the one before.
         name: of the series, which is a folder in `out`; by default the task, the models and a hash of the options.
         out, replicas, gpus_per_replica, shard_timeout, address, report, verify, reporter, debug, on_done: as for
             `submit_many`.
@@ -115,7 +113,8 @@ def sweep(
 
     Raises:
         InputError: names the model that cannot be used, or the option; nothing was started.
-        SomeJobsFailed: some jobs could not be finished; the others are, and the same call resumes.
+        SomeJobsFailed: some jobs could not be finished; the others are, and the same call resumes. The last of its
+            `uris` is the folder of the series.
     """
     from skilljobs.pipeline.series_jobs import options_of_checkpoints, record_of_series, store_series
     from skilljobs.pipeline.several_jobs import run_several
@@ -127,13 +126,15 @@ def sweep(
     address = driven_address(address, ONE_PROCESS)
     placement = Placement(address, replicas, gpus_per_replica, debug, shard_timeout)
     names = [os.fspath(model) for model in ([models] if isinstance(models, str | os.PathLike) else models)]
-    own, more = names[: len(names) - matched], names[len(names) - matched :]
-    asked = checkpoints_asked(own, [revisions] if isinstance(revisions, str) else revisions, more)
+    asked = checkpoints_asked(names, [revisions] if isinstance(revisions, str) else revisions)
     folder = checked_out(out)
     checked = check_many(options_of_checkpoints(asked), options, folder, placement, reporter)
-    record = record_of_series(asked, [one.job for one in checked], name, names)
+    record = record_of_series(asked, [one.job for one in checked], name)
     files = store_series(record, folder, reporter.note)
-    run_several(checked, placement, report, verify, reporter, lambda uri: on_done(Run(uri)))
+    try:
+        run_several(checked, placement, report, verify, reporter, lambda uri: on_done(Run(uri)))
+    except SomeJobsFailed as error:
+        raise SomeJobsFailed(str(error), (*error.uris, files.uri)) from error
     return open_series(files.uri)
 
 

@@ -52,6 +52,7 @@ def submit_jobs(
     Raises:
         SomeJobsFailed: some could not be finished.
     """
+    from skilljobs.api import Run
     from skilljobs.cli.bars import reporter
     from skilljobs.several import submit_many
 
@@ -59,11 +60,10 @@ def submit_jobs(
     try:
         with reporter() as shown:
             runs = submit_many(jobs, out=out, reporter=shown, on_done=print_run, **settings, **common)
-            uris: Sequence[str] = [run.uri for run in runs]
     except SomeJobsFailed as error:
-        failed, uris = error, error.uris
-    for uri in uris:
-        say(uri)
+        failed, runs = error, list(map(Run, error.uris))
+    for run in runs:
+        say(run.uri)
     if failed is not None:
         raise failed
 

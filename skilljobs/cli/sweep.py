@@ -61,20 +61,23 @@ def sweep(
     """
     from skilljobs.cli.bars import reporter
     from skilljobs.cli.series_table import print_series, title_metric
+    from skilljobs.plan.checkpoints_asked import in_order
     from skilljobs.series import open_series
     from skilljobs.series import sweep as sweep_models
 
     if ctx.meta.get(JOBS):
         raise InputError(f"--config: a sweep is one job on several models, and the file has several jobs, [[{JOBS}]]")
     given = given_options(options, ctx)
-    models = _all(given.pop("model", None)) + more_models
+    models = _all(given.pop("model", None))
+    if more_models:  # a shell made them of a pattern, whose first match is the one before
+        models = (*models[:-1], *in_order([*models[-1:], *more_models]))
     if not models:
         raise InputError("say which models: --model again for each, a pattern of directories, or --revisions")
+    failed: SomeJobsFailed | None = None
     try:
         with reporter() as shown:
             series = sweep_models(
                 models,
-                matched=len(more_models),
                 revisions=[] if revisions is None else [one.strip() for one in revisions.split(",") if one.strip()],
                 name=name,
                 out=out,
@@ -90,16 +93,17 @@ def sweep(
                 **given,
             )
     except SomeJobsFailed as error:
-        for uri in error.uris:
-            say(uri)
-        raise
-    metric = title_metric(series)
-    print_series(series, [metric])
-    if report:
-        series.draw([metric])
+        failed, series = error, open_series(error.uris[-1])
+    if failed is None or series.metrics:
+        metric = title_metric(series)
+        print_series(series, [metric])
+        if report:
+            series.draw([metric])
     for run in series.runs:
         say(run.uri)
-    say(open_series(series.uri).uri)
+    say(series.uri)
+    if failed is not None:
+        raise failed
 
 
 def _all(model: Any) -> tuple[str, ...]:

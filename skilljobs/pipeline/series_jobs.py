@@ -27,18 +27,19 @@ def options_of_checkpoints(checkpoints: Sequence[AskedCheckpoint]) -> list[dict[
 
 
 def record_of_series(
-    checkpoints: Sequence[AskedCheckpoint], jobs: Sequence[AskedJob], name: str | None, models: Sequence[str]
+    checkpoints: Sequence[AskedCheckpoint], jobs: Sequence[AskedJob], name: str | None
 ) -> SeriesRecord:
-    """The record of a series; `models` are the models as they were named, patterns not looked up.
+    """The record of a series.
 
     Without a name, the series is called after its task, its models and a hash of its options: with more checkpoints
-    that fit a pattern, or more revisions of a model, it is the same one.
+    whose names differ in numbers, or more revisions of a model, it is the same one.
     """
     options = {n: value for n, value in jobs[0].spec.chosen.items() if n not in OF_ONE_MODEL}
     if name is None:
         decisive = {n: value for n, value in options.items() if n not in WITHOUT_EFFECT_ON_NUMBERS}
-        digest = stable_digest(json.dumps([decisive, *models], sort_keys=True), size=4).hex()
-        stem = Path(models[0].rstrip("*?[]")).name.rstrip("-_.") or "models"
+        families = list(dict.fromkeys(one.family for one in checkpoints))
+        digest = stable_digest(json.dumps([decisive, *sorted(families)], sort_keys=True), size=4).hex()
+        stem = Path(families[0]).name.replace("#", "").strip("-_.") or "models"
         name = f"series-{find_task(jobs[0].spec.task).name}-{stem}-{digest}"
     else:
         checked_run_id(name)

@@ -23,25 +23,28 @@ class AskedCheckpoint:
     model: str
     revision: str | None = None
 
+    @property
+    def family(self) -> str:
+        """What it has in common with its siblings: where it is, with # for the numbers in its name."""
+        if self.revision is not None:
+            return self.model
+        path = Path(os.path.expanduser(self.model))
+        parent = path.resolve().parent if path.is_dir() else path.parent
+        return f"{parent}/{re.sub(r'[0-9]+', '#', path.name)}"
 
-def checkpoints_asked(
-    models: Sequence[str], revisions: Sequence[str] = (), matched: Sequence[str] = ()
-) -> list[AskedCheckpoint]:
+
+def checkpoints_asked(models: Sequence[str], revisions: Sequence[str] = ()) -> list[AskedCheckpoint]:
     """The models of a series, in order.
 
     Args:
         models: ids, directories, or patterns of directories, such as `run/step-*`. What a pattern matches comes in the
             order of the numbers in its names: step-900 before step-1000.
         revisions: of the one model that `models` names.
-        matched: more directories, as a shell makes them of a pattern whose first match is the last one of `models`.
 
     Raises:
         InputError: they are fewer than two, one is named twice, or a pattern matches no directory.
     """
-    if matched:
-        *models, first = models or [""]
-        matched = _in_order([first, *matched] if first else matched)
-    found = [name for model in models for name in _matches(model)] + list(matched)
+    found = [name for model in models for name in _matches(model)]
     if revisions:
         if len(found) != 1 or found[0] in RESERVED_NAMES or os.path.isdir(os.path.expanduser(found[0])):
             raise InputError("--revisions are those of one model of the Hugging Face hub: name that with --model")
@@ -73,9 +76,9 @@ def _matches(model: str) -> list[str]:
     found = [name for name in glob.glob(os.path.expanduser(model)) if os.path.isdir(name)]
     if not found:
         raise InputError(f"--model {model} matches no directory")
-    return _in_order(found)
+    return in_order(found)
 
 
-def _in_order(names: Sequence[str]) -> list[str]:
+def in_order(names: Sequence[str]) -> list[str]:
     """Names in the order of the numbers in them."""
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])

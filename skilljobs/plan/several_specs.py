@@ -48,7 +48,7 @@ def options_of_each(jobs: Sequence[Mapping[str, Any]], common: Mapping[str, Any]
         raise InputError(f"{flag_of(RUN_ID)} names one run, and each of several jobs has its own: give it to one job")
     merged, tasks, labels = [], [], []
     for number, own in enumerate(jobs, 1):
-        place = f"job {number} of {len(jobs)}"
+        place = f"job {number} of {len(jobs)}" if len(jobs) > 1 else "the job"
         if not isinstance(own, Mapping):
             raise InputError(f"{place} is {own!r}; a job is given by its options, by name")
         values = {**common, **own}

@@ -83,6 +83,9 @@ def test_a_neuron_is_seen_to_appear_where_it_was_planted(
     )
     compared = json.loads("\n".join(lines))[0]["models"]
     assert [row["checkpoint"] for row in compared] == ["step-200", "step-900", "step-1000"]
+    code, lines, errors = run_command("top", series.uri, "--metric", METRIC, capsys=capsys)
+    assert (code, lines) == (2, [])
+    assert "is a series of runs, which compare and plot take: name one run" in errors[-1]
     code, lines, _ = run_command("plot", "mine", "--out", str(tmp_path / "runs"), "--metric", METRIC, capsys=capsys)
     assert (code, lines) == (0, [f"{series.uri}/figures"])
     assert Path(series.uri, "figures", f"emergence-{METRIC}.svg").stat().st_size > 1000
