@@ -32,20 +32,18 @@ def emergence_chart(rows: pl.DataFrame, metric: str) -> alt.TopLevelMixin:
     points = emergence_points(rows)
     shown = {"model": list(names.values())}
     x = alt.X("model:N", title="model", sort=shown["model"], scale=alt.Scale(domain=shown["model"]))
-    y = alt.Y("r:Q", title=f"r with {metric} on half 1", scale=alt.Scale(zero=True))
+    y = alt.Y("r:Q", title="r on half 1", scale=alt.Scale(zero=True))
     colour = alt.Color("of:N", title=None, scale=alt.Scale(domain=[EACH, LAST]), legend=alt.Legend(orient="top"))
     dash = alt.StrokeDash("of:N", title=None, scale=alt.Scale(domain=[EACH, LAST], range=[[1, 0], [5, 3]]), legend=None)
     measured = [point for point in points if "r" in point]
     thresholds = [point for point in points if "null" in point]
     lines = alt.Chart(alt.Data(values=measured)).mark_line().encode(x=x, y=y, color=colour, strokeDash=dash)
     marks = (
-        alt.Chart(alt.Data(values=measured))
-        .mark_point(filled=True, size=45, opacity=1)
-        .encode(x=x, y=y, color=colour, tooltip=["model:N", "neuron:N", "r:Q"])
+        alt.Chart(alt.Data(values=measured)).mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y, color=colour)
     )
     null = alt.Chart(alt.Data(values=thresholds)).mark_line(style="null", point=False).encode(x=x, y=alt.Y("null:Q"))
     zero = alt.Chart(alt.Data(values=[{"r": 0}])).mark_rule(style="zero").encode(y=alt.Y("r:Q"))
-    chart: alt.TopLevelMixin = alt.layer(zero, null, lines, marks).properties(**SIZE)
+    chart: alt.TopLevelMixin = alt.layer(zero, null, lines, marks).properties(title=metric, **SIZE)
     return chart
 
 

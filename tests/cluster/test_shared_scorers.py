@@ -9,7 +9,8 @@ import pytest
 
 import skilljobs
 from skilljobs.checkpoints.source import find_model
-from skilljobs.cluster.shared_scorers import _Kind, _SharedScorers
+from skilljobs.cluster import shared_scorers
+from skilljobs.cluster.shared_scorers import _Kind, _SharedScorers, scorers_shared
 from skilljobs.errors import InputError
 from skilljobs.plan.capacity import Replicas
 from skilljobs.plan.work import ModelSetup
@@ -115,6 +116,19 @@ def test_a_job_of_more_shards_adds_scorers_and_one_that_asks_for_a_number_has_it
     assert taken(kind(8, None), kind(2, 2)) is None
     assert taken(kind(2, None), kind(2, 2)) == 2
     assert taken(kind(1, 1), kind(4, None)) is None
+
+
+def test_a_session_within_another_leaves_its_scorers_to_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the outer one hold the processors: new ones would wait for them for ever."""
+    monkeypatch.setattr(shared_scorers, "_shared", None)
+    group = Group(1)
+    with scorers_shared():
+        with scorers_shared():
+            shared = shared_scorers._shared
+            assert shared is not None
+            shared.keep(None, group)  # type: ignore[arg-type]
+        assert not group.closed
+    assert group.closed
 
 
 def test_a_session_is_not_for_a_dashboard() -> None:
