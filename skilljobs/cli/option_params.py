@@ -70,6 +70,14 @@ class SubmitCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        try:
+            return self._context(info_name, args, parent, extra)
+        finally:
+            self._task_names = ()
+
+    def _context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None, extra: dict[str, Any]
+    ) -> click.Context:
         path = next(iter(_values_of("--config", args)), None)
         is_read = path is not None and not extra.get("resilient_parsing")
         file = read_job_file(path) if path is not None and is_read else JobFile({})
