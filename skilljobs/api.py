@@ -2,9 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 import polars as pl
@@ -18,7 +16,6 @@ from skilljobs.pipeline.run_jobs import FinishedRunJobs
 from skilljobs.plan.capacity import Placement
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
-from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL
 from skilljobs.store.record import RunRecord
 from skilljobs.store.run import PROMPT_NAME, prompt_uri
@@ -68,22 +65,14 @@ def submit(
         JobFailed: the job could not be finished; what was committed is kept, and the same call resumes.
     """
     from skilljobs.cluster.dashboard_jobs import is_dashboard
-    from skilljobs.pipeline.opening import default_run_id
-    from skilljobs.plan.call_arguments import check_flags, checked_out, checked_run_id, refuse_unknown
-    from skilljobs.plan.data_options import command_of, resolve_spec
-    from skilljobs.plan.like_run import spec_like
-    from skilljobs.store.run_list import locate_run
+    from skilljobs.pipeline.asked_job import AskedJob
+    from skilljobs.plan.call_arguments import check_flags, checked_out, refuse_unknown
 
     reporter = reporter or suitable_reporter()
     refuse_unknown(options, inspect.signature(submit).parameters.keys() - {"options"})
     check_flags({"no_wait": no_wait, "report": report, "verify": verify, "debug": debug})
     out = checked_out(out)
-    spec = JobSpec.from_values(options)
-    if spec.like is not None:
-        spec = spec_like(replace(spec, like=locate_run(spec.like, out)))
-    spec, task = resolve_spec(spec)
-    spec = spec.with_absolute_paths(task.own_options())
-    run_id = default_run_id(spec) if run_id is None else checked_run_id(run_id)
+    job = AskedJob.of(options, out, run_id)
     address = cluster_address(address)
     placement = Placement(address, replicas, gpus_per_replica, debug, shard_timeout)
     if is_dashboard(address):
@@ -92,7 +81,7 @@ def submit(
         out = out if is_uri(out) else os.path.abspath(os.path.expanduser(out))
         flags = {
             "--out": out,
-            "--run-id": run_id,
+            "--run-id": job.run_id,
             "--replicas": replicas,
             "--gpus-per-replica": gpus_per_replica,
             "--shard-timeout": shard_timeout,
@@ -100,43 +89,14 @@ def submit(
             "--verify": verify,
             "--debug": debug,
         }
-        uri = child_uri(out, run_id)
-        run_on_cluster(command_of(spec), str(address), uri, run_id, flags, not no_wait, reporter)
+        uri = child_uri(out, job.run_id)
+        run_on_cluster(job.command, str(address), uri, job.run_id, flags, not no_wait, reporter)
         return Run(uri)
     if no_wait:
         raise InputError("--no-wait is for a job on a cluster: --address http://HEAD:8265")
     from skilljobs.pipeline.run_job import run_job
 
-    return Run(run_job(spec, child_uri(out, run_id), run_id, placement, report, verify, reporter).uri)
-
-
-@contextmanager
-def session(address: str | None = None, debug: bool = False) -> Iterator[None]:
-    """Keep Ray and the loaded model over several jobs of this process.
-
-    Within the block, a job uses the scorers that the job before it left, if it reads the same model in the same way.
-    Their number and results are the same as without a session.
-
-    Args:
-        address: a Ray cluster that this process drives itself (`HEAD:6379` or `auto`); by default RAY_ADDRESS, or a Ray
-            on this machine.
-        debug: whether to show the workers' logs.
-
-    Raises:
-        InputError: there is no cluster at the address, or it is that of a dashboard, which runs jobs elsewhere.
-    """
-    from skilljobs.cluster.dashboard_jobs import is_dashboard
-
-    address = cluster_address(address)
-    if is_dashboard(address):
-        raise InputError(
-            f"--address {address}: a session drives the cluster itself; use HEAD:6379, or auto on a machine"
-        )
-    from skilljobs.cluster.session import ray_session
-    from skilljobs.cluster.shared_scorers import scorers_shared
-
-    with ray_session(address, debug), scorers_shared():
-        yield
+    return Run(run_job(job.spec, job.uri, job.run_id, placement, report, verify, reporter).uri)
 
 
 def open_run(uri: str | os.PathLike[str]) -> "Run":

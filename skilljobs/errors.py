@@ -1,5 +1,7 @@
 """The ways in which a command ends early. Any other exception that escapes is a bug in skilljobs."""
 
+from collections.abc import Sequence
+
 
 class InputError(Exception):
     """Bad usage or input, found before anything was started: exit code 2.
@@ -27,6 +29,17 @@ class JobFailed(Exception):  # noqa: N818  the name says what happened
         said = JobFailed(f"{self}; {kept}" + (f": {self.way_on}" if self.way_on else ""), self.way_on)
         said._says_what_is_kept = True
         return said
+
+
+class SomeJobsFailed(JobFailed):
+    """Some of several jobs could not be finished. The message has a line for each job.
+
+    `uris` are the directories of all their runs, in the order of the jobs.
+    """
+
+    def __init__(self, message: str, uris: Sequence[str]) -> None:
+        super().__init__(message)
+        self.uris = tuple(uris)
 
 
 class Terminated(KeyboardInterrupt):

@@ -64,7 +64,12 @@ def _groups(command: click.Command, context: click.Context) -> Iterator[tuple[st
         return
     command.get_params(context)
     job = declared_options(JobSpec)
-    yield "The job", list(_rows(map(click_option, job), context))
+    if command.name != "submit":
+        known = {option.name for option in (*job, *(o for _, own in command.own_options_by_task() for o in own))}
+        others = [p for p in command.get_params(context) if p.name not in known or p.name in command.several]
+        yield "Beside the options of submit, those of a task among them", list(_rows(others, context))
+        return
+    yield "The job", list(_rows(command.job_options(), context))
     listed = {option.name for option in job}
     for title, options in command.own_options_by_task():
         yield f"Options of {title}", list(_rows(map(click_option, options), context))

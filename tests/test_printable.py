@@ -15,7 +15,7 @@ from skilljobs.errors import InputError
 from skilljobs.printable import printable, printable_lines, well_formed
 from skilljobs.progress.reporter import LineReporter
 from skilljobs.report.charts import Figure, save_figure, shortened
-from skilljobs.report.figures import _safe
+from skilljobs.report.figures import safe_name
 from skilljobs.store.files import Folder
 
 STEERING = "kind=\x1b[31m\x00\x08\u202e\n\ud800"
@@ -63,7 +63,7 @@ def test_a_figure_of_any_name_is_well_formed(tmp_path: Path, shown: Any) -> None
 
 
 def test_names_of_columns_make_different_names_of_files() -> None:
-    assert _safe("kind") == "kind"
+    assert safe_name("kind") == "kind"
     names = ["a b", "a-b", "a/b", "x" * 300, "x" * 301, "\x1b[31m"]
-    assert len({_safe(name) for name in names}) == len(names)
-    assert all(len(_safe(name)) < 80 for name in names)
+    assert len({safe_name(name) for name in names}) == len(names)
+    assert all(len(safe_name(name)) < 80 for name in names)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@run_argument("runs", nargs=-1, required=True, metavar="RUN [RUN]")
+@run_argument("runs", nargs=-1, required=True, metavar="RUN|SERIES [RUN]...")
 @metrics_option("A metric of each run; repeat to compare.", required=True)
 @population_option
 @click.option("-k", default=100, show_default=True, type=click.IntRange(min=1), help="Top neurons of each ranking.")
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: int, form: str, debug: bool) -> None:
-    """Compare two runs, the metrics of a run, or its soft prompts, to see whether they find the same neurons.
+    """Compare runs, the metrics of a run, or its soft prompts, to see whether they find the same neurons.
+
+    Three runs or more, or a series that `sweep` has made, are compared model by model, each with the last one.
 
     A category or a set of skills (asked) stands for all its metrics. For these, the output is how many of their top
     neurons each pair of metrics shares, and the r of each metric's top neurons with the other metrics held fixed.
@@ -38,12 +40,19 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
     skilljobs compare runs/ONE --metric confidence --metric operation=division
     skilljobs compare runs/ONE --metric asked
     skilljobs compare runs/OF-SEVERAL-PROMPTS --metric confidence
+    skilljobs compare runs/STEP-1000 runs/STEP-4000 runs/STEP-16000 --metric confidence
+    skilljobs compare runs/SERIES --metric confidence
     """
-    if len(runs) > 2 or (len(runs) == 2 and len(metric) > 2):
+    if len(runs) == 2 and len(metric) > 2:
         raise InputError(
             "compare takes two runs and one or two metrics, one run and several metrics,"
-            " or one run of several soft prompts and one metric"
+            " one run of several soft prompts and one metric, or three runs or more"
         )
+    from skilljobs.store.series_files import SeriesFiles
+
+    if len(runs) > 2 or (len(runs) == 1 and SeriesFiles(runs[0]).exists):
+        _compare_series(runs, metric, population, k, form)
+        return
     from skilljobs.analysis.comparing import agreement
     from skilljobs.analysis.comparing import compare as compare_runs
     from skilljobs.api import open_run
@@ -83,6 +92,23 @@ def compare(runs: tuple[str, ...], metric: tuple[str, ...], population: str, k: 
 
     for row in comparison.shared.head(10).iter_rows(named=True):
         click.echo(f"  {neuron_text(row)}  r {row['r_first']:+.3f} and {row['r_second']:+.3f}")
+
+
+def _compare_series(runs: Sequence[str], metrics: Sequence[str], population: str, k: int, form: str) -> None:
+    from skilljobs.series import open_series, series_of_runs
+
+    series = open_series(runs[0]) if len(runs) == 1 else series_of_runs(runs)
+    if form == "json":
+        import json
+
+        tables = {metric: series.emergence(metric, population, k).to_dicts() for metric in metrics}
+        said = {metric: series.conclusions(metric, population) for metric in metrics}
+        found = [{"metric": metric, "models": tables[metric], "conclusions": said[metric]} for metric in metrics]
+        click.echo(json.dumps(found, indent=2))
+        return
+    from skilljobs.cli.series_table import print_series
+
+    print_series(series, metrics, population, k)
 
 
 def _compare_metrics(run: "RunReader", metrics: Sequence[str], population: str, k: int, form: str) -> None:

@@ -17,6 +17,7 @@ PROGRAM = "skilljobs"
 INTERRUPTED = "interrupted: committed shards are kept; run the same command again to resume"
 COMMANDS = {
     "submit": ("skilljobs.cli.submit", "Run a job, or resume it."),
+    "sweep": ("skilljobs.cli.sweep", "Run a job on several models, such as training checkpoints."),
     "tasks": ("skilljobs.cli.runs", "List the tasks."),
     "runs": ("skilljobs.cli.runs", "List the runs in a folder."),
     "status": ("skilljobs.cli.runs", "Show a run's progress and where its time went."),
@@ -35,7 +36,7 @@ COMMANDS = {
     "effects": ("skilljobs.cli.effects", "Estimate what each neuron of a finished run does."),
     "show": ("skilljobs.cli.show", "Show the command or the file that makes a run."),
     "completion": ("skilljobs.cli.completion", "Print a script that completes names in a shell."),
-    "compare": ("skilljobs.cli.compare", "Compare two runs, the metrics of a run, or its soft prompts."),
+    "compare": ("skilljobs.cli.compare", "Compare runs, the metrics of a run, or its soft prompts."),
 }
 
 

@@ -1,20 +1,23 @@
 """Options that are declared on dataclasses (see `skilljobs.options`) as parameters of a click command."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import click
 
-from skilljobs.cli.job_file import check_keys, read_job_file
+from skilljobs.cli.job_file import JOBS, JobFile, Value, check_keys, read_job_file
 from skilljobs.cli.run_names import complete_tasks
 from skilljobs.errors import InputError
 from skilljobs.options import Option, declared_options
 from skilljobs.spec import JobSpec
 
 
-def click_option(declared: Option) -> click.Option:
-    """The click parameter of a declared option."""
+def click_option(declared: Option, several: Collection[str] = ()) -> click.Option:
+    """The click parameter of a declared option.
+
+    Those that `several` names may be given again, for another job: their value is then a tuple.
+    """
     settings: dict[str, Any] = {"help": declared.text.help, "default": declared.default}
     if declared.text.default_text is not None:
         settings["help"] += f"  [default: {declared.text.default_text}]"
@@ -28,7 +31,10 @@ def click_option(declared: Option) -> click.Option:
         settings |= {"type": declared.kind, "metavar": declared.text.metavar}
     if declared.name == "task":
         settings["shell_complete"] = complete_tasks
-    if declared.repeats:
+    if declared.name in several:
+        settings["help"] = f"{declared.text.help} Repeat for several {declared.name}s."
+        settings |= {"multiple": True, "default": None, "callback": _one_or_all}
+    elif declared.repeats:
         settings["multiple"] = True
     elif declared.values > 1:
         settings["nargs"] = declared.values
@@ -53,38 +59,87 @@ def declared_command(spec_type: type) -> type[click.Command]:
 class SubmitCommand(click.Command):
     """A command that takes the options of a job and of its task, in addition to its own parameters.
 
-    The options of the task that is named on the command line are parsed as that task declares them; those of other
-    tasks are parsed too, so that they can be refused by name.
+    The options of the tasks that are named are parsed as these declare them; those of other tasks are parsed too, so
+    that they can be refused by name.
     """
 
-    _task_name: str | None = None
+    several: tuple[str, ...] = ("task",)
+    """The options that may be given again, for another job."""
+    _task_names: Sequence[str] = ()
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        path = _value_of("--config", args)
-        stored = read_job_file(path) if path is not None and not extra.get("resilient_parsing") else {}
-        in_file = stored.get("task")
-        self._task_name = _value_of("--task", args) or (in_file if isinstance(in_file, str) else None)
-        if path is not None and stored:
-            by_name = {parameter.name: parameter for parameter in self.get_params(click.Context(self))}
-            check_keys(path, stored, [name for name in by_name if name and name != "config"])
-            extra["default_map"] = {
-                name: [value] if by_name[name].multiple and isinstance(value, str) else value
-                for name, value in stored.items()
-            }
-        return super().make_context(info_name, args, parent, **extra)
+        try:
+            return self._context(info_name, args, parent, extra)
+        finally:
+            self._task_names = ()
+
+    def _context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None, extra: dict[str, Any]
+    ) -> click.Context:
+        path = next(iter(_values_of("--config", args)), None)
+        is_read = path is not None and not extra.get("resilient_parsing")
+        file = read_job_file(path) if path is not None and is_read else JobFile({})
+        self._task_names = _values_of("--task", args) or _tasks_of(file.options)
+        words = list(args)
+        if path is not None and is_read:
+            options = [p for p in self.get_params(click.Context(self)) if isinstance(p, click.Option)]
+            by_name = {parameter.name: parameter for parameter in options}
+            own = {declared.name for declared in (*declared_options(JobSpec), *self._own_options())}
+            check_keys(path, file, [name for name in by_name if name and name != "config"], own | {"run_id"})
+            extra["default_map"] = self._defaults(file.options)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[JOBS] = [
+            self._options_of_job(f"--config {path}, job {number}", file, job, info_name, words, parent, extra)
+            for number, job in enumerate(file.jobs, 1)
+        ]
+        return context
+
+    def _options_of_job(
+        self,
+        where: str,
+        file: JobFile,
+        job: dict[str, Value],
+        info_name: str | None,
+        words: Sequence[str],
+        parent: click.Context | None,
+        extra: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The options that one of several jobs in a file has of its own: the command line counts more."""
+        self._task_names = _tasks_of(job) or _tasks_of(file.options)
+        defaults = self._defaults(file.options | job)
+        try:
+            context = super().make_context(info_name, list(words), parent, **{**extra, "default_map": defaults})
+        except click.BadParameter as error:
+            raise InputError(f"{where}: {error.format_message()}") from error
+        from_file = click.core.ParameterSource.DEFAULT_MAP
+        return {name: context.params[name] for name in job if context.get_parameter_source(name) == from_file}
+
+    def _defaults(self, options: Mapping[str, Value]) -> dict[str, Any]:
+        """Options of a file as click's defaults."""
+        by_name = {parameter.name: parameter for parameter in self.get_params(click.Context(self))}
+        return {
+            name: [value] if by_name[name].multiple and isinstance(value, str) else value
+            for name, value in options.items()
+        }
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         own = super().get_params(ctx)
-        job = [click_option(declared) for declared in declared_options(JobSpec)]
-        by_name = {declared.name: declared for _, options in self.own_options_by_task() for declared in options}
-        return [*job, *map(click_option, by_name.values()), *own]
+        by_name = {declared.name: declared for declared in self._own_options()}
+        return [*self.job_options(), *map(click_option, by_name.values()), *own]
+
+    def job_options(self) -> list[click.Option]:
+        """The options of a job that every task has."""
+        return [click_option(declared, self.several) for declared in declared_options(JobSpec)]
+
+    def _own_options(self) -> list[Option]:
+        return [declared for _, options in self.own_options_by_task() for declared in options]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         job = {declared.name for declared in declared_options(JobSpec)}
         with formatter.section("The job"):
-            formatter.write_dl(_records(ctx, (click_option(declared) for declared in declared_options(JobSpec))))
+            formatter.write_dl(_records(ctx, self.job_options()))
         for title, options in self.own_options_by_task():
             if options:
                 with formatter.section(f"Options of {title}"):
@@ -95,16 +150,16 @@ class SubmitCommand(click.Command):
             formatter.write_dl(_records(ctx, rest))
 
     def own_options_by_task(self) -> Sequence[tuple[str, Sequence[Option]]]:
-        """A title for each kind of task, and the options that it declares; the named task comes last."""
-        # the named one comes last so that its declarations win
+        """A title for each kind of task, and the options that it declares; the named tasks come last."""
+        # the named ones come last so that their declarations win
         from skilljobs.tasks.registry import find_task, loadable_tasks
         from skilljobs.tasks.table import Table
 
         tasks = list(loadable_tasks())
         named: list[Any] = []
-        if self._task_name is not None:
+        for name in self._task_names:
             with suppress(InputError):  # the job itself will refuse it
-                named = [find_task(self._task_name)]
+                named.append(find_task(name))
         ordered = [task for task in tasks if task not in named] + named
         return [
             ("a table of your own" if task is Table else f"--task {task.name}", task.own_options()) for task in ordered
@@ -132,10 +187,23 @@ def _records(ctx: click.Context, parameters: Iterable[click.Parameter]) -> Itera
     return iter([record for parameter in parameters if (record := parameter.get_help_record(ctx)) is not None])
 
 
-def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+def _one_or_all(ctx: click.Context, param: click.Parameter, value: Sequence[str] | None) -> Any:
+    """The value of an option that may be given for several jobs: None, one value, or a tuple of several."""
+    return None if not value else value[0] if len(value) == 1 else tuple(value)
+
+
+def _tasks_of(options: Mapping[str, Value]) -> list[str]:
+    """The tasks that options of a file name."""
+    task = options.get("task", [])
+    return task if isinstance(task, list) else [task] if isinstance(task, str) else []
+
+
+def _values_of(flag: str, arguments: Sequence[str]) -> list[str]:
+    """The values that `arguments` give to an option."""
+    found = []
     for place, word in enumerate(arguments):
         if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
+            found.append(word.partition("=")[2])
         if word == flag and place + 1 < len(arguments):
-            return arguments[place + 1]
-    return None
+            found.append(arguments[place + 1])
+    return found

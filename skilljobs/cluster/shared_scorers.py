@@ -17,6 +17,16 @@ class _Kind:
     setup: ModelSetup
     replicas: Replicas
 
+    def can_use(self, waiting: "_Kind") -> bool:
+        """Whether scorers of the kind `waiting` can do the work of this kind.
+
+        As many must have been asked for. A job of few shards starts fewer: the next one adds to them. One that finds
+        more than it has shards for leaves some without work, which costs less than loading them again.
+        """
+        mine, theirs = self.replicas, waiting.replicas
+        alike = replace(self, replicas=replace(mine, count=theirs.count, wanted=theirs.wanted)) == waiting
+        return alike and (mine.wanted == theirs.wanted or mine.count == theirs.count)
+
 
 class _SharedScorers:
     """At most one group of scorers, which waits for the next job: a second one would find no CPUs."""
@@ -29,8 +39,12 @@ class _SharedScorers:
         if self._waiting is None:
             return None
         (waiting_kind, group), self._waiting = self._waiting, None
-        if kind in (waiting_kind, _as_loaded(waiting_kind, group)) and group.agrees_with(must_agree):
-            return waiting_kind, group
+        fits = any(kind.can_use(waiting) for waiting in (waiting_kind, _as_loaded(waiting_kind, group)))
+        if fits and group.agrees_with(must_agree):
+            for _ in range(kind.replicas.count - len(group.members)):
+                group.add()
+            as_many = replace(waiting_kind.replicas, count=len(group.members))
+            return replace(waiting_kind, replicas=as_many), group
         group.close()
         return None
 
@@ -58,14 +72,20 @@ _shared: _SharedScorers | None = None
 
 @contextmanager
 def scorers_shared() -> Iterator[Callable[[], None]]:
-    """Within the block, the scorers of a job stay for the next one. Yields a function that ends those that wait."""
+    """Within the block, the scorers of a job stay for the next one. Yields a function that ends those that wait.
+
+    In a block within another one, they stay until the outer one ends.
+    """
     global _shared
-    before, _shared = _shared, _SharedScorers()
+    if _shared is not None:  # those that wait already hold the processors
+        yield _shared.release
+        return
+    _shared = _SharedScorers()
     try:
         yield _shared.release
     finally:
         _shared.release()
-        _shared = before
+        _shared = None
 
 
 @contextmanager

@@ -71,10 +71,7 @@ def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -
     run = open_run_files(uri)
     fields = planned_fields(plan)
     if run.exists:
-        _refuse_other_files(run, plan, fields)
-        refuse_changes(uri, _defaults() | run.record.fingerprint.fields, fields)
-        if run.record.is_done("reduce") and plan.spec.keep_null and run.record.spec.get("keep_null") is False:
-            raise InputError(f"the run at {uri} has kept no correlations of null metrics: --keep-null is for a new run")
+        refuse_other_run(run, plan, fields)
         run.plan_stages(tuple(stage_names))
         run.change_spec(plan.spec)
         return run
@@ -104,6 +101,18 @@ def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"the run's directory {uri} cannot be written: {error}") from error
     return run
+
+
+def refuse_other_run(run: RunFiles, plan: JobPlan, fields: dict[str, Any]) -> None:
+    """Refuse a job on a run that was begun with something else; `fields` are those of `planned_fields`.
+
+    Raises:
+        InputError: names the first thing that differs.
+    """
+    _refuse_other_files(run, plan, fields)
+    refuse_changes(run.uri, _defaults() | run.record.fingerprint.fields, fields)
+    if run.record.is_done("reduce") and plan.spec.keep_null and run.record.spec.get("keep_null") is False:
+        raise InputError(f"the run at {run.uri} has kept no correlations of null metrics: --keep-null is for a new run")
 
 
 def planned_fields(plan: JobPlan) -> dict[str, Any]:

@@ -53,14 +53,19 @@ class Prepare(Stage):
             shown = "; ".join(f"row {row.number}: {row.reason}" for row in plan.bad_rows[:ROWS_SHOWN])
             more = f"; and {len(plan.bad_rows) - ROWS_SHOWN} more" if len(plan.bad_rows) > ROWS_SHOWN else ""
             job.reporter.note(f"left out: {len(plan.bad_rows)} bad rows ({shown}{more})")
-        size = ""  # known once the model is loaded
-        if plan.sums_size:
-            whole = plan.sums_size * len(plan.shards)
-            size = f", {plan.sums_size / 1e6:.1f} MB a shard, {whole / 1e6:.0f} MB in all before compression"
-        return (
-            f"{len(plan.test)} test examples in {len(plan.shards)} shards, {_tuned_on(plan)};"
-            f" sums of {len(sums_schema(plan.layout))} columns{size}"
-        )
+        return plan_summary(plan)
+
+
+def plan_summary(plan: JobPlan) -> str:
+    """How much is read, tuned on and stored, in words."""
+    size = ""  # known once the model is loaded
+    if plan.sums_size:
+        whole = plan.sums_size * len(plan.shards)
+        size = f", {plan.sums_size / 1e6:.1f} MB a shard, {whole / 1e6:.0f} MB in all before compression"
+    return (
+        f"{len(plan.test)} test examples in {len(plan.shards)} shards, {_tuned_on(plan)};"
+        f" sums of {len(sums_schema(plan.layout))} columns{size}"
+    )
 
 
 def _tuned_on(plan: JobPlan) -> str:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from skilljobs.checkpoints.source import ModelSource
-from skilljobs.pipeline.opening import open_run_files
+from skilljobs.pipeline.opening import open_run_files, planned_fields, refuse_other_run
 from skilljobs.pipeline.texts import TextMaker
 from skilljobs.plan.added_metrics import plan_added_metrics
 from skilljobs.plan.capacity import Placement
@@ -46,6 +46,38 @@ def read_labels(source: ModelSource, examples: Sequence[Example]) -> dict[str, s
     return label_problems(load_tokenizer(source), examples)
 
 
+def check_job(spec: JobSpec, uri: str, placement: Placement) -> JobPlan:
+    """Everything that can be refused of a job before anything starts, and its plan; nothing is written.
+
+    Where the texts of its examples are still to be written, the plan is that of placeholders.
+
+    Raises:
+        InputError: bad input, or the run in `uri` was begun with something else.
+    """
+    spec, _ = resolve_spec(spec)
+    files = open_run_files(uri)
+    if spec.like is not None:
+        plan, is_final = plan_added_metrics(spec), True
+    else:
+        task = make_task(spec)
+        rows, is_final = None, True
+        if isinstance(task, TextTask) and (task.options.generate or task.options.grader is not None):
+            texts = TextMaker(spec, task, files.folder)
+            is_final = texts.are_done
+            rows = texts.finished_rows() if is_final else texts.draft_rows()
+        plan = plan_job(spec, rows, read_chat, read_labels)
+        _check_ranks(plan, placement)
+    if is_final and files.exists:
+        refuse_other_run(files, plan, planned_fields(plan))
+    return plan
+
+
+def _check_ranks(plan: JobPlan, placement: Placement) -> None:
+    if plan.spec.tensor_parallel > 1:
+        placement.check_ranks(plan.spec.tensor_parallel)
+        check_shareable(plan.source, plan.spec)
+
+
 def run_job(
     spec: JobSpec, uri: str, run_id: str, placement: Placement, report: bool, verify: bool, reporter: Reporter
 ) -> RunFiles:
@@ -77,9 +109,7 @@ def run_job(
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()
         plan = plan_job(spec, rows, read_chat, read_labels)
-        if spec.tensor_parallel > 1:
-            placement.check_ranks(spec.tensor_parallel)
-            check_shareable(plan.source, spec)
+        _check_ranks(plan, placement)
         return _run_planned(plan, uri, run_id, placement, report, reporter, verify, text_seconds, lease)
 
 

@@ -102,6 +102,8 @@ class Replicas:
     gpus: int
     ranks: int = 1
     """How many processes a replica is, which have its CPUs and GPUs in equal parts on one machine."""
+    wanted: int | None = None
+    """How many were asked for; None for as many as fit. There are fewer if there are fewer shards."""
 
     @classmethod
     def one_with(cls, numerics: Numerics, ranks: int = 1) -> "Replicas":
@@ -141,7 +143,7 @@ def lay_out(cluster: Cluster, one: Replicas, wanted: int | None, shards: int) ->
                 f"--replicas {wanted}: there is room for {room}"
                 f" ({cluster.cpus} CPUs and {cluster.gpus} GPUs; a replica takes {one.cpus} and {one.gpus})"
             )
-    return replace(one, count=max(1, min(wanted or room, shards)))
+    return replace(one, count=max(1, min(wanted or room, shards)), wanted=wanted)
 
 
 def this_machine(gpus: int = 0, gpu_memory: int = 0) -> Machine:

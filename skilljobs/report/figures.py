@@ -99,7 +99,7 @@ def maps(run: RunReader, metrics: Sequence[str]) -> Iterator[Figure]:
     if (heat := heat_map(run, metrics)) is not None:
         yield heat
     for family, levels in families(run, metrics).items():
-        yield overlap_figure(run, f"overlap-{_safe(family)}", family, levels)
+        yield overlap_figure(run, f"overlap-{safe_name(family)}", family, levels)
 
 
 def tuning(run: RunReader) -> Iterator[Figure]:
@@ -138,8 +138,8 @@ def _over_examples(run: RunReader, metrics: list[str]) -> Iterator[Figure]:
     bools = zero_one_metrics(run, traces, metrics)
     figures: list[Figure | None] = list(densities.by_metric(traces, metrics))
     for column in run.record.groups:
-        figures.append(densities.group_figure(traces, f"by-{_safe(column)}", column, group_metric))
-        figures.append(densities.within_figure(traces, f"within-{_safe(column)}", column, bools))
+        figures.append(densities.group_figure(traces, f"by-{safe_name(column)}", column, group_metric))
+        figures.append(densities.within_figure(traces, f"within-{safe_name(column)}", column, bools))
     data = "Activations over examples of half 1" + (", for the first soft prompt" if len(run.prompts()) > 1 else "")
     for figure in figures:
         if figure is not None:
@@ -147,7 +147,7 @@ def _over_examples(run: RunReader, metrics: list[str]) -> Iterator[Figure]:
             yield replace(figure, caption=f"{data}{separator}{figure.caption}")
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return a part of a file name: `name` if that can be one, otherwise what can be kept of it, and a hash of it."""
     kept = "".join(char if char.isalnum() or char in "-_" else "-" for char in name)[:LONGEST_NAME]
     return name if kept == name else f"{kept}-{stable_digest(name, size=4).hex()}"

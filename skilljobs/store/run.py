@@ -20,6 +20,7 @@ from skilljobs.store.record import (
     SetAsideExample,
     StageRecord,
 )
+from skilljobs.store.series_files import SERIES_NAME
 from skilljobs.uris import child_uri
 
 RECORD = "run.json"
@@ -109,6 +110,8 @@ class RunFiles:
         try:
             data = self.folder.read(RECORD)
         except (FileNotFoundError, NotADirectoryError):
+            if self.folder.exists(SERIES_NAME):
+                raise InputError(f"{self.uri} is a series of runs, which compare and plot take: name one run") from None
             raise InputError(f"there is no run at {self.uri} (it has no {RECORD})") from None
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"the run at {self.uri} cannot be read: {error}") from error

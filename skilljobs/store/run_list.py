@@ -7,6 +7,7 @@ import pyarrow as pa
 from skilljobs.errors import InputError
 from skilljobs.store.files import Folder
 from skilljobs.store.run import PROGRESS_NAME, RECORD, RunFiles
+from skilljobs.store.series_files import SeriesFiles
 from skilljobs.uris import child_uri, is_uri
 
 
@@ -23,7 +24,7 @@ class RunList:
 
 
 def locate_run(name: str, out: str) -> str:
-    """Where the run `name` is: a directory or URI as it is, or a bare id in the folder `out`.
+    """Where the run or series `name` is: a directory or URI as it is, or a bare id in the folder `out`.
 
     A name that is neither is returned as it is: what opens it says that there is no run there.
     """
@@ -31,7 +32,7 @@ def locate_run(name: str, out: str) -> str:
     if not is_bare or name in ("", ".", "..") or not name.isprintable() or _is_run(name):
         return name
     inside = child_uri(out, name)
-    return inside if _is_run(inside) else name
+    return inside if _is_run(inside) or SeriesFiles(inside).exists else name
 
 
 def run_ids(out: str) -> list[str]:

@@ -87,4 +87,4 @@ def test_the_file_of_a_run_makes_the_same_job(tmp_path: Path, capsys: pytest.Cap
     assert JobSpec.from_values(options).digest == spec.digest
     code, lines, _ = run_command("show", str(tmp_path / "run"), capsys=capsys)
     assert (code, lines[0].startswith("skilljobs submit --task arithmetic --metric carry")) == (0, True)
-    assert read_job_file(str(tmp_path / "job.toml"))["learning_rate"] == "1e-07"
+    assert read_job_file(str(tmp_path / "job.toml")).options["learning_rate"] == "1e-07"
