@@ -5,6 +5,7 @@ which readers of the page do not see, may say otherwise:
 
     <!-- not run: REASON -->                     its commands are parsed with their options, and no more
     <!-- in the test: submit --limit 200 -->     these options are added to that command, to make it small
+    <!-- file: NAME -->                          it is the content of that file, and is run too if it is Python
 """
 
 import json
@@ -29,7 +30,7 @@ NOT_RUN = ("text", "json", "toml", "bibtex")
 BLOCK = re.compile(
     r"^(?P<indent> *)(?P<fence>```+|~~~+)(?P<language>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence) *$", re.M | re.S
 )
-MARKER = re.compile(r"<!-- (?P<kind>not run|in the test): (?P<text>[^\n]+?) -->\s*\Z")
+MARKER = re.compile(r"<!-- (?P<kind>not run|in the test|file): (?P<text>[^\n]+?) -->\s*\Z")
 TELLING = 16
 """Letters of a part of a line that does not stand anywhere by chance."""
 Say = Callable[[], str]
@@ -47,14 +48,15 @@ class Block:
     body: str
     why_not: str | None = None
     smaller: dict[str, list[str]] = field(default_factory=dict)
+    file: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
     @property
     def is_run(self) -> bool:
-        """Whether it is run, rather than looked at."""
-        return self.language in RUN and self.why_not is None
+        """Whether something comes of it: it is run, or is a file."""
+        return (self.language in RUN or self.file is not None) and self.why_not is None
 
 
 def blocks_of(path: Path, text: str | None = None) -> list[Block]:
@@ -73,6 +75,7 @@ def blocks_of(path: Path, text: str | None = None) -> list[Block]:
                 body="".join(line.removeprefix(indent) for line in match["body"].splitlines(keepends=True)),
                 why_not=given if marker and marker["kind"] == "not run" else None,
                 smaller=_options(given) if marker and marker["kind"] == "in the test" else {},
+                file=given if marker and marker["kind"] == "file" else None,
             )
         )
     return found
@@ -139,6 +142,8 @@ class Session:
 
     def run(self, block: Block) -> None:
         """Run a block, or check as much of it as can be checked."""
+        if block.file is not None:
+            Path(block.file).write_text(block.body, encoding="utf-8")
         if block.language == "json":
             for line in block.body.splitlines():
                 json.loads(line)
