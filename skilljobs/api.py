@@ -90,7 +90,8 @@ def submit(
             "--debug": debug,
         }
         uri = child_uri(out, job.run_id)
-        run_on_cluster(job.command, str(address), uri, job.run_id, flags, not no_wait, reporter)
+        about = {"command": "submit", "task": str(job.spec.task or job.spec.data), "model": str(job.spec.model)}
+        run_on_cluster(job.command, str(address), uri, job.run_id, flags, about, not no_wait, reporter)
         return Run(uri)
     if no_wait:
         raise InputError("--no-wait is for a job on a cluster: --address http://HEAD:8265")

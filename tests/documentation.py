@@ -24,7 +24,10 @@ from skilljobs.cli.main import cli, main
 from skilljobs.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+IN_ORDER = re.findall(r"^[\w-]+$", (ROOT / "docs/index.md").read_text(encoding="utf-8"), re.MULTILINE)
+"""The pages of docs/ as the navigation has them: what an earlier one has run is there for a later one."""
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"), key=lambda page: [*IN_ORDER, page.stem].index(page.stem))
 RUN = ("bash", "console", "python")
 NOT_RUN = ("text", "json", "toml", "bibtex")
 BLOCK = re.compile(

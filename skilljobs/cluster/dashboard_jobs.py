@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from skilljobs.cluster.authentication import TOKEN_ADVICE, use_token_at_hand, without_ray_address
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 RUN_ID, URI = "skilljobs.run_id", "skilljobs.uri"
 """Keys of the job's metadata, which names the run."""
+NAME = "job_name"
+"""Ray's own key for the name of a job."""
 EVERY_SECONDS = 1.0
 RETRY_SECONDS = 60.0
 """How long a dashboard may be unreachable while a job is followed."""
@@ -80,8 +83,10 @@ class ClusterJobs:
         with without_ray_address():  # Ray would use that address instead
             self._client: JobSubmissionClient = self._ask(lambda: JobSubmissionClient(self.address))
 
-    def submit(self, command: str, run_id: str, uri: str) -> ClusterJob:
+    def submit(self, command: str, run_id: str, uri: str, about: Mapping[str, str] | None = None) -> ClusterJob:
         """Start `command` on the head, or return the job that is already running it.
+
+        `about` goes into the job's metadata, which the dashboard shows, each key behind `skilljobs.`.
 
         Raises:
             InputError: a job is working on that run with another command.
@@ -94,7 +99,9 @@ class ClusterJobs:
                     )
                 return job
         name = re.sub(r"[^A-Za-z0-9_-]", "-", run_id)
-        return self._start(command, f"skilljobs-{name}-{uuid.uuid4().hex[:6]}", {RUN_ID: run_id, URI: uri})
+        metadata = {f"skilljobs.{key}": value for key, value in (about or {}).items()}
+        metadata |= {NAME: run_id, RUN_ID: run_id, URI: uri, "skilljobs.version": version("skilljobs")}
+        return self._start(command, f"skilljobs-{name}-{uuid.uuid4().hex[:6]}", metadata)
 
     def _start(self, command: str, job_id: str, metadata: dict[str, str]) -> ClusterJob:
         deadline = time.monotonic() + START_SECONDS

@@ -5,11 +5,13 @@ that dies or fails takes the others along: they end when their connection to it 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorAlreadyExistsError, RayError, RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -46,13 +48,15 @@ class RankedScorer:
 
     def _start(self, name: str, setup: ModelSetup, replicas: Replicas, rank: int) -> ActorHandle:
         share = _share(replicas)
-        return ScorerActor.options(  # type: ignore[attr-defined, no-any-return]
-            name=f"{name}.r{rank}",
+        return _start_actor(
+            f"{name}.r{rank}",
+            setup,
+            rank,
             num_cpus=share["CPU"],
             num_gpus=share.get("GPU", 0),
             max_concurrency=1,
             scheduling_strategy=PlacementGroupSchedulingStrategy(self._placed, placement_group_bundle_index=rank),
-        ).remote(setup, rank)
+        )
 
     def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         first, *others = self._ranks
@@ -86,12 +90,19 @@ def _share(replicas: Replicas) -> dict[str, float]:
 
 
 def start_scorer(name: str, setup: ModelSetup, replicas: Replicas) -> ActorHandle:
-    """Ask Ray for one more scorer, which takes the CPUs and GPUs of a replica."""
+    """Ask Ray for one more scorer, which takes the CPUs and GPUs of a replica; the dashboard shows its name."""
     if replicas.ranks > 1:
         return RankedScorer(name, setup, replicas)
-    return ScorerActor.options(  # type: ignore[attr-defined, no-any-return]
-        name=name, num_cpus=replicas.cpus, num_gpus=replicas.gpus
-    ).remote(setup)
+    return _start_actor(name, setup, num_cpus=replicas.cpus, num_gpus=replicas.gpus)
+
+
+def _start_actor(name: str, *arguments: Any, **options: Any) -> ActorHandle:
+    """An actor of that name; with a further number while an actor of that name is still about to end."""
+    for number in count(1):
+        shown = name if number == 1 else f"{name} ({number})"
+        with suppress(ActorAlreadyExistsError):
+            return ScorerActor.options(name=shown, **options).remote(*arguments)  # type: ignore[attr-defined]
+    raise AssertionError("there is always another number")
 
 
 def end_scorer(actor: ActorHandle) -> None:

@@ -8,13 +8,21 @@ from skilljobs.progress.reporter import Reporter
 
 
 def run_on_cluster(
-    command: str, address: str, uri: str, run_id: str, options: Mapping[str, object], wait: bool, reporter: Reporter
+    command: str,
+    address: str,
+    uri: str,
+    run_id: str,
+    options: Mapping[str, object],
+    about: Mapping[str, str],
+    wait: bool,
+    reporter: Reporter,
 ) -> None:
     """Start `command` on the cluster whose dashboard is at `address`, and by default wait for its end.
 
     Args:
         uri: the directory of the run that it works on, as the cluster sees it.
         options: further options of the command, by flag.
+        about: what the dashboard shows of the job beside that, by name.
 
     Raises:
         InputError: the cluster cannot be reached, or the job refused its input.
@@ -22,7 +30,7 @@ def run_on_cluster(
         Detached: the user stopped waiting.
     """
     jobs = ClusterJobs(address)
-    submitted = jobs.submit(command_line(command, options), run_id, uri)
+    submitted = jobs.submit(command_line(command, options), run_id, uri, about)
     reporter.note(f"job {submitted.id} at {jobs.address}, {submitted.status.lower()}")
     if not wait:
         return

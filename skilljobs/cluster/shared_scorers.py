@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from ray.actor import ActorHandle
+
 from skilljobs.cluster.ranked_scorer import start_scorer
 from skilljobs.cluster.scorer_group import ScorerGroup
 from skilljobs.plan.capacity import Replicas
@@ -93,16 +95,21 @@ def scorers_of_job(
     setup: ModelSetup,
     replicas: Replicas,
     on_note: Callable[[str], None],
+    run_id: str,
     must_agree: Mapping[str, str] | None = None,
 ) -> Iterator[ScorerGroup]:
-    """The scorers of one job: those that an earlier job left, if they fit, or new ones.
+    """The scorers of one job: those that an earlier job left, if they fit, or new ones, named by its run and a number.
 
     They are ended with the block, or kept if scorers are shared and the block ended well.
     """
     kind = _Kind(replace(setup, landmarks=None), replicas)
     taken = _shared.take(kind, must_agree or {}) if _shared else None
     if taken is None:
-        group = ScorerGroup(lambda name: start_scorer(name, setup, replicas), replicas.count, on_note, must_agree)
+
+        def start(name: str) -> ActorHandle:
+            return start_scorer(f"{run_id}/{name}", setup, replicas)
+
+        group = ScorerGroup(start, replicas.count, on_note, must_agree)
     else:
         kind, group = taken
         group.begin_job(on_note)

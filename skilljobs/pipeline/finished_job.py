@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
+from skilljobs.cluster.jobs_page import shown_on_jobs_page
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.capacity import Placement
@@ -57,7 +58,8 @@ def do_on_prompts(
         stack.enter_context(lease := RunLease(folder, reporter.note))
         lease.acquire()
         sweep(folder)
-        reporter = stack.enter_context(Journal(folder, reporter))
+        shown = stack.enter_context(shown_on_jobs_page(reporter))
+        reporter = stack.enter_context(Journal(folder, shown))
         workplace = stack.enter_context(Workplace(plan.source, placement, reporter))
         for number, reader in enumerate(readers):
             job = job_on(reader, plan, workplace, reporter, number if len(readers) > 1 else None)
@@ -92,7 +94,8 @@ def do_on_cluster(
         "--debug": placement.debug,
     }
     words = shlex.join(["skilljobs", command, uri, *options])
-    run_on_cluster(words, str(placement.address), uri, parent_and_name(uri)[1], flags, True, reporter)
+    run_id = parent_and_name(uri)[1]
+    run_on_cluster(words, str(placement.address), uri, run_id, flags, {"command": command}, True, reporter)
 
 
 def prompts_of_finished(root: RunReader) -> list[RunReader]:

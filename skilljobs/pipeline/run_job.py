@@ -101,10 +101,12 @@ def run_job(
             if not texts.are_done:
                 # what is wrong with the rest shows before that is done
                 plan_job(spec, texts.draft_rows(), read_chat, read_labels)
+                from skilljobs.cluster.jobs_page import shown_on_jobs_page
                 from skilljobs.cluster.session import ray_session
 
                 lease.acquire()
-                reporter = stack.enter_context(Journal(texts.folder, reporter))
+                shown = stack.enter_context(shown_on_jobs_page(reporter))
+                reporter = stack.enter_context(Journal(texts.folder, shown))
                 cluster = stack.enter_context(ray_session(placement.address, placement.debug))
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()

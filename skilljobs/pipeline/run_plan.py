@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
+from skilljobs.cluster.jobs_page import shown_on_jobs_page
 from skilljobs.pipeline.collect_stage import needed_plan
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.opening import open_run
@@ -60,7 +61,8 @@ def run_plan(
         run.extend_fingerprint(plan.like.numerics)
     with ExitStack() as stack:
         if not isinstance(reporter, Journal):
-            reporter = stack.enter_context(Journal(run.folder, reporter))
+            shown = stack.enter_context(shown_on_jobs_page(reporter))
+            reporter = stack.enter_context(Journal(run.folder, shown))
         workplace = stack.enter_context(Workplace(plan.source, placement, reporter))
         if plan.like is not None:
             workplace.use_numerics(plan.like.record.numerics)

@@ -17,8 +17,9 @@ from skilljobs.spec import JobSpec
 class TextScorers:
     """Scorers that write or judge: a group for each call, since the two may be different models."""
 
-    def __init__(self, spec: JobSpec, cluster: Cluster, placement: Placement, reporter: Reporter) -> None:
+    def __init__(self, spec: JobSpec, cluster: Cluster, placement: Placement, run_id: str, reporter: Reporter) -> None:
         self._spec, self._cluster, self._placement, self._reporter = spec, cluster, placement, reporter
+        self._run_id = run_id
 
     def map(self, source: ModelSource, items: list[int], call: Callable[[Any, int, int], Any]) -> Iterator[Any]:
         """Results of `call(actor, item, batch_tokens)` for every item, as they come."""
@@ -28,6 +29,6 @@ class TextScorers:
         numerics = resolve_on(self._cluster, self._spec, source, self._placement, note)
         replicas = lay_out(self._cluster, Replicas.one_with(numerics), self._placement.replicas, len(items))
         setup = ModelSetup.of(source, numerics, Selection(), self._cluster.grows)
-        with scorers_of_job(setup, replicas, note) as group:
+        with scorers_of_job(setup, replicas, note, self._run_id) as group:
             pool = ScorerPool(group, note, shard_timeout=self._placement.shard_timeout)
             yield from pool.map(items, lambda actor, item: call(actor, item, numerics.batch_tokens))

@@ -14,6 +14,7 @@ from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.spec import JobSpec
 from skilljobs.store.files import Folder
 from skilljobs.tasks.text_task import Row, TextTask
+from skilljobs.uris import parent_and_name
 
 if TYPE_CHECKING:
     from skilljobs.pipeline.text_scorers import TextScorers
@@ -84,7 +85,7 @@ class TextMaker:
     def _write_and_grade(self, cluster: Cluster, placement: Placement, reporter: Reporter) -> dict[str, float]:
         from skilljobs.pipeline.text_scorers import TextScorers  # imports Ray
 
-        scorers = TextScorers(self.spec, cluster, placement, reporter)
+        scorers = TextScorers(self.spec, cluster, placement, parent_and_name(self.folder.uri)[1], reporter)
         seconds: dict[str, float] = {}
         if self.task.options.generate:
             with timed(reporter, "write", len(self.rows)) as timing:

@@ -175,7 +175,8 @@ class Workplace:
         device = run.record.fingerprint.fields.get("numerics.device_model")
         if device is not None:
             must_agree["device"] = device
-        group = self._stack.enter_context(scorers_of_job(setup, replicas, self._reporter.note, must_agree))
+        run_id = run.record.run_id.partition("/")[0]  # one of several prompts has its number behind that
+        group = self._stack.enter_context(scorers_of_job(setup, replicas, self._reporter.note, run_id, must_agree))
         grows = cluster.grows and self._placement.replicas is None
         room = (lambda: replicas.room_in(look_at_cluster())) if grows else None
         return ScorerPool(group, self._reporter.note, room, self._placement.shard_timeout)

@@ -1,8 +1,11 @@
 """Jobs on a real cluster, whose machines really come and go."""
 
+import json
+import re
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,12 @@ def test_a_job_is_submitted_followed_and_asked_about(machines: Machines, tmp_pat
     ):
         answer = run_command([*words, *address])
         assert (answer.returncode, expected in answer.stdout) == (0, True), answer
+    details = details_of("mine", machines)
+    about = {"command": "submit", "task": "arithmetic", "model": "tiny", "version": skilljobs.__version__}
+    about |= {"run_id": "mine", "uri": str(tmp_path / "mine")}
+    assert details["metadata"].items() >= {f"skilljobs.{key}": value for key, value in about.items()}.items()
+    assert details["metadata"]["job_name"] == "mine"
+    assert details["message"] == "Job finished successfully.", "Ray's own word on how it ended stands"
     uploaded = ClusterJobs(machines.dashboard)._client.list_jobs()[0].runtime_env
     assert not {"working_dir", "py_modules", "excludes"} & set(uploaded or {})
     assert "done on" in run_command(["status", str(tmp_path / "mine")]).stdout
@@ -97,6 +106,15 @@ def test_an_address_where_nothing_is(tmp_path: Path) -> None:
     assert (done.returncode, "such as http://HEAD:8265" in done.stderr) == (2, True)
 
 
+def details_of(run_id: str, machines: Machines) -> dict[str, Any]:
+    """What the Jobs API says about the newest job of a run."""
+    with urllib.request.urlopen(
+        f"{machines.dashboard}/api/jobs/{ClusterJobs(machines.dashboard).find(run_id).id}"
+    ) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
 def names_of_pending(machines: Machines) -> list[str | None]:
     pending = list_actors(address=machines.dashboard, filters=[("state", "=", "PENDING_CREATION")])
     return [actor.name for actor in pending]
@@ -120,7 +138,10 @@ def test_a_job_is_stopped_through_the_dashboard_and_through_its_storage(machines
         assert follower.returncode == 130
         assert len([job for job in ClusterJobs(machines.dashboard).all() if not job.ended]) == 1
         wait_for(lambda: ": tune" in run_command(["status", uri]).stdout)
-        wait_for(lambda: names_of_pending(machines) == ["scorer-1"])  # which is what calls an autoscaler
+        wait_for(
+            lambda: re.fullmatch(r"tune: \d+ %, (.* left, )?\d+ of 2000, .*", details_of("mine", machines)["message"])
+        )
+        wait_for(lambda: names_of_pending(machines) == ["mine/scorer-1"])  # which is what calls an autoscaler
         stopped = run_command(stop)
         assert (stopped.returncode, "stopped" in stopped.stdout) == (0, True), stopped.stderr
         assert "committed shards are kept" in run_command(["logs", uri]).stdout.splitlines()[-1]
