@@ -70,11 +70,11 @@ class PropertyReading:
         rates = self.rates
         if beside is not None:
             rates = Contrast(rates.units, _joined(rates.strata, beside[self.example]), rates.has)
-        return _estimate(rates, self.given(chosen[:, None]), seed, is_rate=True)
+        return _estimate(rates, self.given(chosen[:, None]), seed, ends=(0, 1))
 
     def fall(self, chosen: Codes, changed: Codes, seed: int) -> Estimate:
         """How much smaller `rate` is with the answers `changed`."""
-        return _estimate(self.rates, self.given(chosen[:, None]) - self.given(changed[:, None]), seed)
+        return _estimate(self.rates, self.given(chosen[:, None]) - self.given(changed[:, None]), seed, ends=(-1, 1))
 
     def falls(self, chosen: Codes, changed: Codes) -> Array:
         """The same without interval, for each column of `changed` (examples x C)."""
@@ -83,9 +83,20 @@ class PropertyReading:
     def margin_falls(self, margin: Array, changed: Array) -> Array:
         """How much more the margin in favour of the candidate falls with the property than without, for each column of
         `changed` (examples x C); NaN if there are no rows of both kinds."""
+        return self._lean_contrast.difference(self._in_favour(margin[:, None] - changed))
+
+    def margin_fall(self, margin: Array, changed: Array, seed: int) -> Estimate:
+        """The same with interval, for one `changed`."""
+        return _estimate(self._lean_contrast, self._in_favour((margin - changed)[:, None]), seed)
+
+    def margin_lead(self, margin: Array) -> float:
+        """How much larger the margin in favour of the candidate is with the property than without."""
+        return float(self._lean_contrast.difference(self._in_favour(margin[:, None]))[0])
+
+    def _in_favour(self, margins: Array) -> Array:
+        """Of each row in `leans`, the margin (of `margins`, examples x C) in favour of its candidate."""
         rows = self.leans
-        loss = (margin[:, None] - changed)[self.example[rows]] * self.sign[rows, None]
-        return self._lean_contrast.difference(loss)
+        return margins[self.example[rows]] * self.sign[rows, None]
 
     @cached_property
     def _lean_contrast(self) -> Contrast:
@@ -245,14 +256,16 @@ def _joined(one: Codes, other: Codes) -> Codes:
     return np.asarray(one * (int(other.max(initial=0)) + 1) + other)
 
 
-def _estimate(contrast: Contrast, outcomes: Array, seed: int, is_rate: bool = False) -> Estimate:
+def _estimate(contrast: Contrast, outcomes: Array, seed: int, ends: tuple[float, float] | None = None) -> Estimate:
     """A difference, whose interval is no narrower than with the spread of all rows together; see `pooled_error`."""
     missing = float("nan")
     if min(contrast.compared_units) < FEWEST_UNITS:
         return Estimate(missing, missing, missing, missing)
     value = float(contrast.difference(outcomes)[0])
     low, high, error = (float(found[0]) for found in contrast.interval(outcomes, seed))
-    pooled = float(contrast.pooled_error(outcomes, is_rate)[0])
-    return Estimate(
-        value, min(low, value - Z_95 * pooled), max(high, value + Z_95 * pooled), POWER * max(error, pooled)
-    )
+    pooled = float(contrast.pooled_error(outcomes, ends)[0])
+    low, high = min(low, value - Z_95 * pooled), max(high, value + Z_95 * pooled)
+    if ends is not None:
+        largest = ends[1] - ends[0]
+        low, high = max(low, -largest), min(high, largest)
+    return Estimate(value, low, high, POWER * max(error, pooled))

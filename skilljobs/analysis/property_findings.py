@@ -82,7 +82,8 @@ def add_silenced(finding: Finding, half: HalfExamples, before: Answers, after: A
         accuracy_right=present_mean(gained[reading.points_right]) - present_mean(gained[reading.beside_right]),
         accuracy_wrong=present_mean(gained[wrong]) if enough else float("nan"),
         wrong_high=float(wrong_high[0]),
-        margin_fall=float(reading.margin_falls(before.margin[0], after.margin.T)[0]),
+        margin_fall=reading.margin_fall(before.margin[0], after.margin[0], seed),
+        margin_lead=reading.margin_lead(before.margin[0]),
     )
     finding.judged.append(lowers(finding.silenced, len(finding.neurons)))
 
@@ -98,7 +99,7 @@ def add_controls(finding: Finding, before: Answers, controls: Answers, shared: f
         missing = float("nan")
         finding.compared = Compared(missing, missing, missing, missing, missing, 0)
     else:
-        fall, margin = finding.silenced.fall.value, finding.silenced.margin_fall
+        fall, margin = finding.silenced.fall.value, finding.silenced.margin_fall.value
         falls = reading.falls(before.chosen[0], controls.chosen.T)
         margins = reading.margin_falls(before.margin[0], controls.margin.T)
         distance_p = max(p_of_distance(fall, falls, shared), p_of_distance(margin, margins, shared))

@@ -134,7 +134,7 @@ def _of_property(reading: PropertyReading, finding: Finding | None, half: HalfEx
         row |= _estimate("rate", finding.rate) | {"rate_detectable": _cell(finding.rate.detectable)}
         row["silenced"] = len(finding.neurons) if finding.silenced else None
     if finding is not None and finding.silenced is not None:
-        row |= _estimate("fall", finding.silenced.fall) | {"margin_fall": _cell(finding.silenced.margin_fall)}
+        row |= _estimate("fall", finding.silenced.fall) | {"margin_fall": _cell(finding.silenced.margin_fall.value)}
     if finding is not None and finding.compared is not None:
         row |= {"fall_p": _cell(finding.compared.fall_p), "margin_fall_p": _cell(finding.compared.margin_p)}
         row |= {"distance_p": _cell(finding.compared.distance_p), "controls": finding.compared.controls}

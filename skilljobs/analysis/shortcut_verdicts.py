@@ -32,14 +32,21 @@ class Silenced:
     `fall`: of the difference that the property makes. `accuracy_right`: the change of accuracy where the property
     points right, less that with the same right answers and without it: a mean that still speaks for the pointed-to
     answer moves the latter. `accuracy_wrong`: the change where it points wrong (NaN with fewer than `FEWEST_WRONG` of
-    these), and `wrong_high` the upper end of its interval. `margin_fall`: as `fall`, of the margin.
+    these), and `wrong_high` the upper end of its interval. `margin_fall`: as `fall`, of the margin, and `margin_lead`
+    the difference that the property makes there.
     """
 
     fall: Estimate
     accuracy_right: float
     accuracy_wrong: float
     wrong_high: float
-    margin_fall: float
+    margin_fall: Estimate
+    margin_lead: float
+
+    @property
+    def leaves_margins(self) -> bool:
+        """Whether it takes next to nothing of the lead in margins, which tell more than answers where few change."""
+        return self.margin_lead > 0 and self.margin_fall.high < SMALLEST * self.margin_lead
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,16 @@ def lowers(silenced: Silenced, neurons: int) -> Judged:
         interval = f"{fall.low:+.1%} .. {fall.high:+.1%}"
         if fall.high < SMALLEST:
             return Judged("no", f"{who} does not lower that (by {interval})")
+        if silenced.leaves_margins:
+            taken, lead = silenced.margin_fall, silenced.margin_lead
+            part = f"{taken.low / lead:+.0%} .. {taken.high / lead:+.0%}"
+            return Judged("no", f"{who} takes nothing of that in margins ({part} of it)")
         return Judged("unclear", f"whether {who} lowers that is undecided (by {interval})")
     if not silenced.accuracy_right < 0:
         return Judged("no", f"{who} does not lower accuracy where it points right against that without it")
     if not np.isnan(silenced.wrong_high) and silenced.wrong_high < 0:
         return Judged("no", f"{who} lowers accuracy where it points wrong, too ({silenced.accuracy_wrong:+.1%})")
-    if not silenced.margin_fall > 0:
+    if not silenced.margin_fall.value > 0:
         return Judged("no", f"{who} does not lower the margin with it")
     return Judged("yes", f"{who} lowers that by {fall.value:.1%}")
 
@@ -100,7 +111,7 @@ def beyond_controls(silenced: Silenced, compared: Compared) -> Judged:
         f"p = {compared.fall_p:.2g} for answers, {compared.margin_p:.2g} for margins, {compared.controls} sets;"
         f" {compared.distance_p:.2g} by distance, for all properties together"
     )
-    beyond = silenced.fall.value > compared.fall_mean and silenced.margin_fall > compared.margin_mean
+    beyond = silenced.fall.value > compared.fall_mean and silenced.margin_fall.value > compared.margin_mean
     if beyond and max(compared.fall_p, compared.margin_p, compared.distance_p) <= LEVEL:
         return Judged("yes", f"more than random neurons of their kind do ({values})")
     return Judged("no", f"but not beyond what random neurons of their kind do ({values})")

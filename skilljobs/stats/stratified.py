@@ -65,10 +65,11 @@ class Contrast:
         both = (with_it.sum(0) > 0) & (without.sum(0) > 0)
         return int((with_it[:, both].sum(1) > 0).sum()), int((without[:, both].sum(1) > 0).sum())
 
-    def pooled_error(self, outcomes: Array, is_rate: bool) -> Array:
+    def pooled_error(self, outcomes: Array, ends: tuple[float, float] | None = None) -> Array:
         """The standard error of each difference with rows independent and one spread in all of a stratum.
 
-        `is_rate`: outcomes are 0 or 1, and one of either kind is added to each stratum.
+        `ends` are the smallest and largest value that an outcome can have, if there are such: one of either is added to
+        each stratum, since values that are all the same in a few rows need not be so in others.
         """
         _, codes = np.unique(self.strata, return_inverse=True)
         size = int(codes.max(initial=-1)) + 1
@@ -77,8 +78,9 @@ class Contrast:
         total = np.stack([np.bincount(codes, column, size) for column in outcomes.T], 1)
         square = np.stack([np.bincount(codes, column**2, size) for column in outcomes.T], 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = (total + 1) / (count + 2)[:, None]
-            spread = share * (1 - share) if is_rate else square / count[:, None] - (total / count[:, None]) ** 2
+            added = 0 if ends is None else 2
+            mean = (total + sum(ends or ())) / (count + added)[:, None]
+            spread = (square + sum(end**2 for end in ends or ())) / (count + added)[:, None] - mean**2
             weight = np.where((with_it > 0) & (without > 0), with_it * without / count, 0.0)
             variance = (weight[:, None] * np.maximum(spread, 0)).sum(
                 0

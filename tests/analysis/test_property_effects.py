@@ -201,19 +201,32 @@ def test_one_clear_no_is_enough_and_all_must_be_yes() -> None:
 )
 def test_an_interval_that_holds_zero_and_five_points_does_not_decide(low: float, high: float, answer: str) -> None:
     assert leads(estimate(low, high), "yes").answer == answer
-    assert lowers(Silenced(estimate(low, high), -0.1, 0.1, 0.2, 1.0), 2).answer == answer
+    assert lowers(Silenced(estimate(low, high), -0.1, 0.1, 0.2, estimate(0.9, 1.1), 2.0), 2).answer == answer
 
 
 def test_a_model_that_is_broken_everywhere_shows_no_shortcut() -> None:
     fall = estimate(0.1, 0.3)
-    assert lowers(Silenced(fall, -0.2, -0.2, -0.1, 1.0), 1).answer == "no"
-    assert lowers(Silenced(fall, 0.0, 0.1, 0.2, 1.0), 1).answer == "no"
-    assert lowers(Silenced(fall, -0.2, 0.1, 0.2, -0.5), 1).answer == "no"
-    assert lowers(Silenced(fall, -0.2, np.nan, np.nan, 1.0), 1).answer == "yes"
+    assert lowers(Silenced(fall, -0.2, -0.2, -0.1, estimate(0.9, 1.1), 2.0), 1).answer == "no"
+    assert lowers(Silenced(fall, 0.0, 0.1, 0.2, estimate(0.9, 1.1), 2.0), 1).answer == "no"
+    assert lowers(Silenced(fall, -0.2, 0.1, 0.2, estimate(-0.6, -0.4), 2.0), 1).answer == "no"
+    assert lowers(Silenced(fall, -0.2, np.nan, np.nan, estimate(0.9, 1.1), 2.0), 1).answer == "yes"
+
+
+def test_answers_that_none_of_a_few_examples_changes_leave_it_to_the_margins() -> None:
+    """Of 20 examples with a property, none answers otherwise: of a hundred, ten still may."""
+    has = np.arange(40) < 20
+    contrast = Contrast(np.arange(40), np.zeros(40, np.int64), has)
+    fall = _estimate(contrast, np.zeros((40, 1)), SEED, ends=(-1, 1))
+    assert fall.low < 0
+    assert fall.high > 0.05
+    known = [(estimate(-0.01, 0.01), "no"), (estimate(-3.0, -1.0), "no"), (estimate(-0.1, 1.0), "unclear")]
+    for margin_fall, answer in known:
+        assert lowers(Silenced(fall, 0.0, np.nan, np.nan, margin_fall, 2.0), 1).answer == answer
+    assert lowers(Silenced(fall, 0.0, np.nan, np.nan, estimate(-0.01, 0.01), -2.0), 1).answer == "unclear"
 
 
 def test_random_neurons_decide_and_too_few_do_not() -> None:
-    silenced = Silenced(estimate(0.1, 0.3), -0.2, 0.1, 0.2, 1.0)
+    silenced = Silenced(estimate(0.1, 0.3), -0.2, 0.1, 0.2, estimate(0.9, 1.1), 2.0)
     assert beyond_controls(silenced, Compared(0.01, 0.02, 0.0, 0.0, 0.001, 199)).answer == "yes"
     assert beyond_controls(silenced, Compared(0.01, 0.2, 0.0, 0.0, 0.001, 199)).answer == "no"
     assert beyond_controls(silenced, Compared(0.01, 0.01, 0.0, 0.0, 0.2, 199)).answer == "no", (
@@ -232,13 +245,13 @@ def test_few_examples_do_not_make_a_lead_of_nothing(count: int, accuracy: float)
         has = np.arange(400) < count
         contrast = Contrast(np.arange(400), np.zeros(400, np.int64), has)
         right = (rng.random(400) < accuracy).astype(float)[:, None]
-        led += leads(_estimate(contrast, right, SEED, is_rate=True), None).answer == "yes"
+        led += leads(_estimate(contrast, right, SEED, ends=(0, 1)), None).answer == "yes"
     assert led <= 8
 
 
 def test_what_is_always_right_can_still_differ_by_more_than_nothing() -> None:
     contrast = Contrast(np.arange(60), np.zeros(60, np.int64), np.arange(60) < 20)
-    found = _estimate(contrast, np.ones((60, 1)), SEED, is_rate=True)
+    found = _estimate(contrast, np.ones((60, 1)), SEED, ends=(0, 1))
     assert found.detectable > 0.05
     assert leads(found, None).answer == "unclear"
 
