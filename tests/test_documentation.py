@@ -129,6 +129,9 @@ def test_the_readme_is_short_and_installs_with_the_constraints() -> None:
     installs = [line for line in text.splitlines() if line.startswith(("pip install", "uv pip install"))]
     assert installs
     assert all(" -c constraints.txt " in line for line in installs)
+    ((alternative, picture),) = re.findall(r"!\[(.*?)\]\((.*?)\)", text)
+    assert len(alternative.split()) > 5
+    assert (ROOT / picture).stat().st_size < 200_000
 
 
 def test_every_page_is_in_the_navigation_and_no_link_is_broken(tmp_path: Path) -> None:
