@@ -15,22 +15,11 @@ from numpy.typing import NDArray
 from skilljobs.analysis.half_examples import Array, Codes, HalfExamples
 from skilljobs.properties.choice_properties import fixed_choices
 from skilljobs.properties.property import Property
-from skilljobs.stats.correlate import Z_95
-from skilljobs.stats.stratified import FEWEST_UNITS, POWER, Contrast
+from skilljobs.stats.stratified import Contrast, Estimate, estimate
 from skilljobs.tasks.base import Example, choice_names
 
 Mask = NDArray[np.bool_]
 WITHOUT = "without it"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A difference with its 95 % interval over units, and what difference would be noticed in 80 % of cases."""
-
-    value: float
-    low: float
-    high: float
-    detectable: float
 
 
 @dataclass(frozen=True)
@@ -70,11 +59,11 @@ class PropertyReading:
         rates = self.rates
         if beside is not None:
             rates = Contrast(rates.units, _joined(rates.strata, beside[self.example]), rates.has)
-        return _estimate(rates, self.given(chosen[:, None]), seed, ends=(0, 1))
+        return estimate(rates, self.given(chosen[:, None]), seed, ends=(0, 1))
 
     def fall(self, chosen: Codes, changed: Codes, seed: int) -> Estimate:
         """How much smaller `rate` is with the answers `changed`."""
-        return _estimate(self.rates, self.given(chosen[:, None]) - self.given(changed[:, None]), seed, ends=(-1, 1))
+        return estimate(self.rates, self.given(chosen[:, None]) - self.given(changed[:, None]), seed, ends=(-1, 1))
 
     def falls(self, chosen: Codes, changed: Codes) -> Array:
         """The same without interval, for each column of `changed` (examples x C)."""
@@ -87,7 +76,7 @@ class PropertyReading:
 
     def margin_fall(self, margin: Array, changed: Array, seed: int) -> Estimate:
         """The same with interval, for one `changed`."""
-        return _estimate(self._lean_contrast, self._in_favour((margin - changed)[:, None]), seed)
+        return estimate(self._lean_contrast, self._in_favour((margin - changed)[:, None]), seed)
 
     def margin_lead(self, margin: Array) -> float:
         """How much larger the margin in favour of the candidate is with the property than without."""
@@ -254,18 +243,3 @@ def _of_pointer(of: Property, half: HalfExamples, known: Mask, is_fixed: bool) -
 def _joined(one: Codes, other: Codes) -> Codes:
     """A code for each combination of two."""
     return np.asarray(one * (int(other.max(initial=0)) + 1) + other)
-
-
-def _estimate(contrast: Contrast, outcomes: Array, seed: int, ends: tuple[float, float] | None = None) -> Estimate:
-    """A difference, whose interval is no narrower than with the spread of all rows together; see `pooled_error`."""
-    missing = float("nan")
-    if min(contrast.compared_units) < FEWEST_UNITS:
-        return Estimate(missing, missing, missing, missing)
-    value = float(contrast.difference(outcomes)[0])
-    low, high, error = (float(found[0]) for found in contrast.interval(outcomes, seed))
-    pooled = float(contrast.pooled_error(outcomes, ends)[0])
-    low, high = min(low, value - Z_95 * pooled), max(high, value + Z_95 * pooled)
-    if ends is not None:
-        largest = ends[1] - ends[0]
-        low, high = max(low, -largest), min(high, largest)
-    return Estimate(value, low, high, POWER * max(error, pooled))

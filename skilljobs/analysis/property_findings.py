@@ -7,7 +7,7 @@ import numpy as np
 
 from skilljobs.analysis.followed_properties import Followed
 from skilljobs.analysis.half_examples import Array, Codes, HalfExamples
-from skilljobs.analysis.property_effects import Estimate, PropertyReading
+from skilljobs.analysis.property_effects import PropertyReading
 from skilljobs.analysis.shortcut_verdicts import (
     FEWEST_WRONG,
     Compared,
@@ -20,6 +20,7 @@ from skilljobs.analysis.shortcut_verdicts import (
 )
 from skilljobs.stats.bootstrap import interval_over_units
 from skilljobs.stats.controls import p_among, p_of_distance
+from skilljobs.stats.stratified import Estimate
 
 MOST_BESIDE = 12
 """Shortcuts that are told apart from each other: those that are followed most."""

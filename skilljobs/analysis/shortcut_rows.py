@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from skilljobs.analysis.followed_properties import Followed
 from skilljobs.analysis.half_examples import Array, HalfExamples
 from skilljobs.analysis.neurons_in_question import QuestionedNeuron
-from skilljobs.analysis.property_effects import Estimate, PropertyReading
+from skilljobs.analysis.property_effects import PropertyReading
 from skilljobs.analysis.property_findings import Answers, Finding, present_mean
 from skilljobs.analysis.shortcut_verdicts import verdict
 from skilljobs.properties.property import Property, values_of
+from skilljobs.stats.stratified import Estimate
 from skilljobs.store.follow_up_schema import SHORTCUTS
 
 SHOWN = 3

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from skilljobs.analysis.property_effects import Estimate
+from skilljobs.stats.stratified import Estimate
 
 LEVEL = 0.05
 SMALLEST = 0.05

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.hashing import stable_hash
+from skilljobs.stats.correlate import Z_95
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -114,3 +115,28 @@ class Contrast:
             gap = of_with / with_it[..., None] - of_without / without[..., None]
             gap = np.where(weight[..., None] > 0, gap, 0.0)
             return np.asarray((weight[..., None] * gap).sum(1) / weight.sum(1)[:, None])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A difference with its 95 % interval over units, and what difference would be noticed in 80 % of cases."""
+
+    value: float
+    low: float
+    high: float
+    detectable: float
+
+
+def estimate(contrast: Contrast, outcomes: Array, seed: int, ends: tuple[float, float] | None = None) -> Estimate:
+    """The difference of one outcome, rows x 1, whose interval is no narrower than `pooled_error` with `ends` says."""
+    missing = float("nan")
+    if min(contrast.compared_units) < FEWEST_UNITS:
+        return Estimate(missing, missing, missing, missing)
+    value = float(contrast.difference(outcomes)[0])
+    low, high, error = (float(found[0]) for found in contrast.interval(outcomes, seed))
+    pooled = float(contrast.pooled_error(outcomes, ends)[0])
+    low, high = min(low, value - Z_95 * pooled), max(high, value + Z_95 * pooled)
+    if ends is not None:
+        largest = ends[1] - ends[0]
+        low, high = max(low, -largest), min(high, largest)
+    return Estimate(value, low, high, POWER * max(error, pooled))

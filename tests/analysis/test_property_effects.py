@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skilljobs.analysis.half_examples import HalfExamples
-from skilljobs.analysis.property_effects import Estimate, PropertyReading, _estimate, read_property
+from skilljobs.analysis.property_effects import PropertyReading, read_property
 from skilljobs.analysis.shortcut_verdicts import (
     Compared,
     Judged,
@@ -19,7 +19,8 @@ from skilljobs.analysis.shortcut_verdicts import (
     verdict,
 )
 from skilljobs.properties.property import Property, number, pointing, values_of, yes_no
-from skilljobs.stats.stratified import Contrast
+from skilljobs.stats import stratified
+from skilljobs.stats.stratified import Contrast, Estimate
 from skilljobs.tasks.base import Example
 
 SEED = 3
@@ -216,7 +217,7 @@ def test_answers_that_none_of_a_few_examples_changes_leave_it_to_the_margins() -
     """Of 20 examples with a property, none answers otherwise: of a hundred, ten still may."""
     has = np.arange(40) < 20
     contrast = Contrast(np.arange(40), np.zeros(40, np.int64), has)
-    fall = _estimate(contrast, np.zeros((40, 1)), SEED, ends=(-1, 1))
+    fall = stratified.estimate(contrast, np.zeros((40, 1)), SEED, ends=(-1, 1))
     assert fall.low < 0
     assert fall.high > 0.05
     known = [(estimate(-0.01, 0.01), "no"), (estimate(-3.0, -1.0), "no"), (estimate(-0.1, 1.0), "unclear")]
@@ -245,13 +246,13 @@ def test_few_examples_do_not_make_a_lead_of_nothing(count: int, accuracy: float)
         has = np.arange(400) < count
         contrast = Contrast(np.arange(400), np.zeros(400, np.int64), has)
         right = (rng.random(400) < accuracy).astype(float)[:, None]
-        led += leads(_estimate(contrast, right, SEED, ends=(0, 1)), None).answer == "yes"
+        led += leads(stratified.estimate(contrast, right, SEED, ends=(0, 1)), None).answer == "yes"
     assert led <= 8
 
 
 def test_what_is_always_right_can_still_differ_by_more_than_nothing() -> None:
     contrast = Contrast(np.arange(60), np.zeros(60, np.int64), np.arange(60) < 20)
-    found = _estimate(contrast, np.ones((60, 1)), SEED, ends=(0, 1))
+    found = stratified.estimate(contrast, np.ones((60, 1)), SEED, ends=(0, 1))
     assert found.detectable > 0.05
     assert leads(found, None).answer == "unclear"
 
