@@ -51,6 +51,18 @@ def checked_tensors(header: dict[str, Any], stored: int) -> dict[str, dict[str, 
     return entries
 
 
+def prompt_length(data: bytes) -> int:
+    """The number of vectors in the bytes of a soft prompt's file, which holds one tensor.
+
+    Raises:
+        ValueError: the bytes are not such a file.
+    """
+    shapes = [entry["shape"] for entry in read_header(data).values() if isinstance(entry, dict) and "shape" in entry]
+    if len(shapes) != 1 or not isinstance(shapes[0], list) or len(shapes[0]) != 2 or not isinstance(shapes[0][0], int):
+        raise ValueError(f"it does not hold one tensor of positions x d_model, but {shapes}")
+    return shapes[0][0]
+
+
 def is_finite(data: bytes, entry: dict[str, Any]) -> bool:
     """Whether all values of a floating-point tensor in the file's bytes are finite."""
     start = 8 + int.from_bytes(data[:8], "little")

@@ -118,7 +118,12 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[l
 
 def opening_length(tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the number of tokens that the tokenizer puts before a text."""
-    return len(_around(tokenizer)[0])
+    return len(opening_ids(tokenizer))
+
+
+def opening_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the tokens that the tokenizer puts before a text."""
+    return _around(tokenizer)[0]
 
 
 def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], int]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.distributed import DistributedConfig
 
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
+from skilljobs.lm.outline import outline
 from skilljobs.lm.ranks import Ranks
 from skilljobs.neurons.shares import projections_of, refuse_no_partition, shares_of_rank
 from skilljobs.neurons.sites import LayerSites
@@ -47,7 +48,7 @@ def check_shareable(source: ModelSource, spec: JobSpec) -> None:
             raise InputError(f"{option} shares the weights and neurons of a plain model: it does not go with {other}")
     if source.is_masked:
         raise InputError(f"{option}: the model {source.name} is a masked language model, which ranks do not share")
-    model = _outline(source)
+    model = outline(source)
     name, config = type(model).__name__, model.config.get_text_config()
     plan = model.tp_plan or {}
     shared = {key: style for key, style in plan.items() if key not in _whole_modules(model)}
@@ -73,7 +74,7 @@ def check_shareable(source: ModelSource, spec: JobSpec) -> None:
 
 def sharing_options(source: ModelSource, ranks: int) -> dict[str, Any]:
     """The options of `from_pretrained` that share a model among `ranks` ranks, which have met."""
-    whole = dict.fromkeys(_whole_modules(_outline(source)), WHOLE)
+    whole = dict.fromkeys(_whole_modules(outline(source)), WHOLE)
     return {"distributed_config": DistributedConfig(tp_size=ranks, tp_plan=whole)}
 
 
@@ -104,18 +105,3 @@ def _whole_modules(model: PreTrainedModel) -> list[str]:
     """The paths of embeddings and LM head."""
     whole = (model.get_input_embeddings(), model.get_output_embeddings())
     return [path for path, module in model.named_modules() if any(module is one for one in whole)]
-
-
-def _outline(source: ModelSource) -> PreTrainedModel:
-    """The model without weights.
-
-    Raises:
-        InputError: transformers does not make one of the configuration.
-    """
-    try:
-        config = AutoConfig.from_pretrained(source.path, local_files_only=True)
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    except Exception as error:  # whatever a foreign configuration makes architectures raise
-        raise InputError(f"the model {source.name} cannot be loaded: {error}") from error
-    return model

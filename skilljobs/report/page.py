@@ -18,7 +18,7 @@ from skilljobs.analysis.null_thresholds import NullThreshold
 from skilljobs.analysis.overlap import correlations_given_others
 from skilljobs.analysis.ranking import check_reduced
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
-from skilljobs.checkpoints.safetensors_header import read_header
+from skilljobs.checkpoints.safetensors_header import prompt_length
 from skilljobs.plan.data_options import command_of
 from skilljobs.printable import printable_lines, well_formed
 from skilljobs.report import correlation_charts as charts
@@ -177,7 +177,7 @@ def _content(run: RunReader, data: PageData) -> dict[str, Any]:
         "unit": noun_of(record.job_spec.units),
         "conclusions": conclusions(run, data.metrics[:1], PAIRS_SHOWN),
         "null_level": threshold.level if isinstance(threshold, NullThreshold) else None,
-        "positions": _prompt_length(prompts[0]),
+        "positions": prompt_length(prompts[0].folder.read(PROMPT_NAME)),
         "tuned": record.job_spec.soft_prompt is None,
         "prompts": [prompt.record for prompt in prompts],
         "several_prompts": len(prompts) > 1,
@@ -192,8 +192,3 @@ def _content(run: RunReader, data: PageData) -> dict[str, Any]:
         "numerics": record.numerics.model_dump() if record.numerics else {},
         "seconds": [(name, stage.seconds) for name, stage in stages],
     }
-
-
-def _prompt_length(run: RunReader) -> int:
-    shapes = (entry["shape"] for entry in read_header(run.folder.read(PROMPT_NAME)).values() if "shape" in entry)
-    return int(next(shapes)[0])
