@@ -28,7 +28,7 @@ from skilljobs.store.finished import FinishedRunFiles
 from skilljobs.store.follow_up_schema import ABLATION
 from skilljobs.store.integrity import digests_of
 from skilljobs.store.reader import RunReader
-from skilljobs.store.schema import parquet_bytes
+from skilljobs.store.schema import write_parquet
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Ablation:
         groups = groups_of(self.run, examples, self.spec.specificity)
         units = [example.unit for example in examples]
         table = effect_rows(record, self.spec, sets, scores, units, groups, self.prompt)
-        folder.write(self._name(EFFECTS_NAME), parquet_bytes([table], ABLATION))
+        write_parquet(folder, self._name(EFFECTS_NAME), [table], ABLATION)
         complete = record.model_copy(
             update={
                 "files": record.files | digests_of(folder, [self._name(EFFECTS_NAME)]),

@@ -94,6 +94,7 @@ def open_run(uri: str, run_id: str, plan: JobPlan, stage_names: Sequence[str]) -
             one_hot=dict(plan.columns.one_hot),
             ignored=dict(plan.columns.ignored),
         ),
+        provenance=True,
         quarantined=tuple(QuarantinedRow(source=r.source, row=r.number, reason=r.reason) for r in plan.bad_rows),
     )
     try:

@@ -6,6 +6,7 @@ from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.work import most_tuning_steps
 from skilljobs.store.examples import example_bytes, example_schema
 from skilljobs.store.files import Folder
+from skilljobs.store.provenance import provenance_of
 from skilljobs.store.run import TUNING_EXAMPLES_NAME
 from skilljobs.store.schema import sums_schema
 from skilljobs.store.shards import examples_name
@@ -19,10 +20,10 @@ TRAPS_SHOWN = 3
 def write_examples(plan: JobPlan, folder: Folder) -> None:
     """Write the examples of every shard, and those to tune on."""
     tuning = plan.train + plan.validation
-    schema = example_schema(plan.test + tuning)
+    schema, about = example_schema(plan.test + tuning), provenance_of(folder)
     for shard, examples in enumerate(plan.shards):
-        folder.write(examples_name(shard), example_bytes(examples, schema))
-    folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema))
+        folder.write(examples_name(shard), example_bytes(examples, schema, about))
+    folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema, about))
 
 
 class Prepare(Stage):

@@ -2,12 +2,15 @@
 
 from functools import partial
 
+from pyarrow import parquet as pq
+
 from skilljobs.cluster.reduce_tasks import reduce_all, reduce_steps
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.reduce_stage import Reduce, reduce_job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.reduce.prompt_mean import reduce_layer_over_prompts
 from skilljobs.store.references import METRICS_NAME
+from skilljobs.store.schema import METRICS, write_parquet
 
 
 class PromptMean(Stage):
@@ -23,7 +26,8 @@ class PromptMean(Stage):
     def run(self, job: Job) -> str:
         prompts = job.run.prompt_runs
         job.run.record_prompts([prompt.record for prompt in prompts])
-        job.run.folder.write(METRICS_NAME, prompts[0].folder.read(METRICS_NAME))
+        with prompts[0].folder.open(METRICS_NAME) as file:
+            write_parquet(job.run.folder, METRICS_NAME, [pq.read_table(file)], METRICS)
         reduction = reduce_job(job)
         reduce_one = partial(reduce_layer_over_prompts, reduction, [prompt.uri for prompt in prompts])
         reduce_all(reduction, reduce_one, job.reporter)

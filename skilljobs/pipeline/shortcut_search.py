@@ -28,7 +28,7 @@ from skilljobs.properties.property import Property
 from skilljobs.store.follow_up_schema import SHORTCUTS
 from skilljobs.store.integrity import digests_of
 from skilljobs.store.reader import RunReader
-from skilljobs.store.schema import parquet_bytes
+from skilljobs.store.schema import write_parquet
 from skilljobs.store.shortcut_files import (
     RECORD_NAME,
     ROWS_NAME,
@@ -99,7 +99,7 @@ class ShortcutSearch:
             reason = "it holds for nearly every example, so that only others can tell: --data FILE with such as lack it"
             for of in always:
                 rows += untested_rows(self._facts, neurons, of, second, reason)
-        self.files.folder.write(self._name(ROWS_NAME), parquet_bytes([table_of(rows)], SHORTCUTS))
+        write_parquet(self.files.folder, self._name(ROWS_NAME), [table_of(rows)], SHORTCUTS)
         self._made.names.append(self._name(ROWS_NAME))
         self._write(self._record(begun, always, is_complete=True))
 

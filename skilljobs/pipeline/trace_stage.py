@@ -5,8 +5,9 @@ import pyarrow as pa
 
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
+from skilljobs.store.provenance import provenance_of
 from skilljobs.store.run import ACTIVATIONS_NAME, PROMPT_NAME, TOP_NAME, VOCABULARY_NAME
-from skilljobs.store.schema import VOCABULARY, parquet_bytes
+from skilljobs.store.schema import VOCABULARY, write_parquet
 from skilljobs.store.traces import TRACED_EXAMPLES, activations_bytes, neurons_to_trace
 
 
@@ -35,11 +36,11 @@ class Trace(Stage):
         set_aside = {example.example_id for example in job.run.record.set_aside}
         rows = [row for row, example_id in enumerate(ids) if example_id not in set_aside]
         ids = [ids[row] for row in rows]
-        folder.write(ACTIVATIONS_NAME, activations_bytes(ids, neurons, values[rows]))
+        folder.write(ACTIVATIONS_NAME, activations_bytes(ids, neurons, values[rows], provenance_of(folder)))
         names = sorted({neuron.name for neuron in neurons}, key=lambda name: name.order)
 
         def write_vocabulary(rows: list[dict[str, object]]) -> None:
-            folder.write(VOCABULARY_NAME, parquet_bytes([pa.Table.from_pylist(rows, VOCABULARY)], VOCABULARY))
+            write_parquet(folder, VOCABULARY_NAME, [pa.Table.from_pylist(rows, VOCABULARY)], VOCABULARY)
 
         pool.run_on_one(lambda actor: [actor.vocabulary.remote(names)], write_vocabulary)
         return f"{len(names)} neurons over {len(ids)} examples of half 1"

@@ -15,7 +15,7 @@ from skilljobs.store.files import Folder
 from skilljobs.store.follow_up_schema import EFFECTS, EFFECTS_NULL
 from skilljobs.store.neuron_columns import neuron_columns
 from skilljobs.store.run import EFFECTS_NAME, EFFECTS_NULL_NAME
-from skilljobs.store.schema import parquet_bytes, parquet_stream
+from skilljobs.store.schema import parquet_bytes, parquet_stream, write_parquet
 
 Array = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ def rank_effects(job: EffectsReduction) -> None:
                 null = pq.read_table(file)
             maxima = np.maximum(maxima, null["consistency"].to_numpy())
     null = null.set_column(null.schema.get_field_index("consistency"), "consistency", pa.array(maxima))
-    folder.write(f"{job.inside}/{EFFECTS_NULL_NAME}", parquet_bytes([null], EFFECTS_NULL))
+    write_parquet(folder, f"{job.inside}/{EFFECTS_NULL_NAME}", [null], EFFECTS_NULL)
     folder.delete_folder(f"{job.inside}/unranked")
 
 

@@ -11,7 +11,7 @@ from skilljobs.reduce.significance import RankedPair, table_of
 from skilljobs.reduce.unranked import UNRANKED, best_name, null_name, open_layer, read_significance, read_table
 from skilljobs.store.files import Folder
 from skilljobs.store.run import BEST_NAME, NULL_MAXIMA_NAME, TOP_NAME
-from skilljobs.store.schema import BEST, NULL_MAXIMA, parquet_bytes, parquet_stream
+from skilljobs.store.schema import BEST, NULL_MAXIMA, parquet_stream, write_parquet
 
 
 def write_correlations(job: ReduceJob, layer: int) -> None:
@@ -39,12 +39,12 @@ def write_rankings(job: ReduceJob, ranked: Sequence[RankedPair]) -> None:
     folder, ranked = Folder(job.uri), sorted(ranked, key=lambda pair: pair.place)
     assert [pair.place for pair in ranked] == list(range(len(pairs(job.layout))))
     kept = [pair for pair, (metric, _) in zip(ranked, pairs(job.layout), strict=True) if job.keeps(metric)]
-    folder.write(TOP_NAME, parquet_bytes([pair.top for pair in kept], job.schema))
+    write_parquet(folder, TOP_NAME, [pair.top for pair in kept], job.schema)
     maxima = [pair.null_maxima for pair in ranked if pair.null_maxima is not None]
     names = [null_name(layer) for layer in range(job.layers)]
     if any(map(folder.exists, names)):
         maxima += [pq.read_table(pa.BufferReader(folder.read(name))) for name in names]
-    folder.write(NULL_MAXIMA_NAME, parquet_bytes([largest_of_layers(maxima)], NULL_MAXIMA))
+    write_parquet(folder, NULL_MAXIMA_NAME, [largest_of_layers(maxima)], NULL_MAXIMA)
     if job.tokens is not None:
         _write_best(folder, [pair.place for pair in kept])
 

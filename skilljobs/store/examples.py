@@ -35,8 +35,8 @@ def _type_of(values: Sequence[object]) -> pa.DataType:
     return pa.float64() if kinds <= {bool, int, float} else pa.string()
 
 
-def example_bytes(examples: Sequence[Example], schema: pa.Schema) -> pa.Buffer:
-    """Return a Parquet file of `examples` with the columns of `schema`."""
+def example_bytes(examples: Sequence[Example], schema: pa.Schema, about: Mapping[str, str] | None = None) -> pa.Buffer:
+    """Return a Parquet file of `examples` with the columns of `schema`; `about` as for `parquet_bytes`."""
     columns: dict[str, list[object]] = {
         name: [getattr(example, name) for example in examples] for name in EXAMPLE_FIXED.names
     }
@@ -46,7 +46,7 @@ def example_bytes(examples: Sequence[Example], schema: pa.Schema) -> pa.Buffer:
         if pa.types.is_string(field.type):
             values = [None if value is None else str(value) for value in values]
         columns[field.name] = list(values)
-    return parquet_bytes([pa.table(columns, schema=schema)], schema)
+    return parquet_bytes([pa.table(columns, schema=schema)], schema, about=about)
 
 
 def examples_from(data: bytes) -> list[Example]:

@@ -1,6 +1,6 @@
 """Files with a number for each neuron, or for each prompt position of each: a row group for each layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,11 @@ from skilljobs.store.schema import parquet_bytes
 
 
 def values_bytes(
-    values: Sequence[NDArray[np.float64]], neurons: Sequence[LayerNeurons], each_token: bool, schema: pa.Schema
+    values: Sequence[NDArray[np.float64]],
+    neurons: Sequence[LayerNeurons],
+    each_token: bool,
+    schema: pa.Schema,
+    about: Mapping[str, str] | None = None,
 ) -> pa.Buffer:
     """Return a file of `values`, which are in the last column of `schema`.
 
@@ -22,6 +26,7 @@ def values_bytes(
         values: one array per layer, tokens x neurons, float64.
         neurons: those of each layer.
         each_token: whether there is a value for every prompt position; if not, the column `token` is null.
+        about: as for `parquet_bytes`.
     """
 
     def tables() -> Iterator[pa.Table]:
@@ -29,7 +34,7 @@ def values_bytes(
             columns = neuron_columns(layer, len(of_layer) if each_token else None)
             yield pa.table({**columns, schema.names[-1]: pa.array(of_layer.ravel())}, schema=schema)
 
-    return parquet_bytes(tables(), schema)
+    return parquet_bytes(tables(), schema, about=about)
 
 
 def read_values(

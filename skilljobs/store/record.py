@@ -157,6 +157,9 @@ class RunRecord(_Part):
     """With `--until-ci`: how many shards were enough."""
     sums_dropped: bool | None = None
     """True once the sums of its shards were deleted, which results are read without."""
+    provenance: bool | None = None
+    """True if its Parquet files say where they come from (`store/provenance.py`). Those of older runs do not, so that
+    one that is made again is what it was."""
     prompts_fingerprints: tuple[str, ...] | None = None
     """With several soft prompts: the digest of each prompt's fingerprint."""
 
@@ -225,4 +228,12 @@ class RunRecord(_Part):
         return self.next_stage is None
 
 
-_LEFT_OUT_WHILE_UNKNOWN = ("tokens", "skewness", "peak_memory_mb", "stopped_at", "sums_dropped", "prompts_fingerprints")
+_LEFT_OUT_WHILE_UNKNOWN = (
+    "tokens",
+    "skewness",
+    "peak_memory_mb",
+    "stopped_at",
+    "sums_dropped",
+    "provenance",
+    "prompts_fingerprints",
+)

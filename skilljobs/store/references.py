@@ -3,7 +3,7 @@
 They are written once, before the first shard, and are only read afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,10 @@ METRICS_NAME = "metrics.parquet"
 
 
 def reference_bytes(
-    references: Sequence[NDArray[np.float64]], neurons: Sequence[LayerNeurons], each_token: bool
+    references: Sequence[NDArray[np.float64]],
+    neurons: Sequence[LayerNeurons],
+    each_token: bool,
+    about: Mapping[str, str] | None = None,
 ) -> pa.Buffer:
     """Return the file of the neurons' references, with one row group per layer.
 
@@ -31,14 +34,17 @@ def reference_bytes(
         references: one array per layer, tokens x neurons, float64.
         neurons: those of each layer.
         each_token: whether the run keeps every prompt position; if not, the column `token` is null.
+        about: as for `parquet_bytes`.
     """
-    return values_bytes(references, neurons, each_token, REFERENCE)
+    return values_bytes(references, neurons, each_token, REFERENCE, about)
 
 
-def metrics_bytes(layout: Layout, references: Sequence[float], units: str) -> pa.Buffer:
+def metrics_bytes(
+    layout: Layout, references: Sequence[float], units: str, about: Mapping[str, str] | None = None
+) -> pa.Buffer:
     """Return the metrics file, which has a row for each metric of `layout` with its reference.
 
-    `units` is what the metrics are correlated with.
+    `units` is what the metrics are correlated with; `about` is as for `parquet_bytes`.
     """
     rows = [
         {
@@ -52,7 +58,7 @@ def metrics_bytes(layout: Layout, references: Sequence[float], units: str) -> pa
         }
         for metric, reference in zip(layout.metrics, references, strict=True)
     ]
-    return parquet_bytes([pa.Table.from_pylist(rows, METRICS)], METRICS)
+    return parquet_bytes([pa.Table.from_pylist(rows, METRICS)], METRICS, about=about)
 
 
 def read_references(folder: Folder) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:

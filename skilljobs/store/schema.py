@@ -11,6 +11,7 @@ from skilljobs.stats.correlate import NUMBERS
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.predictivity import PREDICTIVITY
 from skilljobs.store.files import Folder
+from skilljobs.store.provenance import provenance_of, with_units
 
 LAYER, TOKEN = ("layer", pa.int16()), ("token", pa.int16())
 NEURON = [("expert", pa.int16()), ("neuron", pa.int32())]
@@ -160,14 +161,21 @@ def write_options(schema: pa.Schema) -> dict[str, object]:
 
 
 def parquet_bytes(
-    tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str] | None = None
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    metadata: Mapping[str, str] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> pa.Buffer:
-    """Return a Parquet file with one row group per table and `metadata` in its footer."""
+    """Return a Parquet file with one row group per table.
+
+    `metadata` is what skilljobs reads again, and `about` says where the file comes from (`store/provenance.py`).
+    """
     schema = schema.with_metadata({key.encode(): value.encode() for key, value in (metadata or {}).items()})
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, **write_options(schema)) as writer:
         for table in tables:
             writer.write_table(table.cast(schema), row_group_size=max(1, table.num_rows))
+        _describe(writer, about or {})
     return sink.getvalue()
 
 
@@ -179,12 +187,28 @@ def with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.select(schema.names).cast(schema)
 
 
+def write_parquet(folder: Folder, name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write a file with one row group per table, which says that it is of the run in `folder`."""
+    folder.write(name, parquet_bytes(tables, schema, about=provenance_of(folder)))
+
+
 @contextmanager
 def parquet_stream(folder: Folder, names: Sequence[str], schema: pa.Schema) -> Iterator[list[pq.ParquetWriter]]:
     """Open writers of several files at once, for more data than fits in memory.
 
-    All files appear when the block ends, and none if it raises an exception.
+    All files appear when the block ends, and none if it raises an exception. They say that they are of the run in
+    `folder`.
     """
+    about = provenance_of(folder)
     with ExitStack() as stack:
         streams = [stack.enter_context(folder.stream(name)) for name in names]
-        yield [stack.enter_context(pq.ParquetWriter(stream, schema, **write_options(schema))) for stream in streams]
+        writers = [stack.enter_context(pq.ParquetWriter(stream, schema, **write_options(schema))) for stream in streams]
+        yield writers
+        for writer in writers:
+            _describe(writer, about)
+
+
+def _describe(writer: pq.ParquetWriter, about: Mapping[str, str]) -> None:
+    """Have a file say what `about` says: in its footer alone, as metadata of the schema would be stored twice."""
+    if about:
+        writer.add_key_value_metadata(with_units(about, writer.schema.names))

@@ -96,14 +96,15 @@ def sums_file(
     neurons: Sequence[LayerNeurons],
     tokens: int | None,
     places: Sequence[NDArray[np.int64]] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> pa.Buffer:
     """Return the sums file, with a row group for each layer and rows ordered by population, then token, then neuron.
 
     `tokens` is None if the activations of all prompt positions are aggregated. `places` are those of the neurons of
-    each layer that the sums are of; None for all.
+    each layer that the sums are of; None for all. `about` is as for `parquet_bytes`.
     """
     schema = sums_schema(layout)
-    return parquet_bytes(_layer_tables(sums, layout, neurons, tokens, schema, places), schema)
+    return parquet_bytes(_layer_tables(sums, layout, neurons, tokens, schema, places), schema, about=about)
 
 
 def _layer_tables(
@@ -141,7 +142,7 @@ def _layer_tables(
         yield pa.table(columns, schema=schema)
 
 
-def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
+def moments_file(sums: ShardSums, layout: Layout, about: Mapping[str, str] | None = None) -> pa.Buffer:
     """Return the moments file, with a row for each population and unordered pair of metrics.
 
     A null metric is paired with itself and, over `all`, with the metrics that can be held fixed.
@@ -167,7 +168,7 @@ def moments_file(sums: ShardSums, layout: Layout) -> pa.Buffer:
                         "sum_bb": float(sums.moment_square[number, b, a]),
                     }
                 )
-    return parquet_bytes([pa.Table.from_pylist(rows, MOMENTS)], MOMENTS)
+    return parquet_bytes([pa.Table.from_pylist(rows, MOMENTS)], MOMENTS, about=about)
 
 
 def scores_file(
@@ -176,6 +177,7 @@ def scores_file(
     choice_probabilities: Mapping[str, int],
     receipt: Receipt,
     has_exact: bool = False,
+    about: Mapping[str, str] | None = None,
 ) -> pa.Buffer:
     """Return the scores file, with a row for each example and the receipt in its metadata.
 
@@ -189,7 +191,7 @@ def scores_file(
     ]
     table = pa.Table.from_pylist(rows, schema)
     receipt = replace(receipt, scores_digest=_rows_digest(table))
-    return parquet_bytes([table], schema, {RECEIPT: json.dumps(asdict(receipt))})
+    return parquet_bytes([table], schema, {RECEIPT: json.dumps(asdict(receipt))}, about)
 
 
 def scores_digest(data: bytes | pa.Buffer) -> str:

@@ -1,6 +1,6 @@
 """The threshold of each neuron at each prompt position, above which it counts as active (see `stats.predictivity`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,11 @@ from skilljobs.store.schema import THRESHOLDS
 THRESHOLDS_NAME = "thresholds.parquet"
 
 
-def threshold_bytes(thresholds: Sequence[NDArray[np.float64]], neurons: Sequence[LayerNeurons]) -> pa.Buffer:
+def threshold_bytes(
+    thresholds: Sequence[NDArray[np.float64]], neurons: Sequence[LayerNeurons], about: Mapping[str, str] | None = None
+) -> pa.Buffer:
     """Return the file of the thresholds, with one row group per layer. `thresholds`: tokens x neurons, each layer."""
-    return values_bytes(thresholds, neurons, True, THRESHOLDS)
+    return values_bytes(thresholds, neurons, True, THRESHOLDS, about)
 
 
 def read_thresholds(folder: Folder) -> list[NDArray[np.float64]]:

@@ -1,6 +1,6 @@
 """Traced neurons: which neurons are traced, and the file of their activations example by example."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +45,15 @@ def neurons_to_trace(folder: Folder) -> list[TracedNeuron]:
 
 
 def activations_bytes(
-    ids: Sequence[str], neurons: Sequence[TracedNeuron], activations: NDArray[np.float64]
+    ids: Sequence[str],
+    neurons: Sequence[TracedNeuron],
+    activations: NDArray[np.float64],
+    about: Mapping[str, str] | None = None,
 ) -> pa.Buffer:
     """Return the file of traced activations, with a row group for each layer that has a traced neuron.
 
-    `activations` is examples x neurons, float64, in the order of `ids` and `neurons`.
+    `activations` is examples x neurons, float64, in the order of `ids` and `neurons`; `about` is as for
+    `parquet_bytes`.
     """
 
     def tables() -> Iterator[pa.Table]:
@@ -69,4 +73,4 @@ def activations_bytes(
                 schema=ACTIVATIONS,
             )
 
-    return parquet_bytes(tables(), ACTIVATIONS)
+    return parquet_bytes(tables(), ACTIVATIONS, about=about)

@@ -1,6 +1,6 @@
 """Making the soft prompt of a run: tuned, resumably and with progress as it goes, or reused, or a baseline."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from skilljobs.plan.work import VALIDATION_EXAMPLES, LeftOut, PromptAccuracy, Ru
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
+from skilljobs.store.provenance import provenance_of
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 from skilljobs.store.schema import TUNING, parquet_bytes
 from skilljobs.tasks.base import Example
@@ -71,6 +72,7 @@ class PromptMaker:
             batch_tokens=self.work.batch_tokens,
         )
         state, points = self._stored_state() or (TuningState.start(start.vectors), [])
+        about = provenance_of(self.folder)
         tuner, told = Tuner(self.lm, state, examples["train"], examples["validation"], settings), 0
         for point in tuner.run():
             if len(tuner.left_out) > told:
@@ -79,7 +81,7 @@ class PromptMaker:
             points = [p for p in points if (p.step, p.split) != (point.step, point.split)] + [point]
             if point.split == "validation":
                 points.sort(key=lambda point: (point.step, point.split))
-                self._write(TUNING_NAME, _points_bytes(points))
+                self._write(TUNING_NAME, _points_bytes(points, about))
                 self._write(TUNING_STATE_NAME, state.to_bytes())
             yield point
         metadata = {
@@ -127,5 +129,5 @@ class PromptMaker:
         return state, [point for point in points if point.step <= state.step]
 
 
-def _points_bytes(points: list[TuningPoint]) -> pa.Buffer:
-    return parquet_bytes([pa.Table.from_pylist([asdict(point) for point in points], TUNING)], TUNING)
+def _points_bytes(points: list[TuningPoint], about: Mapping[str, str]) -> pa.Buffer:
+    return parquet_bytes([pa.Table.from_pylist([asdict(point) for point in points], TUNING)], TUNING, about=about)

@@ -22,6 +22,7 @@ from skilljobs.plan.work import RunWork
 from skilljobs.stats.sums import ShardSums
 from skilljobs.store.examples import examples_from
 from skilljobs.store.files import Folder
+from skilljobs.store.provenance import provenance_of, without_names
 from skilljobs.store.references import (
     METRICS_NAME,
     REFERENCE_NAME,
@@ -70,6 +71,7 @@ class ShardScorer:
     def __init__(self, lm: FrozenLM, work: RunWork, computer: Executor) -> None:
         self.lm, self.work = lm, work
         self.folder = Folder(work.uri)
+        self._about = provenance_of(self.folder)
         self._computer = computer
         self._preparing = Lock()
 
@@ -81,8 +83,13 @@ class ShardScorer:
         if self._ranks.are_several:
             neurons = joined(self._ranks.everyones((neurons, self._places)))
         if self._ranks.is_first:
-            self.folder.write(METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics, self.work.spec.units))
-            self.folder.write(REFERENCE_NAME, reference_bytes(neurons, self.lm.neurons, self._keeps_tokens))
+            self.folder.write(
+                METRICS_NAME, metrics_bytes(self.work.reading.layout, metrics, self.work.spec.units, self._about)
+            )
+            self.folder.write(
+                REFERENCE_NAME,
+                reference_bytes(neurons, self.lm.neurons, self._keeps_tokens, without_names(self._about)),
+            )
 
     def make_thresholds(self) -> None:
         """Write the threshold of each neuron at each prompt position: its mean over the train examples."""
@@ -92,7 +99,7 @@ class ShardScorer:
         means = self._computer.submit(
             mean_activations, self.lm, collector.prompt, tokenized, self.work.batch_tokens
         ).result()
-        self.folder.write(THRESHOLDS_NAME, threshold_bytes(means, self.lm.neurons))
+        self.folder.write(THRESHOLDS_NAME, threshold_bytes(means, self.lm.neurons, without_names(self._about)))
 
     def score(self, shard: int, fingerprint: str, attempt: int = 0) -> Receipt:
         """Score a shard and commit it under `fingerprint`: sums and moments first, the scores file last.
@@ -137,7 +144,7 @@ class ShardScorer:
         ids = [examples[place].example_id for place in collected.scores]
         if committed := self._committed(shard, fingerprint, part):
             return committed
-        data = scores_file(ids, scores, reading.choice_probabilities, receipt, reading.has_exact)
+        data = scores_file(ids, scores, reading.choice_probabilities, receipt, reading.has_exact, self._about)
         if self.work.like is not None:
             check_same_scores(self.work.like, shard, scores_digest(data))
         self.folder.write(scores_name(shard), data)
@@ -163,17 +170,21 @@ class ShardScorer:
         """
         layout, neurons, ranks = self.work.reading.layout, self.lm.neurons, self._ranks
         tokens = self._references[0][0].shape[0] if self._keeps_tokens else None
-        moments = moments_file(sums, layout)
+        moments = moments_file(sums, layout, self._about)
         files = {}
         if not ranks.are_several:
-            files[sums_name(shard, attempt)] = sums_file(sums, layout, neurons, tokens)
+            files[sums_name(shard, attempt)] = sums_file(sums, layout, neurons, tokens, None, self._about)
         elif any(map(len, self._places)):
-            files[sums_name(shard, attempt, ranks.rank)] = sums_file(sums, layout, neurons, tokens, self._places)
+            files[sums_name(shard, attempt, ranks.rank)] = sums_file(
+                sums, layout, neurons, tokens, self._places, self._about
+            )
         if ranks.is_first:
             files[moments_name(shard, attempt)] = moments
         if counts is not None and self.work.reading.counted:
             positions = max(1, len(self.collector.prompt))
-            files[above_name(shard, attempt)] = sums_file(counts, self.work.reading.counted, neurons, positions)
+            files[above_name(shard, attempt)] = sums_file(
+                counts, self.work.reading.counted, neurons, positions, None, self._about
+            )
         for name, data in files.items():
             self.folder.write(name, data)
         digests = {name: sha256(data) for name, data in files.items()}
