@@ -12,10 +12,13 @@ from skilljobs.analysis.ranking import EFFECT, top
 from skilljobs.analysis.run_view import html_of, record_of, status_of, wait_for, way_on_of
 from skilljobs.cluster.authentication import cluster_address
 from skilljobs.errors import InputError
+from skilljobs.export.exporting import export
 from skilljobs.pipeline.run_jobs import FinishedRunJobs
 from skilljobs.plan.capacity import Placement
 from skilljobs.progress.notebook import suitable_reporter
 from skilljobs.progress.reporter import Reporter
+from skilljobs.progress.trackers import check_tracker
+from skilljobs.progress.tracking import tracked
 from skilljobs.stats.layout import ALL
 from skilljobs.store.record import RunRecord
 from skilljobs.store.run import PROMPT_NAME, prompt_uri
@@ -39,6 +42,7 @@ def submit(
     no_wait: bool = False,
     report: bool = True,
     verify: bool = False,
+    track: str | None = None,
     reporter: Reporter | None = None,
     debug: bool = False,
     **options: Unpack[SubmitOptions],
@@ -57,6 +61,7 @@ def submit(
         report: whether to draw the figures and write `report.html` at the end.
         verify: whether to read every file of a run that was begun before, and make again what is damaged; otherwise
             sizes are compared, and each file is checked before it is used.
+        track: `trackio`, `wandb` or `mlflow`: follow the job in this experiment tracker too. It changes no number.
         reporter: shows progress; by default one display in a notebook, and elsewhere lines on standard error.
         options: what `skilljobs.JobSpec` and the task declare; the options of `skilljobs submit` under the same names.
 
@@ -74,6 +79,8 @@ def submit(
     out = checked_out(out)
     job = AskedJob.of(options, out, run_id)
     address = cluster_address(address)
+    if track is not None:
+        check_tracker(track, is_needed_here=not is_dashboard(address))
     placement = Placement(address, replicas, gpus_per_replica, debug, shard_timeout)
     if is_dashboard(address):
         from skilljobs.cluster.remote_job import run_on_cluster
@@ -87,6 +94,7 @@ def submit(
             "--shard-timeout": shard_timeout,
             "--no-report": not report,
             "--verify": verify,
+            "--track": track,
             "--debug": debug,
         }
         uri = child_uri(out, job.run_id)
@@ -97,7 +105,14 @@ def submit(
         raise InputError("--no-wait is for a job on a cluster: --address http://HEAD:8265")
     from skilljobs.pipeline.run_job import run_job
 
-    return Run(run_job(job.spec, job.uri, job.run_id, placement, report, verify, reporter).uri)
+    if track is None:
+        return Run(run_job(job.spec, job.uri, job.run_id, placement, report, verify, reporter).uri)
+    from skilljobs.analysis.tracked_results import tracked_results
+
+    with tracked(track, job.run_id, job.spec.chosen, reporter) as tracking:
+        run = Run(run_job(job.spec, job.uri, job.run_id, placement, report, verify, tracking).uri)
+        tracking.conclude(lambda: tracked_results(run))
+    return run
 
 
 def open_run(uri: str | os.PathLike[str]) -> "Run":
@@ -144,6 +159,19 @@ class Run(FinishedRunJobs):
         if sort == EFFECT:
             return top_effects(self, metric, population, k, given, per_layer)
         return top(self, metric, population, k, given, per_layer, sort)
+
+    def export(self, metric: str, population: str = ALL, k: int = 50, format: str = "hooks") -> str:
+        """The `k` neurons of largest |r| with `metric`, to be read with something else.
+
+        Args:
+            format: `csv` for a table of the modules, positions and indices where they are read; `hooks` (of plain
+                transformers), `nnsight` or `transformerlens` for a Python program that reads them, and as a script
+                compares some activations with those that the run has stored.
+
+        Raises:
+            InputError: the run has no such metric or population, its model is not here, or the format cannot read it.
+        """
+        return export(self, metric, population, k, format)
 
     @property
     def status(self) -> str:

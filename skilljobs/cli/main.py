@@ -34,6 +34,8 @@ COMMANDS = {
     "ablate": ("skilljobs.cli.ablate", "Silence neurons of a finished run, and see what that does."),
     "shortcuts": ("skilljobs.cli.shortcuts", "Find what neurons follow, and whether it is a shortcut."),
     "effects": ("skilljobs.cli.effects", "Estimate what each neuron of a finished run does."),
+    "export": ("skilljobs.cli.export", "Write where the top neurons are, as a program or a table."),
+    "push": ("skilljobs.cli.push", "Publish a run on the Hugging Face hub or in a folder."),
     "show": ("skilljobs.cli.show", "Show the command or the file that makes a run."),
     "completion": ("skilljobs.cli.completion", "Print a script that completes names in a shell."),
     "compare": ("skilljobs.cli.compare", "Compare runs, the metrics of a run, or its soft prompts."),

@@ -28,6 +28,11 @@ from skilljobs.errors import InputError
 @click.option("--report/--no-report", default=True, help="Draw the figures and write report.html.  [default: report]")
 @click.option("--verify", is_flag=True, help="Read all files of a run that was begun before, to find damage.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and do nothing.")
+@click.option(
+    "--track",
+    type=click.Choice(["trackio", "wandb", "mlflow"]),
+    help="Follow the job in this experiment tracker, through its own library.  [default: none]",
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks and the workers' logs.")
 @click.pass_context
 def submit(
@@ -44,6 +49,7 @@ def submit(
     report: bool,
     verify: bool,
     dry_run: bool,
+    track: str | None,
     debug: bool,
     **options: Any,
 ) -> None:
@@ -63,6 +69,8 @@ def submit(
     """
     given = given_options(options, ctx)
     jobs = asked_jobs(ctx, given)
+    if jobs is not None and track is not None:
+        raise InputError(f"--track {track} follows one job, and these are several: submit each by itself to track it")
     if jobs is not None or dry_run:
         given |= {} if run_id is None else {"run_id": run_id}
         where = {"replicas": replicas, "gpus_per_replica": gpus_per_replica, "shard_timeout": shard_timeout}
@@ -89,6 +97,7 @@ def submit(
             no_wait=no_wait,
             report=report,
             verify=verify,
+            track=track,
             reporter=shown,
             debug=debug,
             **given,

@@ -8,14 +8,14 @@ Whatever goes wrong costs the message, never the job.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
 import ray
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
-from skilljobs.progress.reporter import Reporter, StageClock
+from skilljobs.progress.reporter import Reporter, StageClock, measured
 
 EVERY_SECONDS = 2.0
 """Time between two changes of the message."""
@@ -91,6 +91,10 @@ class _JobsPage:
     def end(self, detail: str, seconds: float) -> None:
         self._passed_to.end(detail, seconds)
         self._message = f"{self._clock.stage}: {detail}"
+
+    def measured(self, values: Mapping[str, float | None], step: int | None = None) -> None:
+        """Pass on what was measured."""
+        measured(self._passed_to, values, step)
 
     def keep_written(self, ended: Event) -> None:
         """Write each new message, until `ended`. Without Ray, as before it is started, none is written."""

@@ -8,6 +8,7 @@ from skilljobs.pipeline.stage import Stage
 from skilljobs.plan.like_run import LikeRun
 from skilljobs.plan.reused_prompt import differences, reused_prompt_bytes
 from skilljobs.plan.work import LeftOut, PromptAccuracy, most_tuning_steps
+from skilljobs.progress.reporter import measured
 from skilljobs.store.record import Accuracy
 from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
 
@@ -44,6 +45,8 @@ class Tune(Stage):
             job.reporter.note(f"--soft-prompt {spec.soft_prompt} comes from a run with other settings: {settings}")
         accuracy = PromptAccuracy(None, None)
         left_out: dict[str, None] = {}
+        number = job.run.record.run_id.partition("/")[2]
+        group = f"prompt-{number}/tune" if number else "tune"
 
         def take(item: TuningPoint | LeftOut | PromptAccuracy) -> None:
             nonlocal accuracy
@@ -52,8 +55,11 @@ class Tune(Stage):
             elif isinstance(item, LeftOut):
                 left_out.update(dict.fromkeys(item.example_ids))
                 job.reporter.note(f"tune: {_listed(item.example_ids)} left out, the loss is not finite")
-            elif item.split == "validation":
-                job.reporter.advance(item.step, f"validation loss {item.loss:.4f}")
+            else:
+                values = {f"{group}/{item.split}_loss": item.loss, f"{group}/{item.split}_accuracy": item.accuracy}
+                measured(job.reporter, values, item.step)
+                if item.split == "validation":
+                    job.reporter.advance(item.step, f"validation loss {item.loss:.4f}")
 
         job.workplace.pool.run_on_one(lambda actor: actor.make_prompt.remote(job.work, reused), take)
         job.run.record_accuracy(Accuracy(before=accuracy.before, after=accuracy.after))

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from skilljobs.errors import InputError, JobFailed, Terminated
 from skilljobs.progress.interrupts import interrupted_by, signals_raised
 from skilljobs.progress.job_progress import JobProgress, read_progress, timestamp
-from skilljobs.progress.reporter import Reporter, StageClock
+from skilljobs.progress.reporter import Reporter, StageClock, measured
 from skilljobs.store.files import Folder
 from skilljobs.store.run import LOG_NAME, PROGRESS_NAME, STOP_NAME
 
@@ -92,6 +93,10 @@ class Journal:
         self._passed_to.end(detail, seconds)
         self._change(detail=detail)
         self._log(f"{self._clock.stage}: {detail} ({seconds:.1f} s)")
+
+    def measured(self, values: Mapping[str, float | None], step: int | None = None) -> None:
+        """Pass on what was measured."""
+        measured(self._passed_to, values, step)
 
     def _change(self, **changes: Any) -> None:
         with self._lock:

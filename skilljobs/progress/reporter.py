@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +24,13 @@ class Reporter(Protocol):
 
     def end(self, detail: str, seconds: float) -> None:
         """The stage is finished; `detail` says what it did."""
+
+
+def measured(reporter: Reporter, values: Mapping[str, float | None], step: int | None = None) -> None:
+    """Tell a reporter that has a method `measured` (see `TrackingReporter`) what was measured, at a step of tuning."""
+    record = getattr(reporter, "measured", None)
+    if record is not None:
+        record(values, step)
 
 
 class StageClock:
