@@ -108,7 +108,7 @@ def test_a_run_is_published_on_the_hub_and_brought_up_to_date(
     hub.files = {"data.csv": b"1,2"}
     assert exit_code(run.uri, PLACE) == 2
     assert list(hub.files) == ["data.csv"]
-    hub.forbidden = True
+    hub.files, hub.forbidden = {}, True
     capsys.readouterr()
     assert exit_code(run.uri, PLACE) == 1
     error = capsys.readouterr().err
