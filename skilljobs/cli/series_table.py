@@ -42,7 +42,7 @@ def print_series(series: "Series", metrics: Sequence[str], population: str = ALL
         "half 0, half 1: r of the neuron of largest |r| on half 0, and what it is on half 1, against the null threshold"
         " there; above: neurons above the null over all examples; hold: of those found on half 0, how many hold on half"
         " 1; of last: r on half 1 of the last model's strongest neuron on half 0; ranks: Spearman's correlation of r"
-        " over neurons with the last model; shared: top neurons that both have",
+        " over neurons with the last model; shared: how many of the top neurons both have, and how many by chance",
         soft_wrap=True,
     )
 
@@ -51,7 +51,10 @@ def emergence_table(rows: pl.DataFrame, title: str) -> Table:
     """The table of one metric; `rows` are those of `emergence`."""
     table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+        if name == "model":  # a long name is broken before digits are cut
+            table.add_column(name, overflow="fold", min_width=8)
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for row in rows.iter_rows(named=True):
         table.add_row(Text(printable(row["checkpoint"])), *_cells(row))
     return table
@@ -63,8 +66,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
     expert = "" if row["expert"] is None else f"{row['expert']}/"
     token = "" if row["token"] is None else f" @{row['token']}"
     name = "-" if row["layer"] is None else f"{row['layer']}/{expert}{row['neuron']}{token}"
-    shared = "-" if row["overlap"] is None else f"{row['overlap']} of {row['k']} ({row['expected_overlap']:.2g})"
-    hold = "-" if row["hold"] is None else f"{row['hold']:,} of {row['found']:,}"
+    shared = "-" if row["overlap"] is None else f"{row['overlap']}/{row['k']} ({row['expected_overlap']:.2g})"
+    hold = "-" if row["hold"] is None else f"{row['hold']:,}/{row['found']:,}"
     return [
         _number(row["accuracy"], "{:.3f}"),
         name,
