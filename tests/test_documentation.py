@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 import skilljobs
+from skilljobs.plan.reading import read_examples
 from skilljobs.stats.answers import MODEL_METRICS
 from skilljobs.store import follow_up_schema, schema
 from skilljobs.tasks.arithmetic import Arithmetic
-from skilljobs.tasks.external_metrics import external_columns
+from skilljobs.tasks.external_columns import external_columns
 from skilljobs.tasks.hans import Hans
-from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.skillmix import POINTS, SkillMix
 from tests.command_reference import PATH, source
 from tests.documentation import NOT_RUN, PAGES, ROOT, RUN, Session, blocks_of, commands_of

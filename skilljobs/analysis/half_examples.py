@@ -16,7 +16,8 @@ from skilljobs.store.examples import examples_from
 from skilljobs.store.reader import RunReader
 from skilljobs.store.shards import examples_name
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.external_metrics import external_columns, group_populations
+from skilljobs.tasks.external_columns import external_columns
+from skilljobs.tasks.external_metrics import group_populations
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]

@@ -9,7 +9,7 @@ from skilljobs.analysis.half_examples import Codes, HalfExamples, Halves, codes_
 from skilljobs.properties.candidates import FEWEST, Candidate
 from skilljobs.stats.stratified import FEWEST_UNITS
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.external_metrics import external_columns
+from skilljobs.tasks.external_columns import external_columns
 
 MATCHED = "matched:"
 """What the ids of matched examples begin with, and their units where these are their ids."""

@@ -11,7 +11,7 @@ from skilljobs.analysis.distributions import answer_names, metric_values
 from skilljobs.stats.metric_traps import FEWEST
 from skilljobs.store.reader import RunReader
 from skilljobs.tasks.base import ANSWER, choice_names
-from skilljobs.tasks.external_metrics import level_metric_name
+from skilljobs.tasks.external_columns import level_metric_name
 
 NEARLY_ALWAYS = 0.95
 """A model that gives one answer for this share of the test examples has a confidence that is little but the label."""

@@ -176,8 +176,7 @@ def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFa
     derived = [metric.name for metric in plan.layout.metrics if metric.kind == "model"]
     set_aside = set_aside_examples(receipts)
     left_out = {example.example_id for example in set_aside}
-    summed = [example for example in plan.test if example.example_id not in left_out]
-    values = external_values(plan.external, summed) | read_scores(run.folder, len(plan.shards), derived)
+    values = external_values(plan.external, plan.test, left_out) | read_scores(run.folder, len(plan.shards), derived)
     if plan.null_values is not None:
         values[NULL_SKEWED] = plan.null_values
     return CollectedFacts(

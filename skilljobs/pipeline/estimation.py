@@ -29,7 +29,8 @@ from skilljobs.store.integrity import digests_of
 from skilljobs.store.position_means import MEANS_NAME
 from skilljobs.store.record import FileDigest
 from skilljobs.store.run import EFFECTS_NAME, EFFECTS_NULL_NAME
-from skilljobs.tasks.external_metrics import Population, external_columns
+from skilljobs.tasks.external_columns import external_columns
+from skilljobs.tasks.external_metrics import Population
 
 
 @dataclass

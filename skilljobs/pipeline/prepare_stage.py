@@ -2,9 +2,10 @@
 
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
+from skilljobs.plan.example_views import Chain
 from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.work import most_tuning_steps
-from skilljobs.store.examples import example_bytes, example_schema
+from skilljobs.store.examples import example_schema, write_examples_file
 from skilljobs.store.files import Folder
 from skilljobs.store.provenance import provenance_of
 from skilljobs.store.run import TUNING_EXAMPLES_NAME
@@ -19,11 +20,11 @@ TRAPS_SHOWN = 3
 
 def write_examples(plan: JobPlan, folder: Folder) -> None:
     """Write the examples of every shard, and those to tune on."""
-    tuning = plan.train + plan.validation
-    schema, about = example_schema(plan.test + tuning), provenance_of(folder)
+    tuning = Chain([plan.train, plan.validation])
+    schema, about = example_schema(Chain([plan.test, tuning])), provenance_of(folder)
     for shard, examples in enumerate(plan.shards):
-        folder.write(examples_name(shard), example_bytes(examples, schema, about))
-    folder.write(TUNING_EXAMPLES_NAME, example_bytes(tuning, schema, about))
+        write_examples_file(folder, examples_name(shard), examples, schema, about)
+    write_examples_file(folder, TUNING_EXAMPLES_NAME, tuning, schema, about)
 
 
 class Prepare(Stage):

@@ -21,6 +21,7 @@ from skilljobs.progress.reporter import Reporter
 from skilljobs.spec import JobSpec
 from skilljobs.store.run import RunFiles
 from skilljobs.tasks.base import Example
+from skilljobs.tasks.external_columns import blocks_of
 from skilljobs.tasks.text_task import TextTask
 
 
@@ -43,7 +44,10 @@ def read_labels(source: ModelSource, examples: Sequence[Example]) -> dict[str, s
     from skilljobs.lm.load import load_tokenizer
     from skilljobs.lm.masked import label_problems
 
-    return label_problems(load_tokenizer(source), examples)
+    tokenizer, problems = load_tokenizer(source), dict[str, str]()
+    for block in blocks_of(examples):
+        problems |= label_problems(tokenizer, block.examples)
+    return problems
 
 
 def check_job(spec: JobSpec, uri: str, placement: Placement) -> JobPlan:

@@ -14,8 +14,10 @@ from skilljobs.plan.finished_run import answer_end_of, same_model
 from skilljobs.plan.job_plan import JobPlan, asked_yes_no
 from skilljobs.plan.like_run import LikeRun, check_repeatable, find_run
 from skilljobs.plan.metric_choice import external_values, metric_traps, refuse_own_names
+from skilljobs.plan.partition import Partition
 from skilljobs.plan.prompt_format import PromptFormat
 from skilljobs.plan.reused_prompt import planned_prompt_length
+from skilljobs.plan.row_reader import BadRow
 from skilljobs.printable import counted
 from skilljobs.spec import NO_PROMPT, JobSpec
 from skilljobs.stats.answers import EXACT, MODEL_METRICS
@@ -30,16 +32,10 @@ from skilljobs.store.shards import examples_name
 from skilljobs.suggestions import shortened
 from skilljobs.tasks.base import Example
 from skilljobs.tasks.columns import ColumnReport, report_columns
-from skilljobs.tasks.external_metrics import (
-    ExternalColumn,
-    ExternalMetric,
-    Population,
-    check_columns,
-    external_columns,
-    external_metrics,
-)
+from skilljobs.tasks.external_columns import ExternalColumn, external_columns
+from skilljobs.tasks.external_kinds import check_columns
+from skilljobs.tasks.external_metrics import ExternalMetric, Population, external_metrics
 from skilljobs.tasks.metric_file import MetricFile, read_metric_file
-from skilljobs.tasks.reading import BadRow
 from skilljobs.tasks.registry import find_task
 from skilljobs.tasks.row_files import is_on_hub
 from skilljobs.tasks.table import Table
@@ -107,14 +103,20 @@ def plan_added_metrics(spec: JobSpec) -> JobPlan:
     prompt_length = planned_prompt_length(prompt, source)
     sums_size = shard_sums_size(layout, yes_no, neurons_read(source, spec.selection), spec, prompt_length)
     check_sums_size(sums_size, spec)
+    of_split = {split: [example for example in tuning if example.split == split] for split in ("train", "validation")}
+    groups = [*of_split.values(), *shards]
+    examples = Partition.of(groups)
+    train, validation, *shard_views = examples.views(list(map(len, groups)))
     return JobPlan(
         spec=spec,
         task=task(task.options_type(seed=spec.seed, **spec.own)),
         source=source,
-        train=[example for example in tuning if example.split == "train"],
-        validation=[example for example in tuning if example.split == "validation"],
+        train=train,
+        validation=validation,
         tuned_on_of=(record.examples.train, record.examples.validation),
-        shards=shards,
+        shards=shard_views,
+        examples=examples,
+        units_repeat=len({example.unit for example in test}) < len(test),
         external=external,
         populations=tuple(_population(name, column, test) for column, of in layout.groups.items() for name in of),
         layout=layout,

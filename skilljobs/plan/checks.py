@@ -1,13 +1,23 @@
 """What is checked before anything starts: whether sums are too large, and examples too long."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
+from skilljobs.plan.example_views import ExampleView
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.predictivity import above_layout
 from skilljobs.tasks.base import Example
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MOST_BYTES = 4
+"""Of a character in UTF-8."""
 
 
 def shard_sums_size(
@@ -42,13 +52,8 @@ def longest_bytes(example: Example) -> int:
     return len(example.text.encode()) + max(len(c.encode()) for c in example.choices or (example.answer_text,))
 
 
-def most_bytes(example: Example) -> int:
-    """At least `longest_bytes`, and quickly known: a character takes four bytes at most."""
-    return 4 * (len(example.text) + max(map(len, example.choices or (example.answer_text,))))
-
-
 def too_long(
-    examples: Sequence[Example], source: ModelSource, prompt_length: int, texts_are_complete: bool = False
+    examples: ExampleView, source: ModelSource, prompt_length: int, texts_are_complete: bool = False
 ) -> dict[str, str]:
     """The examples that do not fit into the model's context, by `example_id`, each with its tokens and the room.
 
@@ -58,19 +63,29 @@ def too_long(
     if source.context is None:
         return {}
     room = source.context - prompt_length - 2 - source.is_masked
-    long_examples = [example for example in examples if most_bytes(example) > room and longest_bytes(example) > room]
-    if not long_examples or not (source.path / "tokenizer.json").is_file():
-        return {}
+    tokenizer: Tokenizer | None = None
+    reasons: dict[str, str] = {}
+    for chunk in examples.blocks():
+        may_be_long = chunk.take(np.flatnonzero(MOST_BYTES * chunk.lengths > room)) if len(chunk) else chunk
+        for example in may_be_long.examples:
+            if longest_bytes(example) <= room:
+                continue
+            if tokenizer is None:
+                tokenizer = _tokenizer_of(source)
+            if tokenizer is None:
+                return {}
+            longest = max(
+                len(tokenizer.encode(continuation, add_special_tokens=False).ids)
+                for continuation in example.choices or (example.answer_text,)
+            )
+            tokens = len(tokenizer.encode(example.text, add_special_tokens=not texts_are_complete).ids) + longest
+            if tokens > room:
+                reasons[example.example_id] = f"it takes {tokens:,} tokens, room for {room:,} (and the soft prompt)"
+    return reasons
+
+
+def _tokenizer_of(source: ModelSource) -> "Tokenizer | None":
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(source.path / "tokenizer.json"))
-    reasons: dict[str, str] = {}
-    for example in long_examples:
-        longest = max(
-            len(tokenizer.encode(continuation, add_special_tokens=False).ids)
-            for continuation in example.choices or (example.answer_text,)
-        )
-        tokens = len(tokenizer.encode(example.text, add_special_tokens=not texts_are_complete).ids) + longest
-        if tokens > room:
-            reasons[example.example_id] = f"it takes {tokens:,} tokens, room for {room:,} (and the soft prompt)"
-    return reasons
+    file = source.path / "tokenizer.json"
+    return Tokenizer.from_file(str(file)) if file.is_file() else None

@@ -1,10 +1,7 @@
 """What a job will do, worked out from its spec and data before anything heavy starts."""
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -16,31 +13,28 @@ from skilljobs.checkpoints.neuron_count import neurons_read
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.checkpoints.tokenizer_files import check_tokenizer_files
 from skilljobs.errors import InputError
-from skilljobs.hashing import digest_of_many
 from skilljobs.plan.checks import check_sums_size, shard_sums_size, too_long
 from skilljobs.plan.chosen_model import chosen_model
 from skilljobs.plan.data_options import make_task, resolve_spec
+from skilljobs.plan.example_drawing import draw_examples
+from skilljobs.plan.example_views import ExampleView
 from skilljobs.plan.like_run import LikeRun
 from skilljobs.plan.masked_models import LabelReader, refuse_for_masked, set_unreadable_aside
 from skilljobs.plan.metric_choice import choose_metrics, external_values, metric_traps
+from skilljobs.plan.partition import Partition, PartView
 from skilljobs.plan.prompt_format import ChatReader, PromptFormat, format_examples
+from skilljobs.plan.reading import read_rows
 from skilljobs.plan.reused_prompt import planned_prompt_length
-from skilljobs.plan.sharding import sample, shard_examples, tuning_sample
+from skilljobs.plan.row_reader import BadRow, RowView
 from skilljobs.plan.work import Reading
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.null import most_skewed, null_metrics
 from skilljobs.stats.predictivity import PREDICTIVITY, yes_no_metrics
-from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.base import SPLITS, Task
 from skilljobs.tasks.columns import ColumnReport, report_columns
-from skilljobs.tasks.external_metrics import (
-    ExternalMetric,
-    Population,
-    check_columns,
-    external_columns,
-    group_populations,
-)
-from skilljobs.tasks.reading import BadRow, read_rows
+from skilljobs.tasks.external_kinds import check_columns, check_names
+from skilljobs.tasks.external_metrics import ExternalMetric, Population, group_populations
 from skilljobs.tasks.text_task import TextTask
 
 
@@ -51,12 +45,16 @@ class JobPlan:
     spec: JobSpec
     task: Task
     source: ModelSource
-    train: list[Example]
-    validation: list[Example]
+    train: ExampleView
+    validation: ExampleView
     tuned_on_of: tuple[int, int]
     """How many train and validation examples the data have; with `--limit` fewer are used."""
-    shards: list[list[Example]]
+    shards: Sequence[PartView]
     """The test examples. All examples of a shard are of one half."""
+    examples: Partition
+    """All of these examples, which are read from here when they are asked for."""
+    units_repeat: bool
+    """Whether some test examples share a unit, so that p and q are too small."""
     external: tuple[ExternalMetric, ...]
     populations: tuple[Population, ...]
     layout: Layout
@@ -78,14 +76,14 @@ class JobPlan:
     """The finished run that the job adds metrics to."""
 
     @property
-    def test(self) -> list[Example]:
-        return [example for shard in self.shards for example in shard]
+    def test(self) -> ExampleView:
+        return self.examples.joined(self.shards)
 
     @property
     def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The shards of half 0 and of half 1."""
         first, second = (
-            tuple(number for number, shard in enumerate(self.shards) if shard[0].half == half) for half in (0, 1)
+            tuple(number for number, shard in enumerate(self.shards) if shard.half == half) for half in (0, 1)
         )
         return first, second
 
@@ -117,22 +115,9 @@ class JobPlan:
         )
 
     @property
-    def units_repeat(self) -> bool:
-        """Whether some test examples share a unit, so that p and q are too small."""
-        test = self.test
-        return len({example.unit for example in test}) < len(test)
-
-    @cached_property
     def examples_digest(self) -> str:
         """A digest that changes with any example, its split, its shard, or its place in the shard."""
-        encode = json.JSONEncoder(sort_keys=True).encode
-        parts = (
-            encode([e.example_id, e.unit, e.split, e.text, e.choices, e.answer, e.target, e.metrics])
-            for group in (self.train, self.validation, *self.shards)
-            for e in group
-        )
-        sizes = [len(self.train), len(self.validation), *map(len, self.shards)]
-        return digest_of_many(chain([sizes], parts), size=16).hex()
+        return self.examples.digest([len(self.train), len(self.validation), *map(len, self.shards)])
 
 
 def plan_job(
@@ -166,21 +151,21 @@ def plan_job(
     set_unreadable_aside(source, reader, read_labels)
     reader.quarantine(too_long(reader.examples, source, prompt_length, texts_are_complete=spec.chat))
     reader.refuse_too_many_bad(spec.max_bad_rows)
-    examples = reader.examples
-    check_columns(examples)
+    if reader.kinds.may_be_refused:
+        check_columns(reader.examples)
+    check_names(reader.examples.external_columns())
     by = spec.by or ((task.group,) if task.group else ())
-    test = [example for example in examples if example.split == "test"]
-    if len(test) < 4:
-        raise InputError(f"{data_name} has {len(test)} test examples; a correlation needs at least 4")
-    groups = {column: group_populations(test, column) for column in dict.fromkeys(by)}
-    # the task's own column, so that --by does not change which rows are drawn
-    stratum = next((source for source in external_columns(test) if source.name == task.group), None)
-    tested = sample(test, spec.limit, stratum, spec.seed)
-    train, validation = tuning_sample(examples, len(tested) / len(test), stratum, spec.seed)
-    counts = Counter(example.split for example in examples)
-    test = tested
-    external, model_metrics = choose_metrics(spec, task, test)
+    counts = {split: len(reader.rows_of(split)) for split in SPLITS}
+    if counts["test"] < 4:
+        raise InputError(f"{data_name} has {counts['test']} test examples; a correlation needs at least 4")
+    drawn = draw_examples(spec, reader, task.group)
+    whole_test = RowView(reader, reader.rows_of("test"))
+    groups = {column: group_populations(whole_test, column) for column in dict.fromkeys(by)}
+    examples, test, bad, seen = drawn.examples, drawn.test, reader.bad, list(reader.columns)
+    del reader, whole_test  # what they hold of every row is not needed any more
+    external, model_metrics = choose_metrics(spec, task, test, drawn.open_ended)
     values = external_values(external, test)
+    drawn.put_in_row_order(values)
     null_values = most_skewed(values) if spec.null else None
     layout = Layout(
         metrics=(
@@ -198,10 +183,12 @@ def plan_job(
         spec=spec,
         task=task,
         source=source,
-        train=train,
-        validation=validation,
+        train=drawn.train,
+        validation=drawn.validation,
         tuned_on_of=(counts["train"], counts["validation"]),
-        shards=shard_examples(test, spec.shard_size, spec.seed),
+        shards=drawn.shards,
+        examples=examples,
+        units_repeat=drawn.units_repeat,
         external=external,
         populations=tuple(population for group in groups.values() for population in group),
         layout=layout,
@@ -209,8 +196,8 @@ def plan_job(
         null_values=null_values,
         prompt_length=prompt_length,
         sums_size=sums_size,
-        bad_rows=reader.bad,
-        columns=report_columns(task, list(reader.columns), test, external),
+        bad_rows=bad,
+        columns=report_columns(task, seen, test, external),
         traps=metric_traps(layout.metrics, values),
         prompt_format=prompt_format,
     )
@@ -242,6 +229,8 @@ def _check_tuning(plan: JobPlan, data_name: str) -> None:
             " tuning needs both (or --soft-prompt random, or a run or file to reuse)"
         )
     if plan.spec.tune_loss == "choices":
-        without = [example for example in plan.train + plan.validation if example.choices is None]
-        if without:
-            raise InputError(f"--tune-loss choices needs choices, and the example {without[0].example_id!r} has none")
+        for chunk in chain(plan.train.blocks(), plan.validation.blocks()):
+            without = np.flatnonzero(~chunk.has_choices)
+            if len(without):
+                first = chunk.ids()[without[0]]
+                raise InputError(f"--tune-loss choices needs choices, and the example {first!r} has none")

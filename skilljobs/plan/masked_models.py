@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
+from skilljobs.plan.row_reader import RowReader
 from skilljobs.spec import NO_PROMPT, JobSpec
 from skilljobs.stats.answers import EXACT
 from skilljobs.tasks.base import Example, Task
-from skilljobs.tasks.reading import RowReader
 from skilljobs.tasks.text_task import TextTask
 
 LabelReader = Callable[[ModelSource, Sequence[Example]], Mapping[str, str]]

@@ -1,6 +1,6 @@
 """Which metrics a job correlates."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,22 @@ from skilljobs.stats.layout import NULL, Metric
 from skilljobs.stats.metric_traps import near_pairs, pairwise_r, rare_kind, yes_no_counts
 from skilljobs.suggestions import did_you_mean, shortened
 from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.external_columns import blocks_of
 from skilljobs.tasks.external_metrics import ExternalMetric, external_metrics
 from skilljobs.tasks.right_answer import answer_metrics
 
 
-def external_values(metrics: Sequence[ExternalMetric], examples: Sequence[Example]) -> dict[str, NDArray[np.float64]]:
-    """The values of each metric, by its name; NaN where an example lacks it."""
-    return {metric.name: np.array([metric.value(example) for example in examples]) for metric in metrics}
+def external_values(
+    metrics: Sequence[ExternalMetric], examples: Iterable[Example], left_out: Collection[str] = ()
+) -> dict[str, NDArray[np.float64]]:
+    """The values of each metric, by its name; NaN where an example lacks it. `left_out`: ids of examples."""
+    found: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in metrics}
+    for block in blocks_of(examples) if metrics else ():
+        kept = np.array([example_id not in left_out for example_id in block.ids()], np.bool_) if left_out else None
+        for metric in metrics:
+            values = metric.values(block)
+            found[metric.name].append(values if kept is None else values[kept])
+    return {name: np.concatenate([np.zeros(0), *values]) for name, values in found.items()}
 
 
 def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64]]) -> list[str]:
@@ -30,7 +39,7 @@ def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64
     counts = {metric.name: yes_no_counts(values[metric.name]) for metric in external}
     rare = [kind for name, rows in counts.items() if rows and (kind := rare_kind(name, rows)) is not None]
     names = [metric.name for metric in external]
-    r = pairwise_r(np.stack([values[name] for name in names], 1)) if names else np.empty((0, 0))
+    r = pairwise_r([values[name] for name in names])
 
     def r_of(first: str, second: str) -> float | None:
         found = float(r[names.index(first), names.index(second)])
@@ -52,9 +61,12 @@ def refuse_own_names(metrics: Sequence[ExternalMetric], derived_names: Collectio
 
 
 def choose_metrics(
-    spec: JobSpec, task: Task, test: Sequence[Example]
+    spec: JobSpec, task: Task, test: Sequence[Example], open_ended: int
 ) -> tuple[tuple[ExternalMetric, ...], tuple[Metric, ...]]:
     """The external and the model-derived metrics that `spec` asks for.
+
+    Args:
+        open_ended: how many of `test` have no choices.
 
     Raises:
         InputError: a metric does not exist, or no neuron could know it.
@@ -65,8 +77,7 @@ def choose_metrics(
     derived_names = (*MODEL_METRICS, *asked, *task.choice_probabilities)
     needs_choices = CHOICE_ONLY_METRICS | set(task.choice_probabilities)
     refuse_own_names(external, derived_names)
-    open_ended = [example for example in test if example.choices is None]
-    undefined = needs_choices if len(open_ended) == len(test) else frozenset()
+    undefined = needs_choices if open_ended == len(test) else frozenset()
 
     def model_metric(name: str) -> Metric:
         return Metric(name, "model", nullable=name in needs_choices and bool(open_ended))

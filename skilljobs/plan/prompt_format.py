@@ -4,12 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skilljobs.checkpoints.source import ModelSource
 from skilljobs.errors import InputError
+from skilljobs.plan.row_reader import RowReader
+from skilljobs.plan.shot_drawing import draw_shots
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example, Task, check_example
-from skilljobs.tasks.few_shot import Shots, draw_shots
-from skilljobs.tasks.reading import RowReader
+from skilljobs.tasks.example_chunks import Chunk
+from skilljobs.tasks.few_shot import Shots
 from skilljobs.tasks.text_task import TextTask
 
 
@@ -68,26 +73,34 @@ def format_examples(
         assert read_chat is not None, "a job with --chat is planned by what can read chat templates"
         chat = read_chat(source, spec.system, spec.answer_end)
         answer_end = chat.answer_end
-    shots = draw_shots(reader.examples, spec.few_shot, spec.seed) if spec.few_shot else Shots(())
+    shots = draw_shots(reader, spec.few_shot, spec.seed) if spec.few_shot else Shots(())
     if chat is None and not shots.examples:
         return PromptFormat((), answer_end)
-    formatted: list[Example] = []
+    _leave_out_akin(reader, shots)
     reasons: dict[str, str] = {}
-    for example in reader.examples:
-        if shots.are_akin_to(example):
-            continue
-        try:
-            formatted.append(_in_chat(example, shots, chat) if chat else _plain(example, shots))
-        except ValueError as error:
-            formatted.append(example)
-            reasons[example.example_id] = str(error)
-    reader.examples = formatted
+
+    def format_chunk(chunk: Chunk, kept: NDArray[np.bool_]) -> Chunk:
+        if chat is None:
+            return chunk.with_texts(list(map(shots.in_front_of, chunk.strings("text"))))
+        formatted = list(chunk.examples)
+        for place in np.flatnonzero(kept).tolist():
+            try:
+                formatted[place] = _in_chat(chunk.examples[place], shots, chat)
+            except ValueError as error:
+                reasons[chunk.examples[place].example_id] = str(error)
+        return Chunk.of(formatted, chunk.numbers)
+
+    reader.rewrite(format_chunk)
     reader.quarantine(reasons)
     return PromptFormat(tuple(shot.example_id for shot in shots.examples), answer_end)
 
 
-def _plain(example: Example, shots: Shots) -> Example:
-    return replace(example, text=shots.in_front_of(example.text))
+def _leave_out_akin(reader: RowReader, shots: Shots) -> None:
+    """Leave out the worked examples, and all of one unit with one of these."""
+    units = shots.units
+    for _, start, chunk in reader.located_chunks() if units else ():
+        akin = [place for place, unit in enumerate(chunk.strings("unit")) if unit in units]
+        reader.drop(start + np.array(akin, np.int64))
 
 
 def _in_chat(example: Example, shots: Shots, chat: ChatFormat) -> Example:

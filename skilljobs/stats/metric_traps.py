@@ -17,6 +17,7 @@ NEARLY_SAME = 0.95
 FEWEST = 5
 """With fewer rows of either kind than this, a yes/no metric reaches a large |r| with many neurons by chance."""
 _EXACT = 1 - 1e-9
+ROWS_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,31 @@ def near_pairs(metrics: Sequence[Metric], r: Callable[[str, str], float | None])
     return sorted(pairs, key=lambda pair: -round(abs(pair.r), 9))
 
 
-def pairwise_r(values: Array) -> Array:
+def pairwise_r(columns: Sequence[Array]) -> Array:
     """Return the correlation of each pair of metrics over the rows that have both, M x M; NaN where it is undefined.
 
-    `values` is rows x M, with NaN where a row has no value.
+    `columns` has the values of each metric, with NaN where a row has none. They are added up block by block.
     """
-    has = (~np.isnan(values)).astype(np.float64)
-    spread = np.nanmax(values, axis=0, initial=-np.inf) - np.nanmin(values, axis=0, initial=np.inf)
+    rows, width = len(columns[0]) if columns else 0, len(columns)
+    spread = np.array([np.nanmax(c, initial=-np.inf) - np.nanmin(c, initial=np.inf) for c in columns])
     scale = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
-    count = np.maximum(has.sum(0), 1)
-    centred = np.where(has > 0, (values - np.nansum(values, axis=0) / count) / scale, 0.0)
-    n, sums, squares = has.T @ has, centred.T @ has, np.square(centred).T @ has
+    blocks = [slice(start, start + ROWS_AT_A_TIME) for start in range(0, rows, ROWS_AT_A_TIME)]
+    total, count = np.zeros(width), np.zeros(width)
+    for block in blocks:
+        values = np.stack([c[block] for c in columns], 1)
+        total, count = total + np.nansum(values, axis=0), count + (~np.isnan(values)).sum(0)
+    mean = total / np.maximum(count, 1)
+    n, sums, squares, products = np.zeros((4, width, width))
+    for block in blocks:
+        values = np.stack([c[block] for c in columns], 1)
+        has = (~np.isnan(values)).astype(np.float64)
+        centred = np.where(has > 0, (values - mean) / scale, 0.0)
+        n, sums, squares = n + has.T @ has, sums + centred.T @ has, squares + np.square(centred).T @ has
+        products = products + centred.T @ centred
     with np.errstate(divide="ignore", invalid="ignore"):
         left = squares - np.square(sums) / n
         left = np.where(left > 1e-12 * n, left, np.nan)
-        return np.asarray((centred.T @ centred - sums * sums.T / n) / np.sqrt(left * left.T))
+        return np.asarray((products - sums * sums.T / n) / np.sqrt(left * left.T))
 
 
 def rare_kind(metric: str, counts: Sequence[tuple[int, int]]) -> RareKind | None:

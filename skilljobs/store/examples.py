@@ -1,33 +1,37 @@
 """Writes examples to Parquet files and reads them back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from skilljobs.store.schema import EXAMPLE_FIXED, parquet_bytes
+from skilljobs.store.files import Folder
+from skilljobs.store.schema import EXAMPLE_FIXED, parquet_bytes, parquet_stream
 from skilljobs.tasks.base import Example, MetricValue
-from skilljobs.tasks.external_metrics import ExternalColumn, external_columns
+from skilljobs.tasks.external_columns import Block, ExternalColumn, blocks_of, external_columns
 
+ROW_GROUP = 1 << 18
+"""Rows that a file has in one row group. Only examples to tune on are ever more."""
 _COLUMN, _KEY = b"column", b"key"
 """Keys of the metadata of a field that is one entry of a column with several named values."""
 
 
-def example_schema(examples: Sequence[Example]) -> pa.Schema:
+def example_schema(examples: Iterable[Example]) -> pa.Schema:
     """Return the fixed columns and one column for each external column, of the narrowest type that holds its values."""
+    kinds: dict[ExternalColumn, set[type]] = {
+        source: set() for source in external_columns(examples) if source.name not in EXAMPLE_FIXED.names
+    }
+    for block in blocks_of(examples) if kinds else ():
+        for source, found in kinds.items():
+            found.update(map(type, block.values(source)))
     fields = []
-    for source in external_columns(examples):
-        if source.name in EXAMPLE_FIXED.names:
-            continue
+    for source, found in kinds.items():
         metadata = None if source.key is None else {_COLUMN: source.column.encode(), _KEY: source.key.encode()}
-        fields.append(
-            pa.field(source.name, _type_of([source.value(example) for example in examples]), metadata=metadata)
-        )
+        fields.append(pa.field(source.name, _type_of(found - {type(None)}), metadata=metadata))
     return pa.schema([*EXAMPLE_FIXED, *fields])
 
 
-def _type_of(values: Sequence[object]) -> pa.DataType:
-    kinds = {type(value) for value in values if value is not None}
+def _type_of(kinds: set[type]) -> pa.DataType:
     if kinds <= {bool}:
         return pa.bool_()
     if kinds <= {int}:
@@ -35,18 +39,40 @@ def _type_of(values: Sequence[object]) -> pa.DataType:
     return pa.float64() if kinds <= {bool, int, float} else pa.string()
 
 
-def example_bytes(examples: Sequence[Example], schema: pa.Schema, about: Mapping[str, str] | None = None) -> pa.Buffer:
+def example_bytes(examples: Iterable[Example], schema: pa.Schema, about: Mapping[str, str] | None = None) -> pa.Buffer:
     """Return a Parquet file of `examples` with the columns of `schema`; `about` as for `parquet_bytes`."""
-    columns: dict[str, list[object]] = {
-        name: [getattr(example, name) for example in examples] for name in EXAMPLE_FIXED.names
-    }
+    tables = [_table_of(block, schema) for block in blocks_of(examples)] or [schema.empty_table()]
+    return parquet_bytes([pa.concat_tables(tables).combine_chunks()], schema, about=about)
+
+
+def write_examples_file(
+    folder: Folder, name: str, examples: Sequence[Example], schema: pa.Schema, about: Mapping[str, str]
+) -> None:
+    """Write a file as `example_bytes` returns it, or in row groups of about `ROW_GROUP`, one of which is held."""
+    if len(examples) <= ROW_GROUP:
+        folder.write(name, example_bytes(examples, schema, about))
+        return
+    with parquet_stream(folder, [name], schema) as (writer,):
+        waiting: list[pa.Table] = []
+        for block in blocks_of(examples):
+            waiting.append(_table_of(block, schema))
+            if sum(table.num_rows for table in waiting) >= ROW_GROUP:
+                writer.write_table(pa.concat_tables(waiting), row_group_size=2 * ROW_GROUP)
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=2 * ROW_GROUP)
+
+
+def _table_of(block: Block, schema: pa.Schema) -> pa.Table:
+    columns = dict(block.fixed_columns())
     for field in _external_fields(schema):
-        source = _source(field)
-        values = [source.value(example) for example in examples]
+        values = block.values(_source(field))
         if pa.types.is_string(field.type):
             values = [None if value is None else str(value) for value in values]
-        columns[field.name] = list(values)
-    return parquet_bytes([pa.table(columns, schema=schema)], schema, about=about)
+        elif pa.types.is_floating(field.type):
+            values = [None if value is None else float(value) for value in values]  # Arrow takes no int beyond 2**53
+        columns[field.name] = values
+    return pa.table(columns, schema=schema)
 
 
 def examples_from(data: bytes) -> list[Example]:

@@ -106,7 +106,7 @@ def check_example(example: Example) -> Example:
     """
     if not example.text:
         raise ValueError("`text` is empty")
-    for text in (example.text, example.example_id, example.unit, *(example.choices or (example.target or "",))):
+    for text in (example.text, example.example_id, example.unit, *(example.choices or ()), example.target or ""):
         text.encode()
     for column, entry in example.metrics.items():
         column.encode()

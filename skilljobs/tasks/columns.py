@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from skilljobs.tasks.base import ANSWER, Example, Task
-from skilljobs.tasks.external_metrics import MOST_LEVELS, ExternalColumn, ExternalMetric, external_columns
+from skilljobs.tasks.external_columns import external_columns
+from skilljobs.tasks.external_metrics import MOST_LEVELS, ColumnSummary, ExternalMetric, summarise
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,17 @@ def report_columns(
     one_hot: dict[str, int] = {}
     metrics: list[str] = []
     ignored = dict(task.ignored_columns)
-    sources = external_columns(examples)
-    for source in sources:
+    unused = []
+    for source in external_columns(examples):
         made = [metric for metric in chosen if metric.column == source.column]
         if any(metric.level is not None for metric in made):
             one_hot[source.column] = len(made)
         elif made:
             metrics.append(source.column)
         elif source.column not in ignored:
-            ignored[source.column] = _reason(source, examples)
+            unused.append(source)
+    for source, summary in summarise(examples, unused).items():
+        ignored.setdefault(source.column, _reason(summary))
     known = {*one_hot, *metrics, *ignored}
     fields = tuple(name for name in seen if name not in known and (task.fields is None or name in task.fields))
     if task.fields is not None:
@@ -63,13 +66,11 @@ def report_columns(
     return ColumnReport(fields, tuple(metrics), nullable, one_hot, ignored, right_answer)
 
 
-def _reason(source: ExternalColumn, examples: Sequence[Example]) -> str:
-    values = {value for example in examples if (value := source.value(example)) is not None}
-    if not values:
+def _reason(summary: ColumnSummary) -> str:
+    if not summary.present:
         return "empty"
-    if any(isinstance(value, str) for value in values):
-        if len(values) == 1:
-            return "constant"
-        if len(values) > MOST_LEVELS:
-            return f"text, {len(values)} values"
+    if summary.texts == 1 and summary.levels:
+        return "constant"
+    if summary.texts > MOST_LEVELS:
+        return f"text, {summary.texts} values"
     return "not asked for"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skilljobs.errors import InputError
 from skilljobs.tasks.base import Example, MetricValues, check_example
-from skilljobs.tasks.external_metrics import mixed_kinds
+from skilljobs.tasks.external_kinds import mixed_kinds
 from skilljobs.tasks.row_files import read_table
 from skilljobs.tasks.table import Table
 

@@ -4,24 +4,31 @@ A model that gives nearly every example the same answer has a confidence that is
 That shows only if the right answer is a metric like any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from skilljobs.errors import InputError
 from skilljobs.tasks.base import ANSWER, Example, choice_names
-from skilljobs.tasks.external_metrics import MOST_LEVELS, ExternalColumn, ExternalMetric
+from skilljobs.tasks.external_columns import ExternalColumn, blocks_of
+from skilljobs.tasks.external_metrics import MOST_LEVELS, ExternalMetric
 
 
-def shared_choices(examples: Sequence[Example]) -> list[str] | None:
+def shared_choices(examples: Iterable[Example]) -> list[str] | None:
     """Return the names of the choices, sorted, if they are the same in all examples, in any order; otherwise None."""
-    if not examples or examples[0].choices is None:
-        return None
-    first = set(examples[0].choices)
-    if any(example.choices is None or set(example.choices) != first for example in examples):
-        return None
-    return sorted(choice_names(examples[0].choices))
+    first: Sequence[str] | None = None
+    for block in blocks_of(examples):
+        for choices in block.choices:
+            if choices is None:
+                return None
+            if first is None:
+                first = choices
+            if set(choices) != set(first):
+                return None
+    return None if first is None else sorted(choice_names(first))
 
 
-def answer_metrics(examples: Sequence[Example], others: Sequence[ExternalMetric]) -> list[ExternalMetric]:
+def answer_metrics(examples: Iterable[Example], others: Sequence[ExternalMetric]) -> list[ExternalMetric]:
     """Return a 0/1 metric `answer=NAME` for each right answer, if the choices are the same in all examples.
 
     There are none if the right answer never varies, or has more than `MOST_LEVELS` values, or if `others` already tell
@@ -33,10 +40,9 @@ def answer_metrics(examples: Sequence[Example], others: Sequence[ExternalMetric]
     if shared_choices(examples) is None:
         return []
     source = ExternalColumn(ANSWER)
-    answers = [source.value(example) for example in examples]
-    levels = sorted({str(answer) for answer in answers})
+    levels = sorted({str(answer) for block in blocks_of(examples) for answer in block.values(source)})
     metrics = [ExternalMetric(source, level, nullable=False) for level in levels]
-    if not 1 < len(levels) <= MOST_LEVELS or all(_is_told(metric, others, examples) for metric in metrics):
+    if not 1 < len(levels) <= MOST_LEVELS or _told(metrics, others, examples) == set(metrics):
         return []
     taken = {metric.name for metric in others}
     for metric in metrics:
@@ -45,9 +51,18 @@ def answer_metrics(examples: Sequence[Example], others: Sequence[ExternalMetric]
     return metrics
 
 
-def _is_told(metric: ExternalMetric, others: Sequence[ExternalMetric], examples: Sequence[Example]) -> bool:
-    return any(
-        all(other.value(example) == metric.value(example) for example in examples)
-        or all(other.value(example) == 1 - metric.value(example) for example in examples)
-        for other in others
-    )
+def _told(
+    metrics: Sequence[ExternalMetric], others: Sequence[ExternalMetric], examples: Iterable[Example]
+) -> set[ExternalMetric]:
+    """Those of `metrics` that one of `others` is equal to in all examples, or opposite to in all."""
+    pairs = {(metric, other, opposite) for metric in metrics for other in others for opposite in (False, True)}
+    for block in blocks_of(examples):
+        if not pairs:
+            break
+        values = {metric: metric.values(block) for pair in pairs for metric in pair[:2]}
+        pairs = {
+            (metric, other, opposite)
+            for metric, other, opposite in pairs
+            if np.array_equal(values[other], 1 - values[metric] if opposite else values[metric])
+        }
+    return {metric for metric, _, _ in pairs}

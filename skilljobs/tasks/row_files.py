@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.text_files import check_file, checked_bytes, parse_json, read_text, repeated
+from skilljobs.tasks.text_files import check_file, checked_bytes, lines_of, parse_json, repeated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +18,8 @@ TEXT_COLUMNS = ("example_id", "split", "unit", "text", "choices", "target")
 NOT_AVAILABLE = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
 """What stands for a missing number in a delimited file."""
 HUB = "hub:"
+BATCH_ROWS, BATCH_BYTES = 65_536, 64 << 20
+"""At most so many rows, or bytes, are read at a time."""
 LONGEST_REASON = 300
 """Characters of a library's error that are repeated."""
 
@@ -36,13 +38,24 @@ def read_table(path: Path, text_columns: Collection[str] = ()) -> Iterator[dict[
     Raises:
         InputError: the file is missing, of another kind, or broken; the message names the line if there is one.
     """
+    batches = read_batches(path, text_columns)
+    if batches is not None:
+        return (row for batch in batches for row in rows_of(path, batch))
+    return _hub_rows(str(path)) if is_on_hub(path) else read_json_lines(path)
+
+
+def read_batches(path: Path, text_columns: Collection[str] = ()) -> "Iterator[pa.RecordBatch] | None":
+    """Return the rows of a file or data set some thousands at a time, in columns; None if that is not how it has them.
+
+    The arguments and exceptions are those of `read_table`.
+    """
     if is_on_hub(path):
-        return _hub(str(path))
+        return _hub_batches(str(path))
     check_file(path)
     kind = Path(path.name.removesuffix(".gz")).suffix
     match kind:
         case ".jsonl" | ".ndjson":
-            return read_json_lines(path)
+            return None
         case ".csv" | ".tsv":
             return _delimited(path, "\t" if kind == ".tsv" else ",", text_columns)
         case ".parquet":
@@ -58,7 +71,7 @@ def read_tab_separated(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, or a line does not have as many columns as the header.
     """
-    lines = (line for line in read_text(path).split("\n") if line.strip())
+    lines = (line for line in lines_of(path) if line.strip())
     header = next(lines, "").rstrip("\r").split("\t")
     _refuse_duplicates(path, header)
     for number, line in enumerate(lines, start=2):
@@ -74,7 +87,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, or a line is not a JSON object.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if not line.strip():
             continue
         try:
@@ -86,7 +99,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _delimited(path: Path, delimiter: str, text_columns: Collection[str]) -> Iterator[dict[str, Any]]:
+def _delimited(path: Path, delimiter: str, text_columns: Collection[str]) -> "Iterator[pa.RecordBatch]":
     import pyarrow as pa
     from pyarrow import csv
 
@@ -105,12 +118,13 @@ def _delimited(path: Path, delimiter: str, text_columns: Collection[str]) -> Ite
         )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read: {one_line(error)}") from error
+    del data
     _refuse_duplicates(path, table.column_names)
     for place, name in enumerate(table.column_names):
         if pa.types.is_string(table.schema.types[place]) and name not in {*TEXT_COLUMNS, *text_columns}:
             numbers = _nullable_numbers(table.column(place))
             table = table if numbers is None else table.set_column(place, name, numbers)
-    yield from _rows(path, table)
+    yield from table.to_batches(max_chunksize=BATCH_ROWS)
 
 
 def _nullable_numbers(column: "pa.ChunkedArray") -> "pa.ChunkedArray | None":
@@ -133,20 +147,21 @@ def _refuse_duplicates(path: Path, header: Sequence[str]) -> None:
         raise InputError(f"{path} has {len(twice)} columns more than once: {', '.join(map(repr, twice[:3]))}")
 
 
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet(path: Path) -> "Iterator[pa.RecordBatch]":
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
             _refuse_duplicates(path, file.schema_arrow.names)
-            for batch in file.iter_batches():
-                yield from _rows(path, batch)
+            groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+            width = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+            yield from file.iter_batches(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, width))))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {one_line(error)}") from error
 
 
-def _rows(path: Path, table: "pa.Table | pa.RecordBatch") -> list[dict[str, Any]]:
+def rows_of(path: Path | str | None, table: "pa.Table | pa.RecordBatch") -> list[dict[str, Any]]:
     """The rows of a table; moments to the nanosecond are cut to microseconds, which Python's have.
 
     Raises:
@@ -170,7 +185,25 @@ def one_line(error: Exception) -> str:
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
 
-def _hub(name: str) -> Iterator[dict[str, Any]]:
+def _hub_rows(name: str) -> Iterator[dict[str, Any]]:
+    yield from (dict(row) for row in _hub(name))
+
+
+def _hub_batches(name: str) -> "Iterator[pa.RecordBatch] | None":
+    """The rows of a data set whose columns are plain values, or lists of these; None for one with others."""
+    data = _hub(name)
+    from datasets import ClassLabel, List, Value
+
+    for feature in data.features.values():
+        value = feature.feature if isinstance(feature, List) else feature
+        if not isinstance(value, Value | ClassLabel):
+            return None
+    tables = data.with_format("arrow").iter(BATCH_ROWS)
+    return (batch for table in tables for batch in table.combine_chunks().to_batches())
+
+
+def _hub(name: str) -> Any:
+    """The split of a data set on the hub that `hub:ID` or `hub:ID:SPLIT` names."""
     try:
         import datasets
     except ImportError:
@@ -183,4 +216,4 @@ def _hub(name: str) -> Iterator[dict[str, Any]]:
     chosen = split or ("validation" if "validation" in splits else next(iter(splits)))
     if chosen not in splits:
         raise InputError(f"the data set {data_id!r} has no split {chosen!r}; it has {', '.join(splits)}")
-    yield from (dict(row) for row in splits[chosen])
+    return splits[chosen]

@@ -1,21 +1,28 @@
 """A user's own table in JSON lines, CSV or Parquet, with the columns of an example."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skilljobs.errors import InputError
 from skilljobs.options import option
 from skilljobs.tasks.base import SINGLE_VALUES, Example, MetricValue, MetricValues, Task, TaskOptions, split_of
-from skilljobs.tasks.row_files import read_table
+from skilljobs.tasks.row_files import read_batches, read_table
 from skilljobs.tasks.text_files import parse_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PARTS = frozenset({"example_id", "split", "unit", "text", "choices", "answer", "target"})
 """The columns of a table that become parts of an example."""
+NEVER_METRICS = {"half": "skilljobs draws the halves itself", "": "it has no name"}
+"""Columns that make no metric whatever they hold, and why."""
+LIST = "list"
+"""Why a column of lists makes no metric."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,21 @@ class Table(Task):
     def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
         return None if self.options.train_data is None else self._read(self.options.train_data)
 
+    def batches(self) -> "Iterator[pa.RecordBatch] | None":
+        """The rows in columns, if that is how the file has them; otherwise None.
+
+        Raises:
+            InputError: the source as a whole cannot be read.
+        """
+        path = self.options.data
+        return None if path is None else read_batches(path, self._text_columns)
+
+    @property
+    def _text_columns(self) -> list[str]:
+        return [name for column, name in self.options.columns.items() if column != "answer"]
+
     def _read(self, path: Path) -> Iterable[Mapping[str, Any]]:
-        return read_table(path, [name for column, name in self.options.columns.items() if column != "answer"])
+        return read_table(path, self._text_columns)
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         row = self._renamed(row)
@@ -121,22 +141,20 @@ class Table(Task):
         """The values of all columns that are no part of an example; what cannot be a metric is noted as ignored."""
         metrics: dict[str, MetricValue | Mapping[str, MetricValue]] = {}
         for column, value in row.items():
-            if column == "half":
-                self.ignored_columns[column] = "skilljobs draws the halves itself"
-            elif not column:
-                self.ignored_columns[column] = "it has no name"
+            if column in NEVER_METRICS:
+                self.ignored_columns[column] = NEVER_METRICS[column]
             elif column not in PARTS:
                 if type(value) in SINGLE_VALUES:
-                    metrics[column] = _metric_value(column, value)
+                    metrics[column] = metric_value(column, value)
                 elif isinstance(value, Mapping) and all(
                     isinstance(v, bool | int | float | None) for v in value.values()
                 ):
-                    metrics[column] = {str(key): _metric_value(column, v) for key, v in value.items()}
+                    metrics[column] = {str(key): metric_value(column, v) for key, v in value.items()}
                 elif isinstance(value, list | Mapping | bytes):
-                    kind = "list" if isinstance(value, list) else "bytes" if isinstance(value, bytes) else "nested"
+                    kind = LIST if isinstance(value, list) else "bytes" if isinstance(value, bytes) else "nested"
                     self.ignored_columns[column] = kind
                 else:
-                    metrics[column] = _metric_value(column, value)
+                    metrics[column] = metric_value(column, value)
         return metrics
 
     def _renamed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -185,7 +203,7 @@ def _present(row: Mapping[str, Any]) -> dict[str, Any]:
     return {column: value for column, value in row.items() if value is not None}
 
 
-def _metric_value(column: str, value: Any) -> MetricValue:
+def metric_value(column: str, value: Any) -> MetricValue:
     """A value as a metric has it: moments as seconds since 1970 (UTC), durations and times of day in seconds."""
     if value is None or type(value) in (bool, int, str):
         return value  # type: ignore[no-any-return]

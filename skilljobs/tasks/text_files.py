@@ -1,16 +1,19 @@
 """Text files and JSON as they are read from a user's data: whatever is wrong with one is said by file and line."""
 
+import codecs
 import gzip
 import io
 import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from skilljobs.errors import InputError
+
+BLOCK_BYTES = 1 << 20
 
 
 def check_file(path: Path | str) -> None:
@@ -34,32 +37,67 @@ def read_text(path: Path) -> str:
     return io.StringIO(checked_bytes(path).decode("utf-8-sig"), newline=None).read()
 
 
+def lines_of(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, decompressed if its name ends in .gz, without holding the file.
+
+    Raises:
+        InputError: the file cannot be read. All of it is checked before the first line.
+    """
+    check_text(path)
+    try:
+        with _opener(path)(path, "rb") as file:
+            for line in io.TextIOWrapper(cast("IO[bytes]", file), encoding="utf-8-sig", newline=None):
+                yield line.removesuffix("\n")
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
 def checked_bytes(path: Path) -> bytes:
     """The bytes of a text file, decompressed if its name ends in .gz.
 
     Raises:
         InputError: the file cannot be read, or a line of it is not UTF-8 or holds a NUL.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
+    check_text(path)
+    with _opener(path)(path, "rb") as file:
+        return bytes(file.read())
+
+
+def check_text(path: Path) -> None:
+    """Check that a file, decompressed if its name ends in .gz, is text.
+
+    Raises:
+        InputError: the file cannot be read, or a line of it is not UTF-8 or holds a NUL.
+    """
+    decoder, lines, block = codecs.getincrementaldecoder("utf-8")(), 1, b""
     try:
-        with opener(path, "rb") as file:
-            data = bytes(file.read())
+        with _opener(path)(path, "rb") as file:
+            while True:
+                pending = decoder.getstate()[0]
+                block = bytes(file.read(BLOCK_BYTES))
+                nul = block.find(b"\0")
+                try:
+                    decoder.decode(block, final=not block)
+                except UnicodeDecodeError as error:
+                    place = error.start - len(pending)
+                    if nul < 0 or place < nul:
+                        byte = (pending + block)[error.start]
+                        line = lines + block.count(b"\n", 0, max(0, place))
+                        raise InputError(
+                            f"{path}: line {line} holds the byte {byte:#04x}, so it is not UTF-8 text"
+                        ) from error
+                if nul >= 0:
+                    line = lines + block.count(b"\n", 0, nul)
+                    raise InputError(f"{path}: line {line} holds a NUL character, so it is not a text file")
+                if not block:
+                    return
+                lines += block.count(b"\n")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    nul = data.find(b"\0")
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        if nul < 0 or error.start < nul:
-            place = f"line {_line(data, error.start)} holds the byte {data[error.start]:#04x}"
-            raise InputError(f"{path}: {place}, so it is not UTF-8 text") from error
-    if nul >= 0:
-        raise InputError(f"{path}: line {_line(data, nul)} holds a NUL character, so it is not a text file")
-    return data
 
 
-def _line(data: bytes, position: int) -> int:
-    return data.count(b"\n", 0, position) + 1
+def _opener(path: Path) -> Callable[[Path, str], IO[Any]]:
+    return gzip.open if path.suffix == ".gz" else open  # type: ignore[return-value]
 
 
 def parse_json(text: str) -> Any:

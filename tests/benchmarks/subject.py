@@ -43,7 +43,7 @@ class Subject:
         collector = Collector(lm, prompt.to(lm.dtype), work)
         tokenized = tokenize(lm.tokenizer, plan.test, plan.task.answer_end)
         references = collector.references(collector.prepare(plan.test, tokenized))
-        return cls(plan, collector, plan.test, tokenized, *references)
+        return cls(plan, collector, list(plan.test), tokenized, *references)
 
     def collect(self, accumulator: SumsAccumulator, part: slice = slice(None)) -> None:
         """Add a part of the examples, as a scorer adds a shard."""

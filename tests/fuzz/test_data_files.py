@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from skilljobs.errors import InputError
+from skilljobs.plan.reading import read_rows
+from skilljobs.plan.row_reader import RowReader
 from skilljobs.store.examples import example_bytes, example_schema, examples_from
 from skilljobs.tasks.arithmetic import Arithmetic, read_bigbench
 from skilljobs.tasks.base import Task, TaskOptions
 from skilljobs.tasks.columns import ColumnReport, report_columns
-from skilljobs.tasks.external_metrics import check_columns, external_metrics
+from skilljobs.tasks.external_kinds import check_columns
+from skilljobs.tasks.external_metrics import external_metrics
 from skilljobs.tasks.hans import Hans, HansOptions
 from skilljobs.tasks.nli import NO_GOLD_LABEL
-from skilljobs.tasks.reading import RowReader, read_rows
 from skilljobs.tasks.row_files import read_tab_separated, read_table
 from skilljobs.tasks.table import PARTS, Table, TableOptions
 from tests.fuzz.damage import JSON_VALUE, ODD_NUMBER, ODD_TEXT, damaged, fuzzed

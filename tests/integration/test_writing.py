@@ -10,8 +10,8 @@ import pytest
 import skilljobs
 from skilljobs.errors import InputError, JobFailed
 from skilljobs.pipeline import texts as text_making
+from skilljobs.plan.reading import read_examples
 from skilljobs.progress.reporter import SilentReporter
-from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.skillmix import SkillMix, SkillMixOptions
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]

@@ -13,9 +13,9 @@ from skilljobs.lm.greedy import EXTRA_TOKENS, exact_matches
 from skilljobs.lm.load import load_model, load_tokenizer
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prefix import read_prefix
+from skilljobs.plan.reading import read_examples
 from skilljobs.tasks.arithmetic import Arithmetic
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.reading import read_examples
 from tests.architectures import build_tiny
 from tests.tables import random_rows
 

@@ -1,17 +1,21 @@
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from skilljobs.errors import InputError
 from skilljobs.plan.job_plan import JobPlan, plan_job
+from skilljobs.plan.reading import read_rows
+from skilljobs.plan.row_reader import RowReader
 from skilljobs.plan.sharding import MOST_SHARDS, sample, shard_examples, tuning_sample
 from skilljobs.plan.work import most_tuning_steps
 from skilljobs.spec import JobSpec
-from skilljobs.tasks.base import Example
-from skilljobs.tasks.external_metrics import ExternalColumn
+from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.external_columns import ExternalColumn
 from tests.tables import random_rows, write_jsonl
 
 
@@ -35,21 +39,52 @@ def test_shards_hold_each_test_example_once_and_one_half_each() -> None:
     assert not halves[0] & halves[1]
 
 
+class Given(Task):
+    """A task whose examples are given."""
+
+    name = "given"
+    group = "g"
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        super().__init__()
+        self.given = examples
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        return ({"place": place} for place in range(len(self.given)))
+
+    def example(self, row: Mapping[str, Any], number: int) -> Example:
+        return self.given[row["place"]]
+
+
+def reader_of(examples: Sequence[Example]) -> RowReader:
+    return read_rows(Given(examples))
+
+
+def ids_of(examples: Sequence[Example], rows: Iterable[int]) -> list[str]:
+    return [examples[row].example_id for row in rows]
+
+
+def shards_of(examples: Sequence[Example], size: int, seed: int) -> list[list[str]]:
+    reader = reader_of(examples)
+    return [ids_of(examples, shard) for shard in shard_examples(reader, reader.rows_of("test"), size, seed)]
+
+
 def test_rows_are_permuted_by_seed_and_never_more_than_the_most_shards() -> None:
     rows = numbered(5000)
-    first = [[e.example_id for e in shard] for shard in shard_examples(rows, 100, seed=0)]
-    assert first == [[e.example_id for e in shard] for shard in shard_examples(rows[::-1], 100, seed=0)]
-    assert first != [[e.example_id for e in shard] for shard in shard_examples(rows, 100, seed=1)]
+    first = shards_of(rows, 100, seed=0)
+    assert first == shards_of(rows[::-1], 100, seed=0)
+    assert first != shards_of(rows, 100, seed=1)
     assert first[0] != sorted(first[0], key=int)
-    assert len(shard_examples(rows, 1, seed=0)) <= MOST_SHARDS
+    assert len(shards_of(rows, 1, seed=0)) <= MOST_SHARDS
 
 
 def test_a_limit_keeps_the_shares_of_the_groups() -> None:
-    rows = numbered(3001)
-    drawn = sample(rows, 100, ExternalColumn("g"), seed=0)
-    assert Counter(str(example.metrics["g"]) for example in drawn) == {"a": 67, "b": 33}
-    assert len(sample(rows, 7, ExternalColumn("g"), 0)) == 7
-    assert sample(rows, 5000, ExternalColumn("g"), 0) == rows
+    examples = numbered(3001)
+    reader, rows = reader_of(examples), np.arange(3001)
+    drawn = sample(reader, rows, 100, ExternalColumn("g"), seed=0)
+    assert Counter(str(examples[row].metrics["g"]) for row in drawn) == {"a": 67, "b": 33}
+    assert len(sample(reader, rows, 7, ExternalColumn("g"), 0)) == 7
+    assert sample(reader, rows, 5000, ExternalColumn("g"), 0).tolist() == rows.tolist()
 
 
 def test_default_metrics_and_populations() -> None:
@@ -75,11 +110,13 @@ def test_default_metrics_and_populations() -> None:
 
 def test_without_a_limit_all_is_tuned_on() -> None:
     rows = [replace(example, split=split) for split in ("train", "validation") for example in numbered(300)]
-    train, validation = tuning_sample(rows, 1.0, None, seed=0)
-    assert [*train, *validation] == rows
-    train, validation = tuning_sample(rows, 0.5, ExternalColumn("g"), seed=0)
+    rows = [replace(example, example_id=str(n), unit=str(n)) for n, example in enumerate(rows)]
+    reader = reader_of(rows)
+    train, validation = tuning_sample(reader, 1.0, None, seed=0)
+    assert [*train, *validation] == list(range(600))
+    train, validation = tuning_sample(reader, 0.5, ExternalColumn("g"), seed=0)
     assert (len(train), len(validation)) == (150, 150)
-    train, validation = tuning_sample(rows[:310], 0.01, None, seed=0)
+    train, validation = tuning_sample(reader_of(rows[:310]), 0.01, None, seed=0)
     assert (len(train), len(validation)) == (128, 10)
     assert most_tuning_steps(JobSpec(task="arithmetic"), 128) == 300
     assert most_tuning_steps(JobSpec(task="arithmetic", limit=60, tune_steps=500), 128) == 500

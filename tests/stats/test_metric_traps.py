@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from skilljobs.stats import metric_traps
 from skilljobs.stats.layout import Metric
 from skilljobs.stats.metric_traps import NearPair, RareKind, near_pairs, pairwise_r, rare_kind, yes_no_counts
 
 
 def pairs_of(values: Mapping[str, Any], levels: Sequence[str] = ()) -> list[tuple[str, str]]:
     names = list(values)
-    r = pairwise_r(np.column_stack([values[name] for name in names]).astype(float))
+    r = pairwise_r([np.asarray(values[name], float) for name in names])
     metrics = [
         Metric(
             name, "null" if name.startswith("null") else "external", False, *(name.split("=") if name in levels else ())
@@ -40,19 +41,21 @@ def test_a_category_of_two_levels_is_compared_by_its_first() -> None:
     assert pairs_of(three, levels=tuple(three)) == [], "levels that exclude each other are not told"
 
 
-def test_correlations_are_over_the_rows_that_have_both() -> None:
+def test_correlations_are_over_the_rows_that_have_both(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(1e6, 1, (200, 5)) + np.arange(200)[:, None] * [0, 0.01, 0.02, -0.01, 0]
     values[rng.random((200, 5)) < 0.2] = np.nan
     values[:, 4] = 3.0
-    found = pairwise_r(values)
+    found = pairwise_r(list(values.T))
+    monkeypatch.setattr(metric_traps, "ROWS_AT_A_TIME", 7)
+    assert pairwise_r(list(values.T)) == pytest.approx(found, abs=1e-12, nan_ok=True)
     for first, second in np.ndindex(4, 4):
         both = ~np.isnan(values[:, first]) & ~np.isnan(values[:, second])
         assert found[first, second] == pytest.approx(np.corrcoef(values[both, first], values[both, second])[0, 1])
     assert np.isnan(found[4]).all(), "a constant has no correlation"
     nan = float("nan")
-    assert np.isnan(pairwise_r(np.array([[1.0, nan], [2.0, nan], [nan, 3.0]]))[0, 1])
-    assert pairwise_r(np.array([[1e100, 1.0], [-1e100, 2.0], [0.0, 1.5]]))[0, 1] == pytest.approx(-1)
+    assert np.isnan(pairwise_r([np.array([1.0, 2.0, nan]), np.array([nan, nan, 3.0])])[0, 1])
+    assert pairwise_r([np.array([1e100, -1e100, 0.0]), np.array([1.0, 2.0, 1.5])])[0, 1] == pytest.approx(-1)
 
 
 def test_the_sentences_say_what_to_do() -> None:

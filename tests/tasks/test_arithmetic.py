@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from skilljobs.errors import InputError
+from skilljobs.plan.reading import read_examples
 from skilljobs.tasks.arithmetic import Arithmetic, operand_split
 from skilljobs.tasks.base import Example, TaskOptions
 from skilljobs.tasks.questions import Question, draw_choices
-from skilljobs.tasks.reading import read_examples
 
 
 def examples(data: Path | None = None, **options: object) -> list[Example]:

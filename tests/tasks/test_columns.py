@@ -8,14 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
 from skilljobs.errors import InputError
+from skilljobs.plan.reading import read_rows
 from skilljobs.tasks.columns import ColumnReport, report_columns
 from skilljobs.tasks.external_metrics import external_metrics
-from skilljobs.tasks.reading import read_rows
 from skilljobs.tasks.table import Table, TableOptions
 from tests.tables import write_jsonl
 
@@ -45,6 +45,7 @@ class Rows(Table):
         return self.given
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(NAMES, VALUES | LISTS | NAMED_VALUES), min_size=1, max_size=6))
 def test_every_column_of_the_rows_is_accounted_for(rows: list[dict[str, Any]]) -> None:
     task = Rows()

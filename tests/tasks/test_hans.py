@@ -7,11 +7,11 @@ import pytest
 from pyarrow import parquet
 
 from skilljobs.errors import InputError
+from skilljobs.plan.reading import read_examples
 from skilljobs.tasks.base import Example
 from skilljobs.tasks.hans import Hans, HansOptions
 from skilljobs.tasks.hans_pairs import HANS_LIKE, hans_like_pairs
 from skilljobs.tasks.nli import Pair, read_pairs
-from skilljobs.tasks.reading import read_examples
 from tests.conftest import SHARED_DATA
 
 RELEASED = SHARED_DATA / "hans" / "hans_regenerated_eval.txt.gz"

@@ -4,9 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from skilljobs.plan.checks import longest_bytes, most_bytes
+from skilljobs.plan.checks import MOST_BYTES, longest_bytes
 from skilljobs.tasks.base import LARGEST_VALUE, Example, MetricValues, check_example
-from skilljobs.tasks.external_metrics import ExternalColumn, external_columns, mixed_kinds
+from skilljobs.tasks.example_chunks import Chunk
+from skilljobs.tasks.external_columns import ExternalColumn, external_columns
+from skilljobs.tasks.external_kinds import mixed_kinds
 
 
 class Count(int):
@@ -59,4 +61,4 @@ def test_what_is_one_is_kept(value: object) -> None:
 @pytest.mark.parametrize("text", ["", "abc", "é", "漢字", "😀😀"])
 def test_no_text_has_more_bytes_than_its_quick_bound(text: str) -> None:
     long = Example("a", "a", "test", text, choices=(" x", " 😀"), answer=0)
-    assert longest_bytes(long) <= most_bytes(long)
+    assert longest_bytes(long) <= MOST_BYTES * Chunk.of([long], [1]).lengths[0]

@@ -9,7 +9,8 @@ from skilljobs.errors import InputError
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.spec import JobSpec
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.external_metrics import check_columns, external_metrics
+from skilljobs.tasks.external_kinds import check_columns
+from skilljobs.tasks.external_metrics import external_metrics
 from skilljobs.tasks.right_answer import answer_metrics
 from tests.tables import write_jsonl
 

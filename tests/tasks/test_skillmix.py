@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from skilljobs.errors import InputError
+from skilljobs.plan.reading import read_examples
 from skilljobs.tasks.base import Example
 from skilljobs.tasks.external_metrics import external_metrics
-from skilljobs.tasks.reading import read_examples
 from skilljobs.tasks.skillmix import SkillMix, SkillMixOptions
 from skilljobs.tasks.skills import OWN_SKILLS, OWN_TOPICS, REQUESTS, draw_requests
 from tests.conftest import SHARED_DATA

@@ -7,10 +7,11 @@ import pytest
 from pyarrow import csv, parquet
 
 from skilljobs.errors import InputError
+from skilljobs.plan.reading import read_examples
 from skilljobs.store.examples import example_bytes, example_schema, examples_of
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.external_metrics import check_columns, external_metrics, group_populations
-from skilljobs.tasks.reading import read_examples
+from skilljobs.tasks.external_kinds import check_columns
+from skilljobs.tasks.external_metrics import external_metrics, group_populations
 from skilljobs.tasks.table import Table, TableOptions
 from tests.tables import random_rows, write_jsonl
 

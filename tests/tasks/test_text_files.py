@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from skilljobs.errors import InputError
+from skilljobs.plan.reading import read_examples, read_rows
+from skilljobs.tasks import text_files
 from skilljobs.tasks.arithmetic import Arithmetic
 from skilljobs.tasks.base import TaskOptions
 from skilljobs.tasks.hans import Hans, HansOptions
-from skilljobs.tasks.reading import read_examples, read_rows
 from skilljobs.tasks.skillmix import SkillMix, SkillMixOptions
 from skilljobs.tasks.table import Table, TableOptions
+from skilljobs.tasks.text_files import lines_of, read_text
 
 ROW = json.dumps({"text": "a:", "target": " b", "level": 1}) + "\n"
 CSV = "text,target,level\na:, b,1\n"
@@ -159,3 +163,29 @@ def test_a_text_without_skills_is_a_bad_row_in_either_view(tmp_path: Path, skill
     for view in ("asked", "shown"):
         reader = read_rows(SkillMix(SkillMixOptions(data=tmp_path / "texts.jsonl", view=view)))
         assert [row.number for row in reader.bad] == [2, 3], view
+
+
+@given(data=st.binary(max_size=40) | st.text("a\n\r\0é😀", max_size=20).map(str.encode), size=st.integers(1, 4))
+def test_a_file_is_checked_in_blocks_as_if_it_were_whole(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "blocks.txt"
+    path.write_bytes(data)
+    nul, expected = data.find(b"\0"), None
+    if nul >= 0:
+        line = data.count(b"\n", 0, nul) + 1
+        expected = f"{path}: line {line} holds a NUL character, so it is not a text file"
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if nul < 0 or error.start < nul:
+            line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+            expected = f"{path}: line {line} holds the byte {byte:#04x}, so it is not UTF-8 text"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_files, "BLOCK_BYTES", size)
+        if expected is None:
+            assert "\n".join(lines_of(path)) == read_text(path).removesuffix("\n")
+            return
+        with pytest.raises(InputError) as refused:
+            next(lines_of(path))
+    assert str(refused.value) == expected

@@ -1,0 +1,250 @@
+"""Reads rows into examples, chunk by chunk, and quarantines bad rows together with the reason."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilljobs.errors import InputError
+from skilljobs.plan.example_views import ExampleView
+from skilljobs.plan.row_conflicts import ConflictFinder
+from skilljobs.plan.shapes import Shapes
+from skilljobs.store.spill import Spill
+from skilljobs.suggestions import shortened
+from skilljobs.tasks.base import SPLITS, Example, check_example
+from skilljobs.tasks.example_chunks import Chunk, hashes
+from skilljobs.tasks.external_columns import ExternalColumn
+from skilljobs.tasks.external_kinds import KindsSeen
+from skilljobs.tasks.table_columns import Columnar, chunks_of
+
+LONGEST_REASON = 300
+"""Characters: a value that it repeats may be a whole text."""
+CHUNK_ROWS, CHUNK_CHARACTERS = 8192, 16 << 20
+"""At most so many rows, made one by one, become a chunk."""
+Make = Callable[[Mapping[str, Any], int], Example]
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that could not be turned into an example. `source` is its file, or the task that generated it."""
+
+    source: str
+    number: int
+    reason: str
+
+
+class RowReader:
+    """Reads the rows of several sources; across all of them, ids must be unique and a unit must be in one split.
+
+    The examples are kept in a temporary file. Of each, only hashes and a few numbers are in memory.
+    """
+
+    def __init__(self) -> None:
+        self.bad: list[BadRow] = []
+        self.columns: dict[str, None] = {}
+        """The columns of the tested rows, in the order of their first appearance."""
+        self.kept: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        """Which of the examples that were read are used."""
+        self.kinds = KindsSeen()
+        self.shapes = Shapes()
+        self._rows: dict[str, int] = {}
+        self._sources: list[str] = []
+        self._bad: list[tuple[int, BadRow]] = []
+        self._spill = Spill()
+        self._starts: list[int] = [0]
+        self._source_of_chunk: list[int] = []
+        self._conflicts = ConflictFinder()
+
+    def read(self, source: str, rows: Iterable[Mapping[str, Any]], make: Make) -> None:
+        """Read all rows of one source, each by itself.
+
+        Raises:
+            InputError: it has none.
+        """
+        self._read(source, self._made(source, enumerate(rows, start=1), make))
+
+    def read_columns(self, source: str, table: Columnar, make: Make) -> None:
+        """Read all rows of one source, batch by batch, and by `make` those that are not as they should be.
+
+        Raises:
+            InputError: it has none.
+        """
+        self._read(source, self._made_of_columns(source, table, make))
+
+    def _read(self, source: str, chunks: Iterator[Chunk]) -> None:
+        self._sources.append(source)
+        self._rows[source] = 0
+        for chunk in chunks:
+            self._conflicts.add(chunk)
+            self._source_of_chunk.append(len(self._sources) - 1)
+            self._keep(chunk)
+        if self._rows[source] == 0:
+            raise InputError(f"{source} has no rows")
+
+    def _keep(self, chunk: Chunk) -> None:
+        self._spill.add(chunk.table)
+        self.shapes.add(chunk)
+        self.kinds.add(chunk.kinds())
+        self._starts.append(self._starts[-1] + len(chunk))
+
+    def _made_of_columns(self, source: str, table: Columnar, make: Make) -> Iterator[Chunk]:
+        for batch in table.batches:
+            if len(self._sources) == 1:
+                self.columns.update(dict.fromkeys(batch.schema.names))
+            first = self._rows[source] + 1
+            for part in chunks_of(table, batch, first):
+                if isinstance(part, Chunk):
+                    self._rows[source] += len(part)
+                    yield part
+                else:
+                    yield from self._made(source, enumerate(part, start=self._rows[source] + 1), make)
+
+    def _made(self, source: str, rows: Iterable[tuple[int, Mapping[str, Any]]], make: Make) -> Iterator[Chunk]:
+        examples: list[Example] = []
+        numbers: list[int] = []
+        characters = 0
+        for number, row in rows:
+            self._rows[source] = number
+            if len(self._sources) == 1:
+                self.columns.update(dict.fromkeys(row))
+            try:
+                examples.append(check_example(make(row, number)))
+                numbers.append(number)
+                characters += len(examples[-1].text)
+            except KeyError as error:
+                reason = f"it has no column {error}; it has {shortened(list(map(str, row)))}"
+                self._note(number, reason)
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+                self._note(number, str(error))
+            if len(examples) >= CHUNK_ROWS or characters >= CHUNK_CHARACTERS:
+                yield Chunk.of(examples, numbers)
+                examples, numbers, characters = [], [], 0
+        if examples:
+            yield Chunk.of(examples, numbers)
+
+    def _note(self, number: int, reason: str) -> None:
+        self._bad.append((len(self._sources) - 1, BadRow(self._sources[-1], number, _cut(reason))))
+
+    def settle(self) -> None:
+        """Set aside the rows whose id is that of an earlier one, or whose unit is in another split."""
+        self.kept = np.ones(self._starts[-1], np.bool_)
+        for row, number, source, reason in self._conflicts.conflicts(self.located_chunks):
+            self.kept[row] = False
+            self._bad.append((source, BadRow(self._sources[source], number, _cut(reason))))
+        self._bad.sort(key=lambda bad: (bad[0], bad[1].number))
+        self.bad = [row for _, row in self._bad]
+
+    def located_chunks(self, rows: NDArray[np.int64] | None = None) -> Iterator[tuple[int, int, Chunk]]:
+        """All chunks, or those with any of `rows` (sorted), behind its source's number and its first row's place."""
+        for index, source in enumerate(self._source_of_chunk):
+            start, stop = self._starts[index : index + 2]
+            if rows is None or np.searchsorted(rows, start) < np.searchsorted(rows, stop):
+                yield source, start, Chunk(self._spill.read(index))
+
+    @property
+    def examples(self) -> "RowView":
+        """The examples that are used, in the order of the rows."""
+        return RowView(self, np.flatnonzero(self.kept))
+
+    @property
+    def splits(self) -> NDArray[np.int8]:
+        """The split of every example that was read, as an index of `SPLITS`."""
+        return self._conflicts.splits
+
+    @property
+    def example_bytes(self) -> int:
+        """Bytes of an example on average, compressed."""
+        return self._spill.size // max(1, self._starts[-1])
+
+    def rows_of(self, split: str) -> NDArray[np.int64]:
+        """The places of the examples of a split that are used."""
+        return np.flatnonzero(self.kept & (self.splits == SPLITS.index(split)))
+
+    def units_repeat(self, rows: NDArray[np.int64]) -> bool:
+        """Whether some of the examples `rows` share a unit."""
+        return self._conflicts.units_repeat(np.sort(rows), self.located_chunks)
+
+    def hashes(self, rows: NDArray[np.int64], *parts: object) -> NDArray[np.uint64]:
+        """The stable hash of `parts` and the id of each of the examples `rows` (sorted)."""
+        return np.concatenate(
+            [np.zeros(0, np.uint64), *(hashes(chunk.ids(), *parts) for chunk in RowView(self, rows).blocks())]
+        )
+
+    def halves(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The half of each of the examples `rows` (sorted)."""
+        return np.concatenate([np.zeros(0, np.int8), *(chunk.halves for chunk in RowView(self, rows).blocks())])
+
+    def ignore_columns(self, columns: Iterable[str]) -> None:
+        """Take columns out of the metrics of all examples, those read before a row showed why among them."""
+        ignored = {name for name in columns if name in self.shapes}
+        if ignored:
+            self.rewrite(lambda chunk, kept: chunk.without(ignored))
+
+    def rewrite(self, change: Callable[[Chunk, NDArray[np.bool_]], Chunk]) -> None:
+        """Replace each chunk by what `change` makes of it and of which of its examples are used.
+
+        Ids, units and splits stay as they are.
+        """
+        spill, starts = self._spill, self._starts
+        self._spill, self._starts, self.shapes, self.kinds = Spill(), [0], Shapes(), KindsSeen()
+        for index, (start, stop) in enumerate(pairwise(starts)):
+            self._keep(change(Chunk(spill.read(index)), self.kept[start:stop]))
+
+    def drop(self, rows: NDArray[np.int64]) -> None:
+        """Leave out examples that are not bad."""
+        self.kept[rows] = False
+
+    def quarantine(self, reasons: Mapping[str, str]) -> None:
+        """Set examples aside that turned out to be bad. `reasons`: by `example_id`."""
+        if not reasons:
+            return
+        found: dict[str, BadRow] = {}
+        rows = np.flatnonzero(self.kept)
+        for source, start, chunk in self.located_chunks():
+            for place, (example_id, number) in enumerate(zip(chunk.ids(), chunk.numbers, strict=True)):
+                if example_id in reasons and self.kept[start + place]:
+                    self.kept[start + place] = False
+                    found[example_id] = BadRow(self._sources[source], number, _cut(reasons[example_id]))
+        assert len(rows) - np.count_nonzero(self.kept) == len(found) == len(reasons)
+        self.bad += [found[example_id] for example_id in reasons]
+
+    def refuse_too_many_bad(self, max_fraction: float) -> None:
+        """Refuse a source that has too many bad rows.
+
+        Raises:
+            InputError: names the first bad row, why it is bad, and how many there are.
+        """
+        for source, count in self._rows.items():
+            bad = sorted((row for row in self.bad if row.source == source), key=lambda row: row.number)
+            if bad and len(bad) > max_fraction * count:
+                raise InputError(
+                    f"{source}: row {bad[0].number} is bad: {bad[0].reason}"
+                    + (f" (and {len(bad) - 1} more of {count} rows)" if len(bad) > 1 else "")
+                    + f"; at most a fraction of {max_fraction:.3g} of the rows may be bad (--max-bad-rows)"
+                )
+
+
+class RowView(ExampleView):
+    """Some of the examples of a reader, in the order of the rows."""
+
+    def __init__(self, reader: RowReader, rows: NDArray[np.int64]) -> None:
+        self._reader, self.rows = reader, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def blocks(self) -> Iterator[Chunk]:
+        for _, start, chunk in self._reader.located_chunks(self.rows):
+            first, last = np.searchsorted(self.rows, (start, start + len(chunk)))
+            places = self.rows[first:last] - start
+            yield chunk if len(places) == len(chunk) else chunk.take(places)
+
+    def external_columns(self) -> list[ExternalColumn]:
+        return self._reader.shapes.columns(self.rows)
+
+
+def _cut(reason: str) -> str:
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 60]} ... {reason[-50:]}"
