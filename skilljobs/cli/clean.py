@@ -2,11 +2,12 @@
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.option("--shards", is_flag=True, help="Drop the sums of all shards.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.shared_options import metrics_option, population_option
 from skilljobs.errors import InputError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from skilljobs.store.reader import RunReader
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument("runs", nargs=-1, required=True, metavar="RUN|SERIES [RUN]...")
 @metrics_option("A metric of each run; repeat to compare.", required=True)
 @population_option

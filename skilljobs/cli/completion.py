@@ -3,10 +3,12 @@
 import click
 from click.shell_completion import get_completion_class
 
+from skilljobs.cli.options_once import OptionsOnce
+
 VARIABLE = "_SKILLJOBS_COMPLETE"
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a script that completes commands, options, runs, tasks and metrics in a shell.

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.errors import InputError
 
 if TYPE_CHECKING:
     from skilljobs.pipeline.diagnosis import Finding
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @click.option("--model", metavar="ID-or-DIR", help="Also load this model, and check that it fits and is read right.")
 @click.option("--ffn", metavar="PATTERN", help="Where the model's neurons are, as for submit.")
 @click.option("--architectures", is_flag=True, help="List the architectures whose neurons are found, and nothing else.")

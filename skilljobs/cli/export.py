@@ -2,11 +2,12 @@
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import complete_metrics, run_argument
 from skilljobs.cli.shared_options import population_option
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.option("--metric", required=True, metavar="M", help="A metric of the run.", shell_complete=complete_metrics)
 @population_option

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 
@@ -51,7 +52,7 @@ def started_run(uri: str) -> "RunReader":
     return run
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.option("-f", "--follow", is_flag=True, help="Keep printing until the job ends.")
 @address_option
@@ -85,7 +86,7 @@ def logs(run: str, follow: bool, address: str | None, debug: bool) -> None:
         time.sleep(POLL_SECONDS)
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

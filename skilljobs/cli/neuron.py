@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 from skilljobs.errors import InputError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 TOKENS_SHOWN = 10
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.argument("neuron_name", metavar="LAYER[/EXPERT]/NEURON")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

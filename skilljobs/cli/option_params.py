@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from skilljobs.cli.job_file import JOBS, JobFile, Value, check_keys, read_job_file
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import complete_tasks
 from skilljobs.errors import InputError
 from skilljobs.options import Option, declared_options
@@ -44,7 +45,7 @@ def click_option(declared: Option, several: Collection[str] = ()) -> click.Optio
 def declared_command(spec_type: type) -> type[click.Command]:
     """A kind of command that takes what `spec_type` declares, after its first parameter; `k` is also `-k`."""
 
-    class DeclaredCommand(click.Command):
+    class DeclaredCommand(OptionsOnce):
         def get_params(self, ctx: click.Context) -> list[click.Parameter]:
             declared = [click_option(option) for option in declared_options(spec_type)]
             for parameter in declared:
@@ -56,7 +57,7 @@ def declared_command(spec_type: type) -> type[click.Command]:
     return DeclaredCommand
 
 
-class SubmitCommand(click.Command):
+class SubmitCommand(OptionsOnce):
     """A command that takes the options of a job and of its task, in addition to its own parameters.
 
     The options of the tasks that are named are parsed as these declare them; those of other tasks are parsed too, so

@@ -2,12 +2,13 @@
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 from skilljobs.cli.shared_options import metrics_option
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @metrics_option("Metric to draw; repeat for more.  [default: the main ones]")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -50,7 +51,7 @@ def _plot_series(uri: str, metrics: tuple[str, ...]) -> None:
     say(child_uri(series.uri, FIGURES))
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def report(run: str, debug: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skilljobs.cli.jobs import address_option, cluster_jobs, started_run
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 from skilljobs.errors import InputError
@@ -19,7 +20,7 @@ LAST_LINES = 10
 """Lines of a cluster job's log that `status` shows."""
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 def tasks() -> None:
     """List the built-in tasks and those of installed packages.
 
@@ -33,7 +34,7 @@ def tasks() -> None:
         say(f"{name:<14} {summary}")
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @click.option("--out", default="runs", show_default=True, metavar="URI", help="Folder that holds the runs.")
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -86,7 +87,7 @@ def _age(created: str) -> str:
     return f"{counted(max(0, minutes), 'minute')} ago"
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @address_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

@@ -2,10 +2,11 @@
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.option("--config", is_flag=True, help="Print the job as a TOML file for `submit --config`.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

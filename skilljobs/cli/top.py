@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import complete_metrics, run_argument
 from skilljobs.cli.shared_options import population_option
 from skilljobs.errors import InputError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.option(
     "--metric",

@@ -5,11 +5,12 @@ from itertools import chain
 
 import click
 
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.saying import say
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def verify(run: str, debug: bool) -> None:

@@ -7,12 +7,13 @@ import time
 import click
 
 from skilljobs.cli.jobs import address_option, cluster_jobs
+from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import run_argument
 from skilljobs.cli.shared_options import metrics_option
 from skilljobs.printable import printable
 
 
-@click.command()
+@click.command(cls=OptionsOnce)
 @run_argument()
 @metrics_option("Metric to show; repeat for more.  [default: all]")
 @click.option("-k", default=1, show_default=True, type=click.IntRange(min=1), help="Neurons of each metric.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from skilljobs.cli.main import main
 from tests.tables import random_rows, write_jsonl
 
 RUN = """
@@ -117,3 +118,16 @@ def test_tasks_and_runs(tmp_path: Path) -> None:
     (tmp_path / "runs" / "broken" / "run.json").write_text(json.dumps({"format": 99}))
     code, _, err = skilljobs("status", "runs/broken", cwd=tmp_path)
     assert (code, "format version 99" in err) == (2, True)
+
+
+def test_an_option_that_is_given_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Click takes the last one, so that half of what was asked for would be left out without a word."""
+    for words, flag in (
+        (["submit", "--task", "arithmetic", "--model", "tiny", "--model", "other"], "--model"),
+        (["ablate", "RUN", "-k", "1", "--k", "2"], "--k"),
+        (["top", "RUN", "--metric", "confidence", "--metric", "margin"], "--metric"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 2
+        assert f"{flag} is given 2 times" in capsys.readouterr().err
