@@ -46,20 +46,13 @@ class MatchedHalves:
         """Whether the matched examples themselves have units enough with and without a yes/no property."""
         return all(min(self._units_with(candidate, half, value) for value in (0, 1)) >= FEWEST_UNITS for half in (0, 1))
 
-    def lacks(self, candidate: Candidate) -> int:
-        """How many matched examples lack the property, in the half where fewer do."""
-        return min(self._count(candidate, half, 0) for half in (0, 1))
-
     def is_enough(self, candidate: Candidate) -> bool:
-        """Whether there are enough matched examples without the property to look at it at all."""
-        return self.lacks(candidate) >= FEWEST
+        """Whether enough matched examples of either half lack the property to look at it at all."""
+        return all(self._values(candidate, half)[0].count(0) >= FEWEST for half in (0, 1))
 
     def _values(self, candidate: Candidate, half: int) -> tuple[list[float | None], Codes]:
         matched = self.across[half].examples[self.of_run[half] :]
         return [candidate.property.value(example) for example in matched], self.across[half].units[self.of_run[half] :]
-
-    def _count(self, candidate: Candidate, half: int, value: int) -> int:
-        return sum(found == value for found in self._values(candidate, half)[0])
 
     def _units_with(self, candidate: Candidate, half: int, value: int) -> int:
         values, units = self._values(candidate, half)

@@ -43,18 +43,21 @@ population_option: Decorator = click.option(
 )
 
 
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
+
+
 def finished_run_options(command: Any) -> Any:
     """The options of every command that is a job on a finished run, beside those that its spec declares."""
     options: tuple[Decorator, ...] = (
         click.option("--dry-run", is_flag=True, help="Show what it would cost, and do nothing."),
-        click.option(
-            "--format",
-            "form",
-            type=click.Choice(["table", "json", "csv"]),
-            default="table",
-            show_default=True,
-            help="What is printed.",
-        ),
+        format_option,
         replicas_option,
         shard_timeout_option,
         cluster_option,

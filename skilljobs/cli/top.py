@@ -6,7 +6,7 @@ import click
 
 from skilljobs.cli.options_once import OptionsOnce
 from skilljobs.cli.run_names import complete_metrics, run_argument
-from skilljobs.cli.shared_options import population_option
+from skilljobs.cli.shared_options import format_option, population_option
 from skilljobs.errors import InputError
 from skilljobs.printable import printable
 
@@ -33,14 +33,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What neurons are ranked by.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="What is printed.",
-)
+@format_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def top(
     run: str,

@@ -75,7 +75,7 @@ class MatchedRun:
         candidates = told_apart(always, [*matched.across[0].examples, *matched.across[1].examples])
         first = [self._on(candidate, matched.across) for candidate in candidates]
         among = [candidate for candidate in first if matched.tells(candidate)]
-        against = [candidate for candidate in first if candidate not in among and matched.is_enough(candidate)]
+        against = [candidate for candidate in first if matched.is_enough(candidate) and not matched.tells(candidate)]
         rows: list[dict[str, Any]] = []
         activations: tuple[Array, Array] | None = None
         for compared, of_both, name in ((among, matched.within, "among"), (against, matched.across, "with")):

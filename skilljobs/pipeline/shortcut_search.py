@@ -81,7 +81,7 @@ class ShortcutSearch:
         neurons = neurons_in_question(self.run, self.spec, prompt_length(self.run))
         everything = [*first.examples, *second.examples]
         always = always_held(everything, self.spec.property)
-        for sentence in untold(everything, self.spec.property):
+        for sentence in untold(everything, self.spec.property, always):
             self.reporter.note(sentence)
         self._singles.start()
         self._write(self._record(begun))
@@ -91,7 +91,7 @@ class ShortcutSearch:
         for number, neuron in enumerate(neurons):
             if min(np.ptp(half[:, number]) for half in activations) == 0:
                 self.reporter.note(f"the activation of neuron {neuron.name} is the same in all examples of a half")
-        judging = Judging(self.spec, self._facts, neurons, self._read_neurons, self.reporter)
+        judging = Judging(self.spec, self._facts, neurons, lambda: self._read_neurons, self.reporter)
         rows = judging.judge(sample, activations, candidate_properties(first.examples, self.spec.property))
         if always and self._matched is not None:
             rows += self._matched.rows(always, judging, sample)
@@ -112,11 +112,9 @@ class ShortcutSearch:
         return MatchedRun(self.run, self.spec, inside, self.plan, self.workplace, self.reporter)
 
     @cached_property
-    def _norms(self) -> ReadNeurons:
-        return ReadNeurons(self.run, self._singles.output_norms())
-
     def _read_neurons(self) -> ReadNeurons:
-        return self._norms
+        """All neurons with what they are matched by; the scorers are started."""
+        return ReadNeurons(self.run, self._singles.output_norms())
 
     @cached_property
     def _singles(self) -> Silencing:

@@ -79,11 +79,14 @@ def always_held(examples: Sequence[Example], own: Sequence[str] = ()) -> list[Pr
     return [of for of, is_held in zip(properties, held, strict=True) if of.kind == "yes/no" and is_held]
 
 
-def untold(examples: Sequence[Example], own: Sequence[str]) -> list[str]:
-    """Why properties of a user's own tell nothing of `examples`, in sentences: they hardly vary."""
+def untold(examples: Sequence[Example], own: Sequence[str], always: Sequence[Property]) -> list[str]:
+    """Why properties of a user's own tell nothing of `examples`, in sentences: they hardly vary.
+
+    Those of `always`, which nearly all examples have, are judged otherwise.
+    """
     properties = own_properties(own, examples)
     values = values_of(properties, examples)
-    held = {of.name for of in always_held(examples, own)}
+    held = {of.name for of in always}
     return [
         f"the property {of.name!r} says the same of nearly all of the {len(examples)} examples, so that nothing can be"
         " told of it"

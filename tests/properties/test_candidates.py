@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skilljobs.errors import InputError
-from skilljobs.properties.candidates import Candidate, always_held, candidate_properties
+from skilljobs.properties.candidates import Candidate, always_held, candidate_properties, untold
 from skilljobs.properties.own_properties import digest_of_own, own_properties
 from skilljobs.properties.segments import body, labelled, numbers
 from skilljobs.tasks.arithmetic import Arithmetic
@@ -130,3 +130,16 @@ def test_what_points_elsewhere_is_not_the_same() -> None:
         examples.append(Example(f"{place}", f"{place}", "test", f"T {place}", choices, int(rng.integers(2))))
     names = {candidate.property.name for candidate in candidate_properties(examples)}
     assert {"the first choice is the right one", "the last choice is the right one"} <= names
+
+
+def test_a_property_of_ones_own_that_hardly_varies_is_named(arithmetic: list[Example], tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "def ever(e):\n    return True\ndef never(e):\n    return False\ndef varies(e):\n    return e.answer == 0\n",
+        encoding="utf-8",
+    )
+    own = [f"{file}:{name}" for name in ("ever", "never", "varies")]
+    always = always_held(arithmetic, own)
+    assert "ever" in [of.name for of in always]
+    (sentence,) = untold(arithmetic, own, always)
+    assert "'never'" in sentence
