@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
-from skilljobs.lm.results import TuningPoint
+from skilljobs.lm.tuning_rounds import PartResult, PromptStart, TuningRound
 from skilljobs.plan.ablation_work import AblationWork, ShardToAblate
 from skilljobs.plan.effects_spec import EstimatedShard, ShardToEstimate
-from skilljobs.plan.work import LeftOut, LoadedModel, ModelSetup, PromptAccuracy, RunWork, UnfitMachine
+from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
 from skilljobs.stats.neurons import NeuronName
 from skilljobs.store.ablations import AblationReceipt
 from skilljobs.store.shards import Receipt
@@ -77,9 +77,15 @@ class ScorerActor:
             self._scorer = Scorer(self._setup, self._rank, meeting_point)
             return replace(self._scorer.load(), node=ray.get_runtime_context().get_node_id())
 
-    def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[TuningPoint | LeftOut | PromptAccuracy]:
+    def start_prompt(self, work: RunWork, reused: bytes | None) -> PromptStart:
         with self._in_step():
-            yield from self._scorer.make_prompt(work, reused)
+            return self._scorer.for_tuning(work).start(reused)
+
+    def tune_part(
+        self, item: int, work: RunWork, asked: TuningRound, part: int, reads_ahead: bool
+    ) -> tuple[int, PartResult]:
+        with self._in_step():
+            return item, self._scorer.for_tuning(work).of_part(asked, part, reads_ahead)
 
     def make_references(self, work: RunWork) -> None:
         with self._in_step():

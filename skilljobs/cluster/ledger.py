@@ -17,7 +17,9 @@ class Ledger:
     (`elsewhere`): these are not put in line again. Once it is done, nothing that becomes of it counts.
     """
 
-    def __init__(self, items: Sequence[int]) -> None:
+    def __init__(self, items: Sequence[int], noun: str = "shard") -> None:
+        """`noun`: what an item is, for messages."""
+        self._noun = noun
         self.waiting, self.suspects = deque(items), deque[int]()
         self.suspected: set[int] = set()
         self._done: set[int] = set()
@@ -52,7 +54,7 @@ class Ledger:
             return
         self._attempts[item] += 1
         if self._attempts[item] == MOST_ATTEMPTS:
-            raise JobFailed(f"shard {item} failed {MOST_ATTEMPTS} times, the last time: {reason}")
+            raise JobFailed(f"{self._noun} {item} failed {MOST_ATTEMPTS} times, the last time: {reason}")
         self._suspect(item, elsewhere)
 
     def actor_died(self, in_hand: Sequence[int], reason: str, elsewhere: Collection[int] = ()) -> None:
@@ -74,7 +76,9 @@ class Ledger:
         first = in_hand[0]
         self._losses[first] += 1
         if self._losses[first] == MOST_MACHINES_LOST:
-            raise JobFailed(f"{MOST_MACHINES_LOST} machines went with shard {first} in hand, the last time: {reason}")
+            raise JobFailed(
+                f"{MOST_MACHINES_LOST} machines went with {self._noun} {first} in hand, the last time: {reason}"
+            )
         for item in reversed(in_hand):
             if item not in self._done and item not in elsewhere:
                 (self.suspects if item in self.suspected else self.waiting).appendleft(item)

@@ -66,24 +66,27 @@ class ScorerPool:
         """
         run_on_one(self.group, call, on_item, self._shard_timeout)
 
-    def map(self, items: Sequence[int], call: Call, on_overdue: Callable[[], None] = lambda: None) -> Iterator[Any]:
+    def map(
+        self, items: Sequence[int], call: Call, on_overdue: Callable[[], None] = lambda: None, noun: str = "shard"
+    ) -> Iterator[Any]:
         """Results of `call` for every item, as they come. A caller that leaves early must call `finish_in_hand`.
 
         Args:
             on_overdue: called when an item was given to another actor too.
+            noun: what an item is, for messages.
 
         Raises:
             JobFailed: an item failed `MOST_ATTEMPTS` times, or too many actors died.
             InputError: an actor itself refused its input.
         """
-        ledger, self._deadline, self.overdue = Ledger(items), Deadline(self._shard_timeout), Overdue()
+        ledger, self._deadline, self.overdue = Ledger(items, noun), Deadline(self._shard_timeout), Overdue()
         while ledger.left:
             if time.monotonic() - self._looked > LOOK_SECONDS:
                 self._looked = time.monotonic()
                 self._grow(ledger.left)
                 self._replace_hung(ledger)
             self._dispatch(ledger, call)
-            if self._give_again(ledger, call):
+            if self._give_again(ledger, call, noun):
                 on_overdue()
             pending = {reference: member for member in self.group.members for reference in member.awaited}
             ready = wait(list(pending), LOOK_SECONDS)
@@ -157,7 +160,7 @@ class ScorerPool:
             if seconds > self._deadline.seconds and member.pulse.is_lost():
                 self._lose(ledger, member, ScorerHungError(f"has not answered for {seconds:.0f} s"))
 
-    def _give_again(self, ledger: Ledger, call: Call) -> bool:
+    def _give_again(self, ledger: Ledger, call: Call, noun: str) -> bool:
         """Give overdue items, and in the end stragglers, to idle actors too; whether there were any."""
         idle = [member for member in self.group.members if member.loaded and not member.queue]
         if not idle:
@@ -177,7 +180,7 @@ class ScorerPool:
             self.overdue[given.item] = other.name
             self.given_twice += 1
             self._note(
-                f"shard {given.item} has been with {member.name} for {member.seconds(given):.0f} s"
+                f"{noun} {given.item} has been with {member.name} for {member.seconds(given):.0f} s"
                 f" and is given to {other.name} too"
             )
             other.give(given.item, call(other.actor, given.item))

@@ -101,10 +101,10 @@ def example_losses(
     return losses
 
 
-def accuracy(
+def right_answers(
     lm: FrozenLM, vectors: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
-) -> float | None:
-    """Return the fraction of the multiple-choice examples that are answered correctly, or None if there are none.
+) -> tuple[int, int]:
+    """Return how many of the multiple-choice examples are answered correctly, and how many there are.
 
     Examples whose scores are not finite are not counted.
     """
@@ -115,4 +115,4 @@ def accuracy(
         finite = [score for row, score in enumerate(scores) if row not in scored.not_finite]
         right += sum(bool(score.correct) for score in finite)
         counted += len(finite)
-    return right / counted if counted else None
+    return right, counted

@@ -46,6 +46,11 @@ class TextsAhead:
         if allowed and may_read_ahead(lm):
             self._executor = ThreadPoolExecutor(1, "texts", torch.set_num_threads, (torch.get_num_threads(),))
 
+    @property
+    def is_allowed(self) -> bool:
+        """Whether texts are read ahead."""
+        return self._executor is not None
+
     def begin(self, batch: Sequence[TokenizedExample]) -> None:
         """Begin to read the texts of `batch`."""
         if self._executor is not None:

@@ -8,8 +8,8 @@ from skilljobs.cluster.jobs_page import shown_on_jobs_page
 from skilljobs.pipeline.collect_stage import needed_plan
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.opening import open_run
+from skilljobs.pipeline.prompts_together import share_numerics, tune_together
 from skilljobs.pipeline.run_stages import run_stages
-from skilljobs.pipeline.stage import Stage
 from skilljobs.pipeline.stages import STAGES, STAGES_OVER_PROMPTS, names_of, required
 from skilljobs.pipeline.workplace import Workplace
 from skilljobs.plan.capacity import Placement
@@ -17,6 +17,7 @@ from skilljobs.plan.job_plan import JobPlan
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import Reporter
+from skilljobs.spec import JobSpec
 from skilljobs.store.run import RunFiles, prompt_uri
 from skilljobs.store.sweeping import sweep
 from skilljobs.store.verification import damaged_files
@@ -68,30 +69,36 @@ def run_plan(
             workplace.use_numerics(plan.like.record.numerics)
         if plan.spec.prompts > 1 and not is_finished:
             _run_prompts(plan, run, reporter, workplace, verify)
-        _run_stages(plan, run, reporter, workplace, wanted, verify)
+        run_stages(_job(plan, run, reporter, workplace), wanted, verify)
     return run
 
 
 def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace, verify: bool) -> None:
-    """Do what is left of the run of each soft prompt, one after another, on the same scorers."""
+    """Do what is left of the run of each soft prompt, on the same scorers. All are tuned side by side first."""
     workplace.connect(run)
-    first: RunFiles | None = None
     stages = required(STAGES)
-    for number, spec in enumerate(plan.spec.single_prompt_specs()):
-        reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {spec.initial_prompt_seed}")
-        prompt_plan = replace(plan, spec=spec)
-        prompt_id = f"{run.record.run_id}/{number}"
-        prompt_run = open_run(prompt_uri(run.uri, number), prompt_id, prompt_plan, names_of(stages))
-        if first is None:
-            first = prompt_run
-        else:  # all prompts are read on one kind of device, with the same numerics
-            workplace.use_numerics(first.record.numerics)
-            known = first.record.fingerprint.fields
-            prompt_run.extend_fingerprint({name: known[name] for name in known if name.startswith("numerics.")})
-        _run_stages(prompt_plan, prompt_run, reporter, workplace, stages, verify)
+    jobs = [
+        _prompt_job(plan, spec, run, number, reporter, workplace)
+        for number, spec in enumerate(plan.spec.single_prompt_specs())
+    ]
+    tune_together(jobs, stages, verify)
+    for number, job in enumerate(jobs):
+        seed = job.plan.spec.initial_prompt_seed
+        reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {seed}")
+        if number:
+            share_numerics(jobs[0], job)
+        run_stages(job, stages, verify)
 
 
-def _run_stages(
-    plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace, stages: tuple[Stage, ...], verify: bool
-) -> None:
-    run_stages(Job(needed_plan(plan, run), run, reporter, workplace), stages, verify)
+def _prompt_job(
+    plan: JobPlan, spec: JobSpec, run: RunFiles, number: int, reporter: Reporter, workplace: Workplace
+) -> Job:
+    """The job of one of several prompts, whose run is within that of all."""
+    plan = replace(plan, spec=spec)
+    stages = names_of(required(STAGES))
+    prompt_run = open_run(prompt_uri(run.uri, number), f"{run.record.run_id}/{number}", plan, stages)
+    return _job(plan, prompt_run, reporter, workplace)
+
+
+def _job(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Workplace) -> Job:
+    return Job(needed_plan(plan, run), run, reporter, workplace)

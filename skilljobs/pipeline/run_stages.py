@@ -13,11 +13,15 @@ from skilljobs.progress.reporter import timed
 from skilljobs.store.integrity import damaged_names, digests_of, matching_names
 
 
-def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False) -> None:
+def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False, before: Stage | None = None) -> None:
     """Run those of `stages` that are not done, or whose files are damaged, in order.
 
-    Ray is ended as soon as no later stage needs it. `thorough`: whether the files of all finished stages are read
-    to find damage; otherwise their sizes are compared, and what a stage reads is checked before it runs.
+    Ray is ended as soon as no later stage needs it.
+
+    Args:
+        thorough: whether the files of all finished stages are read to find damage; otherwise their sizes are compared,
+            and what a stage reads is checked before it runs.
+        before: the stage at which to stop; None runs all.
 
     Raises:
         InputError: the cluster, the model or the stored run does not fit the job.
@@ -27,6 +31,8 @@ def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False) -> Non
         for stage in stages:
             _repair(job, stage, ("*",), thorough)
         for place, stage in enumerate(stages):
+            if stage is before:
+                return
             if stage.is_done(job):
                 continue
             for earlier in stages[:place]:

@@ -1,18 +1,18 @@
-"""The stage that makes the soft prompt, on one scorer."""
+"""The stage that makes the soft prompt: tuned by all scorers, or reused, or a baseline."""
 
 from collections.abc import Sequence
 
-from skilljobs.lm.results import TuningPoint
+from skilljobs.lm.prompt_file import prompt_vectors
+from skilljobs.lm.tuning_rounds import TuningRound
 from skilljobs.pipeline.job import Job
+from skilljobs.pipeline.prompt_tuning import Asking, accuracy_of
+from skilljobs.pipeline.run_tuning import record_accuracy, start_prompt, tune_prompts
 from skilljobs.pipeline.stage import Stage
+from skilljobs.pipeline.tuning_pool import PooledTuning, answer_rounds
 from skilljobs.plan.like_run import LikeRun
 from skilljobs.plan.reused_prompt import differences, reused_prompt_bytes
-from skilljobs.plan.work import LeftOut, PromptAccuracy, most_tuning_steps
-from skilljobs.progress.reporter import measured
-from skilljobs.store.record import Accuracy
-from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME, TUNING_STATE_NAME
-
-IDS_SHOWN = 3
+from skilljobs.plan.work import most_tuning_steps
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_NAME
 
 
 class Tune(Stage):
@@ -24,48 +24,38 @@ class Tune(Stage):
     writes = (PROMPT_NAME, TUNING_NAME)
 
     def steps(self, job: Job) -> int | None:
-        if job.plan.spec.soft_prompt is not None or job.plan.like is not None:
-            return None
-        return most_tuning_steps(job.plan.spec, len(job.plan.train))
+        return most_tuning_steps(job.plan.spec, len(job.plan.train)) if job.plan.is_tuned else None
 
     def can_repeat(self, job: Job) -> bool:
         """A tuned prompt can only be made again as long as nothing has been read with it; one of a run is copied."""
-        if job.plan.like is not None:
-            return True
-        return job.plan.spec.soft_prompt is not None or "prompt_digest" not in job.run.record.fingerprint.fields
+        return not job.plan.is_tuned or "prompt_digest" not in job.run.record.fingerprint.fields
 
     def run(self, job: Job) -> str:
-        if job.plan.like is not None:
-            return _take_over(job, job.plan.like)
-        spec = job.plan.spec
-        reused = reused_prompt_bytes(spec)
-        changed = differences(spec, job.run.record.fingerprint.fields)
-        if changed:
-            settings = "; ".join(changed)
-            job.reporter.note(f"--soft-prompt {spec.soft_prompt} comes from a run with other settings: {settings}")
-        accuracy = PromptAccuracy(None, None)
-        left_out: dict[str, None] = {}
-        number = job.run.record.run_id.partition("/")[2]
-        group = f"prompt-{number}/tune" if number else "tune"
+        return self.run_together([job])[0]
 
-        def take(item: TuningPoint | LeftOut | PromptAccuracy) -> None:
-            nonlocal accuracy
-            if isinstance(item, PromptAccuracy):
-                accuracy = item
-            elif isinstance(item, LeftOut):
-                left_out.update(dict.fromkeys(item.example_ids))
-                job.reporter.note(f"tune: {_listed(item.example_ids)} left out, the loss is not finite")
-            else:
-                values = {f"{group}/{item.split}_loss": item.loss, f"{group}/{item.split}_accuracy": item.accuracy}
-                measured(job.reporter, values, item.step)
-                if item.split == "validation":
-                    job.reporter.advance(item.step, f"validation loss {item.loss:.4f}")
+    def run_together(self, jobs: Sequence[Job]) -> list[str]:
+        """Make the prompts of several jobs, tuned side by side. Returns the summary of each; errors as `run`."""
+        if all(job.plan.is_tuned for job in jobs):
+            return tune_prompts(jobs)
+        return [_take_over(job, job.plan.like) if job.plan.like else _take_untuned(job) for job in jobs]
 
-        job.workplace.pool.run_on_one(lambda actor: actor.make_prompt.remote(job.work, reused), take)
-        job.run.record_accuracy(Accuracy(before=accuracy.before, after=accuracy.after))
-        job.run.folder.delete(TUNING_STATE_NAME)
-        summary = f"validation accuracy {_shown(accuracy.before)} before, {_shown(accuracy.after)} after"
-        return f"{summary}; left out as not finite: {_listed(list(left_out))}" if left_out else summary
+
+def _take_untuned(job: Job) -> str:
+    """Take the soft prompt that is reused, or a baseline, and look how accurate the model is with it."""
+    spec = job.plan.spec
+    changed = differences(spec, job.run.record.fingerprint.fields)
+    if changed:
+        settings = "; ".join(changed)
+        job.reporter.note(f"--soft-prompt {spec.soft_prompt} comes from a run with other settings: {settings}")
+    start = start_prompt(job, reused_prompt_bytes(spec))
+    accuracy: list[float | None] = []
+
+    def rounds() -> Asking[None]:
+        accuracy.append(accuracy_of((yield TuningRound("answers", prompt_vectors(start.prompt)))))
+
+    answer_rounds(job.workplace.pool, [PooledTuning(rounds(), job.work)])
+    job.run.folder.write(PROMPT_NAME, start.prompt)
+    return record_accuracy(job, accuracy[0], accuracy[0])
 
 
 def _take_over(job: Job, like: LikeRun) -> str:
@@ -74,15 +64,5 @@ def _take_over(job: Job, like: LikeRun) -> str:
     for name in (PROMPT_NAME, TUNING_NAME):
         if folder.exists(name):
             job.run.folder.write(name, folder.read(name))
-    accuracy = like.record.accuracy
-    job.run.record_accuracy(Accuracy(before=accuracy.before, after=accuracy.after))
+    record_accuracy(job, like.record.accuracy.before, like.record.accuracy.after)
     return f"the soft prompt of {like.files.uri}"
-
-
-def _listed(example_ids: Sequence[str]) -> str:
-    more = f" and {len(example_ids) - IDS_SHOWN} more" if len(example_ids) > IDS_SHOWN else ""
-    return f"{', '.join(example_ids[:IDS_SHOWN])}{more}"
-
-
-def _shown(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{accuracy:.3f}"

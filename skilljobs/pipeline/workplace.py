@@ -16,6 +16,7 @@ from skilljobs.cluster.telemetry import count
 from skilljobs.errors import InputError
 from skilljobs.plan.capacity import Cluster, Placement, Replicas, lay_out
 from skilljobs.plan.landmarks import Landmarks
+from skilljobs.plan.numerics import tuning_parts
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup
 from skilljobs.printable import counted
@@ -124,6 +125,9 @@ class Workplace:
             )
         elif wanted not in (None, numerics.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {numerics.gpus}")
+        if run.record.numerics is None:  # whatever was done before it on the same scorers
+            parts = tuning_parts(plan.spec, plan.source, numerics.gpus)
+            numerics = numerics.model_copy(update={"tuning_parts": parts})
         if self._replicas is None:
             one = Replicas.one_with(numerics, plan.spec.tensor_parallel)
             self._replicas = lay_out(cluster, one, self._placement.replicas, len(plan.shards))

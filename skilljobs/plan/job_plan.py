@@ -88,6 +88,11 @@ class JobPlan:
         return first, second
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether the soft prompt is tuned, and not reused or a baseline."""
+        return self.spec.soft_prompt is None and self.like is None
+
+    @property
     def kept_tokens(self) -> int | None:
         """Prompt positions that the sums keep for each neuron; None if they are aggregated."""
         return max(1, self.prompt_length) if self.spec.tokens == "each" else None

@@ -7,6 +7,22 @@ from skilljobs.plan.footprint import fitting_batch_tokens, weights_bytes
 from skilljobs.spec import JobSpec
 from skilljobs.store.record import Numerics
 
+TUNING_PARTS = 4
+"""Into how many parts the 16 examples of a tuning step are cut. Smaller parts cost more than scorers could save."""
+LARGE_ON_GPU = 4e9
+"""Bytes of weights from which a part keeps a GPU busy for longer than it takes to start its kernels: an estimate."""
+
+
+def tuning_parts(spec: JobSpec, source: ModelSource, gpus: int) -> int | None:
+    """Into how many parts a tuning step is cut; None if no soft prompt is tuned.
+
+    Small models on GPUs are tuned in one part, on one scorer: a part of a step takes them as long as the whole step.
+    """
+    if spec.soft_prompt is not None or spec.like is not None:
+        return None
+    small_on_gpu = gpus > 0 and weights_bytes(source, "bfloat16") < LARGE_ON_GPU
+    return 1 if small_on_gpu else TUNING_PARTS
+
 
 def resolve_numerics(
     spec: JobSpec,

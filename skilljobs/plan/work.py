@@ -103,6 +103,8 @@ class RunWork:
     """The text that ends an answer; None: the tokenizer's end-of-sequence token."""
     batch_tokens: int
     """Tokens of a batch, padding included."""
+    tuning_parts: int = 1
+    """Into how many parts a tuning step is cut (see `Numerics.tuning_parts`)."""
     like: "LikeWork | None" = None
     """The finished run whose metrics are added to."""
 
@@ -167,14 +169,6 @@ def most_tuning_steps(spec: JobSpec, train: int) -> int:
     if spec.limit is None or spec.tune_steps != JobSpec(data="").tune_steps:
         return spec.tune_steps
     return min(spec.tune_steps, MOST_EPOCHS_OF_LIMITED * -(-train // TUNING_BATCH))
-
-
-@dataclass(frozen=True)
-class PromptAccuracy:
-    """Accuracy on those examples before and after tuning; None without multiple-choice examples."""
-
-    before: float | None
-    after: float | None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A scorer holds a frozen model and does the work of any run that reads it, in a plain process or in an actor."""
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property
@@ -21,7 +21,6 @@ from skilljobs.lm.results import NOT_FINITE_ADVICE
 from skilljobs.lm.scores import answer_scores
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.lm.write import write_texts
-from skilljobs.machine import available_cpus
 from skilljobs.plan.ablation_work import AblationWork
 from skilljobs.plan.versions import decisive_versions
 from skilljobs.plan.work import LoadedModel, ModelSetup, RunWork, UnfitMachine
@@ -30,7 +29,7 @@ from skilljobs.tasks.base import Example
 from skilljobs.worker.ablator import Ablator
 from skilljobs.worker.effect_estimator import EffectEstimator
 from skilljobs.worker.model_check import load_checked
-from skilljobs.worker.prompt_maker import PromptMaker, PromptNews
+from skilljobs.worker.prompt_tuner import PromptTuner
 from skilljobs.worker.shard_scorer import ShardScorer
 
 W = TypeVar("W")
@@ -39,7 +38,7 @@ EFFECTS_SHOWN = 20
 
 
 class Scorer:
-    """Holds a frozen model, or as one of several ranks a part of it; makes soft prompts of runs, and scores shards."""
+    """Holds a frozen model, or as one of several ranks a part of it; tunes soft prompts of runs, and scores shards."""
 
     def __init__(self, setup: ModelSetup, rank: int = 0, meeting_point: str = "") -> None:
         """`meeting_point`: the file at which several ranks meet."""
@@ -51,6 +50,8 @@ class Scorer:
         self._switching = Lock()
         self._workers: dict[Callable[..., Any], Any] = {}
         """What works for one run or ablation, of each kind the latest."""
+        self._tuners: dict[str, PromptTuner] = {}
+        """What tunes prompts, by job: several prompts are tuned side by side."""
 
     @cached_property
     def lm(self) -> FrozenLM:
@@ -79,7 +80,15 @@ class Scorer:
 
     def for_run(self, work: RunWork) -> ShardScorer:
         """The scorer of one run's shards; that of the previous job is dropped."""
+        self._tuners.clear()
         return self._worker(ShardScorer, work)
+
+    def for_tuning(self, work: RunWork) -> PromptTuner:
+        """What works at the soft prompt of one run, beside those of other runs until a shard is scored."""
+        with self._switching:
+            if work.job_id not in self._tuners:
+                self._tuners[work.job_id] = PromptTuner(self.lm, work, self._computer)
+            return self._tuners[work.job_id]
 
     def for_ablation(self, work: AblationWork) -> Ablator:
         """What works for one ablation; that of the previous one is dropped."""
@@ -96,17 +105,6 @@ class Scorer:
                 current = self._workers[kind] = kind(self.lm, work, self._computer)
             worker: W = current
             return worker
-
-    def make_prompt(self, work: RunWork, reused: bytes | None) -> Iterator[PromptNews]:
-        """Make a run's soft prompt (see `PromptMaker`). All cores work on it, since the other scorers wait."""
-        maker = PromptMaker(self.lm, work)
-        self._computer.submit(torch.set_num_threads, max(1, available_cpus() // self.ranks.count)).result()
-        try:
-            points = maker.make(reused)
-            while (point := self._computer.submit(next, points, None).result()) is not None:
-                yield point
-        finally:
-            self._computer.submit(torch.set_num_threads, self.setup.threads).result()
 
     def vocabulary(self, neurons: Sequence[NeuronName]) -> list[dict[str, Any]]:
         """The tokens that each neuron promotes and suppresses most: rows of `vocabulary.parquet`."""

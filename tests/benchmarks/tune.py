@@ -6,6 +6,7 @@
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -13,33 +14,31 @@ import torch
 from torch import nn
 
 from skilljobs.lm.batch import TokenizedExample, tokenize
-from skilljobs.lm.prompt import random_prompt
-from skilljobs.lm.tuner import Tuner, default_learning_rate
-from skilljobs.lm.tuning_state import TuneSettings, TuningState
+from skilljobs.lm.losses import loss_terms
+from skilljobs.lm.prompt_objective import PromptObjective, default_learning_rate
+from skilljobs.lm.results import TuningPoint
+from skilljobs.lm.tuning_rounds import TuneSettings
+from skilljobs.pipeline.prompt_tuning import TuningNews
+from skilljobs.plan.numerics import TUNING_PARTS
 from skilljobs.spec import TINY
-from skilljobs.worker.prompt_maker import draw_validation
+from skilljobs.worker.prompt_tuner import draw_validation
 from tests.benchmarks.subject import Subject, model_spec
 from tests.benchmarks.timing import machine
+from tests.tuning import first_state, objective, tune
 
 
-class PlainTuner(Tuner):
+class PlainObjective(PromptObjective):
     """The same batches and the same Adam; text, prompt and answer in one padded forward, and all of its logits."""
 
-    reads_ahead = False
-
     def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
-        return self._sum(vectors, batch) / sum(len(example.continuations[example.answer]) for example in batch)
+        return self._sums(vectors, batch).sum() / loss_terms(batch, "target")
 
-    def validation_loss(self) -> float:
-        total = tokens = 0.0
+    def example_losses(self, vectors: torch.Tensor, examples: Sequence[TokenizedExample]) -> list[float]:
         with torch.no_grad():
-            for start in range(0, len(self.validation), 16):
-                batch = self.validation[start : start + 16]
-                total += self._sum(self.state.vectors, batch).item()
-                tokens += sum(len(example.continuations[example.answer]) for example in batch)
-        return total / tokens
+            starts = range(0, len(examples), 16)
+            return [loss for start in starts for loss in self._sums(vectors, examples[start : start + 16]).tolist()]
 
-    def _sum(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
+    def _sums(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
         pieces, labels = [], []
         for example in batch:
             answer = torch.tensor(example.continuations[example.answer])
@@ -50,7 +49,12 @@ class PlainTuner(Tuner):
         mask = nn.utils.rnn.pad_sequence([torch.ones(len(piece)) for piece in pieces], batch_first=True)
         targets = nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
         logits = self.lm.model(inputs_embeds=embeddings, attention_mask=mask.long(), use_cache=False).logits
-        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), reduction="sum")
+        losses = nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), targets[:, 1:], reduction="none")
+        return losses.sum(1)
+
+
+class ReachedError(Exception):
+    """The validation loss was reached."""
 
 
 @click.command()
@@ -66,19 +70,26 @@ def main(model: str, data: str | None, loss: float, most_steps: int, json_file: 
     lm, plan = subject.collector.lm, subject.plan
     chosen = (plan.train, draw_validation(plan.validation))
     splits = [tokenize(lm.tokenizer, examples, plan.task.answer_end) for examples in chosen]
-    settings = TuneSettings(most_steps, default_learning_rate(lm), "target", 0, subject.collector.work.batch_tokens)
+    rate, batch_tokens = default_learning_rate(lm), subject.collector.work.batch_tokens
     figures: dict[str, dict[str, float]] = {}
-    for name, kind in (("skilljobs", Tuner), ("plain loop", PlainTuner)):
-        state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 16, 0).vectors)
-        points = kind(lm, state, splits[0], splits[1], settings).run()
-        next(points)
-        begun = time.perf_counter()
-        for point in points:
-            if point.split == "validation":
-                figures[name] = {"seconds": time.perf_counter() - begun, "steps": point.step, "loss": point.loss}
-                click.echo(f"{name}: step {point.step}, validation loss {point.loss:.4f}", err=True)
-                if point.loss <= loss:
-                    break
+    for name, kind, parts in (("skilljobs", PromptObjective, TUNING_PARTS), ("plain loop", PlainObjective, 1)):
+        begun: list[float] = []
+
+        def take(news: TuningNews) -> None:
+            if not isinstance(news, TuningPoint) or news.split != "validation":
+                return
+            if not begun:  # noqa: B023
+                begun.append(time.perf_counter())  # noqa: B023
+                return
+            seconds = time.perf_counter() - begun[0]  # noqa: B023
+            figures[name] = {"seconds": seconds, "steps": news.step, "loss": news.loss}  # noqa: B023
+            click.echo(f"{name}: step {news.step}, validation loss {news.loss:.4f}", err=True)  # noqa: B023
+            if news.loss <= loss:
+                raise ReachedError
+
+        of = objective(lm, splits[0], splits[1], TuneSettings(most_steps, "target", 0, batch_tokens, parts), kind)
+        with suppress(ReachedError):
+            tune(of, first_state(lm, 16), rate, take, reads_ahead=kind is PromptObjective)
     for name, found in figures.items():
         reached = f"loss {found['loss']:.4f} after {found['steps']:.0f} steps"
         each = 1000 * found["seconds"] / found["steps"]

@@ -17,15 +17,16 @@ from skilljobs.lm.forward import score_batch
 from skilljobs.lm.memory import CPU_ERROR, in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.ranks import ALONE, Ranks
-from skilljobs.lm.tuner import Tuner
-from skilljobs.lm.tuning_state import TuneSettings, TuningState
+from skilljobs.lm.tuning_rounds import TuneSettings
 from skilljobs.lm.vocabulary import token_effects
 from skilljobs.neurons.shares import refuse_no_partition
 from skilljobs.neurons.sites import Keep, LayerSites, Site, Window
 from skilljobs.selection import Selection
 from skilljobs.stats.neurons import LayerNeurons, NeuronName
+from skilljobs.store.tuning_state import TuningState
 from skilljobs.worker.model_check import load_checked
 from tests.shared_models import SHAREABLE, run_as_ranks, save_random
+from tests.tuning import objective, tune
 
 STEPS = 4
 OF_SECOND_RANK = 90
@@ -43,8 +44,9 @@ def look(ranks: Ranks, folder: Path) -> dict[str, Any]:
     source = ModelSource("model", path, json.loads((path / "config.json").read_text()))
     lm, error = load_checked(source, "float32", "cpu", None, Selection(), ranks)
     scored = score_batch(lm, prompt, batch_of_two(), "each")
-    state = TuningState.start(prompt)
-    list(Tuner(lm, state, batch_of_two(), batch_of_two(), TuneSettings(STEPS, 0.05, "target", 0, 512)).run())
+    state = TuningState.start(prompt.numpy())
+    settings = TuneSettings(STEPS, "target", 0, 512, parts=2)
+    tune(objective(lm, batch_of_two(), batch_of_two(), settings), state)
     expert = 1 if lm.neurons[0].experts else None
     names = [
         NeuronName(0, None, 3),
@@ -56,7 +58,7 @@ def look(ranks: Ranks, folder: Path) -> dict[str, Any]:
         "places": [np.arange(site.neurons.count) if site.places is None else site.places for site in lm.sites],
         "activations": scored.activations,
         "scores": torch.cat(scored.log_probabilities),
-        "tuned": state.vectors,
+        "tuned": torch.from_numpy(state.vectors),
         "effects": token_effects(lm, names, 3),
         "set aside": _score_with_nan(lm, prompt),
         "out of memory": _run_out_of_memory(),

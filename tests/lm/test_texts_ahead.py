@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from skilljobs.lm import texts_ahead
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.prompt import random_prompt
 from skilljobs.lm.texts_ahead import TextsAhead, may_read_ahead
-from skilljobs.lm.tuner import Tuner
-from skilljobs.lm.tuning_state import TuneSettings, TuningState
+from skilljobs.lm.tuning_rounds import TuneSettings
 from tests.lm.test_forward import random_batch
-from tests.lm.test_tuner import small_lm
+from tests.lm.test_prompt_objective import small_lm
+from tests.tuning import first_state, objective, tune
 
-SETTINGS = TuneSettings(steps=6, learning_rate=0.05, loss="target", seed=0, batch_tokens=4000)
+SETTINGS = TuneSettings(steps=3, loss="target", seed=0, batch_tokens=4000, parts=2)
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +27,9 @@ def one_thread_of_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def tuned(lm: FrozenLM, reads_ahead: bool) -> torch.Tensor:
-    state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
-    tuner = Tuner(lm, state, random_batch(70), random_batch(8, 1), SETTINGS)
-    tuner.reads_ahead = reads_ahead
-    list(tuner.run())
+def tuned(lm: FrozenLM, reads_ahead: bool) -> NDArray[np.float32]:
+    state = first_state(lm)
+    tune(objective(lm, random_batch(70), random_batch(8, 1), SETTINGS), state, reads_ahead=reads_ahead)
     return state.vectors
 
 
@@ -47,7 +46,7 @@ def test_the_prompt_is_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch)
     ahead = tuned(lm, reads_ahead=True)
     assert [texts is not None for texts in taken] == [False, True, True, True, True, True]
     taken.clear()
-    assert torch.equal(tuned(lm, reads_ahead=False), ahead)
+    assert np.array_equal(tuned(lm, reads_ahead=False), ahead)
     assert taken == [None] * 6
 
 

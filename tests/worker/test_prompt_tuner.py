@@ -6,7 +6,7 @@ from pathlib import Path
 from skilljobs.plan.job_plan import plan_job
 from skilljobs.plan.work import VALIDATION_EXAMPLES
 from skilljobs.spec import JobSpec
-from skilljobs.worker.prompt_maker import draw_validation
+from skilljobs.worker.prompt_tuner import draw_validation
 
 
 def test_validation_is_a_sample_and_not_the_first_rows() -> None:

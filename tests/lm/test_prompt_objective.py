@@ -3,8 +3,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -14,16 +15,17 @@ from skilljobs.errors import JobFailed
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.forward import score_batch
 from skilljobs.lm.load import load_model
-from skilljobs.lm.losses import prompt_loss, validation_loss
+from skilljobs.lm.losses import example_losses, prompt_loss, right_answers
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt, read_prompt_bytes
+from skilljobs.lm.prompt_objective import PromptObjective, default_learning_rate
 from skilljobs.lm.recompute import bytes_kept
-from skilljobs.lm.tuner import Tuner, default_learning_rate
-from skilljobs.lm.tuning_state import TuneSettings, TuningState
+from skilljobs.lm.tuning_rounds import PartAnswers, PartGradient, PartLosses, TuneSettings, TuningRound
 from tests.lm.test_forward import build, random_batch
+from tests.tuning import first_state, objective, tune
 
-SETTINGS = TuneSettings(steps=50, learning_rate=0.05, loss="target", seed=0, batch_tokens=4000)
+SETTINGS = TuneSettings(steps=50, loss="target", seed=0, batch_tokens=4000)
 
 
 def small_lm() -> FrozenLM:
@@ -35,11 +37,10 @@ def test_only_the_prompt_has_gradients_and_no_weight_changes() -> None:
     lm = FrozenLM(load_model(source, "float32", "cpu"), AutoTokenizer.from_pretrained(TINY_DIRECTORY))
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
     before = {name: parameter.clone() for name, parameter in lm.model.named_parameters()}
-    state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
-    start = state.vectors.clone()
-    for _ in Tuner(lm, state, random_batch(40), random_batch(8, 1), SETTINGS).run():
-        pass
-    assert not torch.equal(state.vectors, start)
+    state = first_state(lm)
+    start = state.vectors.copy()
+    tune(objective(lm, random_batch(40), random_batch(8, 1), SETTINGS), state)
+    assert not np.array_equal(state.vectors, start)
     for name, parameter in lm.model.named_parameters():
         assert parameter.grad is None, name
         assert torch.equal(parameter, before[name]), name
@@ -73,34 +74,6 @@ def test_loss_agrees_with_the_scores_and_its_gradient_with_a_plain_forward_pass(
     torch.testing.assert_close(gradient, expected_gradient, atol=1e-5, rtol=1e-4)
 
 
-def test_resumed_tuning_gives_bit_identical_results() -> None:
-    lm = small_lm()
-    train, validation = random_batch(64), random_batch(16, 1)
-    start = random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors
-    whole = TuningState.start(start)
-    points = list(Tuner(lm, whole, train, validation, SETTINGS).run())
-    stopped = TuningState.start(start)
-    for point in Tuner(lm, stopped, train, validation, SETTINGS).run():
-        if point.step == 25 and point.split == "validation":
-            break
-    continued = TuningState.from_bytes(stopped.to_bytes())
-    assert continued.step == 25
-    rest = list(Tuner(lm, continued, train, validation, SETTINGS).run())
-    assert torch.equal(continued.best, whole.best)
-    assert rest == points[3:]
-
-
-def test_the_best_validation_loss_is_kept() -> None:
-    lm = small_lm()
-    validation = random_batch(16, 1)
-    state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
-    points = [p for p in Tuner(lm, state, random_batch(64), validation, SETTINGS).run() if p.split == "validation"]
-    assert state.best_loss == min(point.loss for point in points)
-    assert validation_loss(lm, state.best, validation, "target", 4000) == state.best_loss
-    assert (points[0].step, points[0].accuracy is None) == (0, False)
-    assert (points[-1].step, points[-1].accuracy is None) == (state.best_step, False)
-
-
 def test_a_stored_prompt_can_be_read_back() -> None:
     lm = small_lm()
     prompt = random_prompt(lm.embedding, 300, 5, 3)
@@ -109,21 +82,6 @@ def test_a_stored_prompt_can_be_read_back() -> None:
     assert stored.metadata == {"steps": "0"}
     assert torch.equal(random_prompt(lm.embedding, 300, 5, 3).vectors, prompt.vectors)
     assert default_learning_rate(lm) > 0
-
-
-def test_an_epoch_draws_every_example_once() -> None:
-    lm = small_lm()
-    train = random_batch(16 * 19 + 5)
-    tuner = Tuner(lm, TuningState.start(torch.zeros(1, 32)), train, [], SETTINGS)
-    drawn = []
-    for step in range(19):
-        batch = tuner._draw(step)
-        assert len(batch) == 16
-        drawn += [id(example) for example in batch]
-    assert len(set(drawn)) == len(drawn) == 16 * 19
-    assert set(drawn) <= {id(example) for example in train}
-    first = [id(example) for example in tuner._draw(0)]
-    assert [id(example) for example in tuner._draw(19)] != first
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "gpt-neox"])
@@ -142,7 +100,7 @@ def test_recomputing_activations_gives_the_same_gradient_and_keeps_less_memory(n
 
 
 @pytest.mark.parametrize("kind", ["target", "choices"])
-def test_a_step_in_parts_has_the_same_loss_and_gradient_as_a_whole_step(
+def test_parts_that_are_halved_for_memory_have_the_same_loss_and_gradient(
     kind: Literal["target", "choices"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = small_lm()
@@ -150,22 +108,86 @@ def test_a_step_in_parts_has_the_same_loss_and_gradient_as_a_whole_step(
     assert len({len(example.continuations[example.answer]) for example in train}) > 1
     results = []
     for limit in (16, 5):
-        state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 3, 0).vectors)
-        tuner = Tuner(lm, state, train, random_batch(8, 1), replace(SETTINGS, loss=kind))
-        whole, gradients = tuner.loss, list[torch.Tensor]()
+        of = objective(lm, train, random_batch(8, 1), replace(SETTINGS, loss=kind))
+        whole = of.loss
 
         def loss(vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
             if len(batch) > limit:  # noqa: B023
                 raise torch.OutOfMemoryError("simulated")
             return whole(vectors, batch)  # noqa: B023
 
-        monkeypatch.setattr(tuner, "loss", loss)
-        monkeypatch.setattr(tuner, "_update", gradients.append)
-        results.append((tuner._step(), gradients[0]))
-        assert tuner.recompute == (limit < 16)
+        monkeypatch.setattr(of, "loss", loss)
+        results.append(gradient_of(of, lm))
+        assert of.recompute == (limit < 16)
     (whole_loss, whole_gradient), (loss_of_parts, gradient_of_parts) = results
     assert loss_of_parts == pytest.approx(whole_loss, rel=1e-5)
-    torch.testing.assert_close(gradient_of_parts, whole_gradient, atol=1e-6, rtol=1e-4)
+    np.testing.assert_allclose(gradient_of_parts, whole_gradient, atol=1e-6, rtol=1e-4)
+
+
+def gradient_of(of: PromptObjective, lm: FrozenLM, step: int = 0) -> tuple[float, np.ndarray[Any, Any]]:
+    """The loss of a step and its gradient, from those of its parts."""
+    asked = TuningRound("gradient", first_state(lm).vectors, step)
+    parts = [of.of_part(asked, part) for part in range(of.settings.parts)]
+    found = [part for part in parts if isinstance(part, PartGradient)]
+    terms = sum(part.terms for part in found)
+    loss = sum(part.terms * part.loss for part in found) / terms
+    return loss, np.asarray(sum(part.terms * part.gradient for part in found)) / terms
+
+
+@pytest.mark.parametrize("kind", ["target", "choices"])
+@pytest.mark.parametrize("count", [16, 3])
+def test_parts_make_the_whole_step(kind: Literal["target", "choices"], count: int) -> None:
+    """Of three examples, one of the four parts is empty."""
+    lm, train = small_lm(), random_batch(count)
+    settings = replace(SETTINGS, loss=kind)
+    (loss, gradient), (loss_of_parts, gradient_of_parts) = (
+        gradient_of(objective(lm, train, [], replace(settings, parts=parts)), lm) for parts in (1, 4)
+    )
+    assert loss_of_parts == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(gradient_of_parts, gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_validation_parts_have_every_example_once() -> None:
+    lm, validation = small_lm(), random_batch(21, 1)
+    vectors = first_state(lm).vectors
+    of = objective(lm, random_batch(16), validation, replace(SETTINGS, parts=4))
+    parts = [of.of_part(TuningRound("losses", vectors), part) for part in range(8)]
+    losses = {
+        example_id: loss
+        for part in parts
+        if isinstance(part, PartLosses)
+        for example_id, loss in zip(part.example_ids, part.losses, strict=True)
+    }
+    expected = example_losses(lm, torch.from_numpy(vectors), validation, "target", 4000)
+    assert [losses[f"val-{place}"] for place in range(21)] == pytest.approx(expected, rel=1e-5)
+    right, counted = right_answers(lm, torch.from_numpy(vectors), validation, 4000)
+    answers = [of.of_part(TuningRound("answers", vectors), part) for part in range(8)]
+    assert sum(part.right for part in answers if isinstance(part, PartAnswers)) == right
+    assert sum(part.counted for part in answers if isinstance(part, PartAnswers)) == counted == 21
+
+
+def test_a_part_goes_on_without_an_example_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, train = small_lm(), random_batch(4)
+    asked = TuningRound("gradient", first_state(lm).vectors)
+    of = objective(lm, train, [], SETTINGS)
+    whole, bad = of.loss, train[2]
+
+    def loss(vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
+        return whole(vectors, batch) * (torch.nan if any(example is bad for example in batch) else 1.0)
+
+    monkeypatch.setattr(of, "loss", loss)
+    found = of.of_part(asked, 0)
+    without = objective(lm, [example for example in train if example is not bad], [], SETTINGS)
+    expected = without.of_part(asked, 0)
+    assert isinstance(found, PartGradient)
+    assert isinstance(expected, PartGradient)
+    assert (found.left_out, found.terms) == (("train-2",), expected.terms)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    monkeypatch.setattr(of, "loss", lambda vectors, batch: whole(vectors, batch) * torch.nan)
+    nothing = of.of_part(asked, 0)
+    assert isinstance(nothing, PartGradient)
+    assert (nothing.loss, nothing.terms, len(nothing.left_out)) == (0.0, 0, 4)
+    assert not nothing.gradient.any()
 
 
 def test_an_example_too_large_for_memory_fails_with_advice() -> None:
@@ -183,24 +205,25 @@ from skilljobs.lm.load import load_model
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt
 from skilljobs.checkpoints.source import ModelSource
-from skilljobs.lm.tuner import Tuner
-from skilljobs.lm.tuning_state import TuneSettings, TuningState
+from skilljobs.lm.prompt_objective import PromptObjective, TuningExamples
+from skilljobs.lm.tuning_rounds import TuneSettings, TuningRound
 
 torch.set_num_threads(1)
 path = Path(sys.argv[1])
 lm = FrozenLM(load_model(ModelSource("wide", path, {}), "float32", "cpu"), AutoTokenizer.from_pretrained(path))
 rows = [TokenizedExample(list(range(3, 103)), [[n + 9, n + 7, n + 8, 5] * 8], 0, True) for n in range(16)]
-state = TuningState.start(random_prompt(lm.embedding, lm.config.vocab_size, 16, 0).vectors)
-tuner = Tuner(lm, state, rows, rows, TuneSettings(1, 0.05, "target", 0, 512))
-tuner._gradient(rows[:1])
+vectors = random_prompt(lm.embedding, lm.config.vocab_size, 16, 0).vectors.numpy()
+names = [str(number) for number in range(16)]
+of = PromptObjective(lm, TuningExamples(rows, rows, names, names), TuneSettings(1, "target", 0, 512))
+of._gradient(torch.from_numpy(vectors), rows[:1])
 taken = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))
 limit = int(taken.split()[1]) * 1024 + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 sizes = []
-loss = tuner.loss
-tuner.loss = lambda vectors, batch: sizes.append(len(batch)) or loss(vectors, batch)
-tuner._step()
-print(tuner.recompute, sizes, state.first_moment.double().norm().item())
+loss = of.loss
+of.loss = lambda vectors, batch: sizes.append(len(batch)) or loss(vectors, batch)
+part = of.of_part(TuningRound("gradient", vectors), 0)
+print(of.recompute, sizes[1:], float((part.gradient.astype("float64") ** 2).sum() ** 0.5))
 """
 
 

@@ -1,0 +1,199 @@
+"""The loss of a soft prompt over parts of a batch, and its gradient, with the model frozen (Lester et al. 2021).
+
+The text before the prompt does not depend on it, so it is read without gradients, once per part. If the activations
+that a part keeps for its gradient do not fit in memory, layers compute them again in the backward pass; if even that
+does not fit, the part is halved.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.cached_texts import CachedTexts
+from skilljobs.lm.losses import example_losses, loss_terms, prompt_loss, right_answers
+from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
+from skilljobs.lm.model import FrozenLM
+from skilljobs.lm.recompute import bytes_kept
+from skilljobs.lm.texts_ahead import TextsAhead, same_examples
+from skilljobs.lm.tuning_batches import draw_batch
+from skilljobs.lm.tuning_rounds import (
+    PartAnswers,
+    PartGradient,
+    PartLosses,
+    PartResult,
+    TuneSettings,
+    TuningRound,
+    part_of,
+    parts_of,
+)
+from skilljobs.machine import available_cpus
+
+SHARE_KEPT = 0.5
+"""The fraction of the free memory that parts may keep for their gradients; above it, layers recompute activations."""
+
+
+def default_learning_rate(lm: FrozenLM) -> float:
+    """Return a fifth of the embeddings' root mean square.
+
+    Adam moves each coordinate by about its learning rate per step, so this suits the scale of any model.
+    """
+    ids = torch.arange(min(4096, lm.config.vocab_size), device=lm.device)
+    with torch.no_grad():
+        embedded = lm.embed(ids[None])[0].float()
+        finite = embedded[embedded.isfinite().all(1)]
+        return 0.2 * finite.square().mean().sqrt().item()
+
+
+@dataclass(frozen=True)
+class TuningExamples:
+    """The examples that a prompt is tuned and validated on, and their ids."""
+
+    train: Sequence[TokenizedExample]
+    validation: Sequence[TokenizedExample]
+    train_ids: Sequence[str]
+    validation_ids: Sequence[str]
+
+
+class PromptObjective:
+    """What a soft prompt is tuned by. Every part of a round can be computed by any process, with the same bits."""
+
+    def __init__(self, lm: FrozenLM, examples: TuningExamples, settings: TuneSettings) -> None:
+        self.lm, self.examples, self.settings = lm, examples, settings
+        self.recompute: bool | None = None
+        """Whether layers recompute the activations that their gradients need; None until that is decided."""
+        # examples of like length together, the longest first, so that nobody is left with them in the end
+        lengths = [len(example.text) for example in examples.validation]
+        self._validated = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+        self._ahead = TextsAhead(lm, allowed=False)
+        self._taken: tuple[list[TokenizedExample], CachedTexts] | None = None
+        """A part whose texts have been read, and these."""
+
+    def of_part(self, asked: TuningRound, part: int, reads_ahead: bool = False) -> PartResult:
+        """Return what one part says of a soft prompt.
+
+        `reads_ahead`: whether the part after this one is likely to be asked for next, so that its texts may be read
+        beside this one where a processor is free.
+        """
+        vectors = torch.from_numpy(asked.vectors)
+        if asked.kind == "gradient":
+            return self._gradient_of(vectors, asked.step, part, reads_ahead)
+        places = self._validated[part_of(len(self._validated), part, parts_of(asked, self.settings.parts))]
+        chosen = [self.examples.validation[place] for place in places]
+        if asked.kind == "answers":
+            self.close()
+            return PartAnswers(*right_answers(self.lm, vectors, chosen, self.settings.batch_tokens))
+        losses = self.example_losses(vectors, chosen)
+        terms = [loss_terms([example], self.settings.loss) for example in chosen]
+        ids = [self.examples.validation_ids[place] for place in places]
+        return PartLosses(tuple(ids), tuple(losses), tuple(terms))
+
+    def close(self) -> None:
+        """Drop the texts that were read ahead."""
+        self._ahead.close()
+        self._ahead = TextsAhead(self.lm, allowed=False)
+
+    def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
+        """The mean loss of a batch, differentiable with respect to `vectors`."""
+        taken, self._taken = self._taken, None
+        texts = taken[1] if taken is not None and same_examples(taken[0], batch) else None
+        return prompt_loss(self.lm, vectors, batch, self.settings.loss, bool(self.recompute), texts)
+
+    def example_losses(self, vectors: torch.Tensor, examples: Sequence[TokenizedExample]) -> list[float]:
+        """What each example adds to the loss, before it is divided by `loss_terms`."""
+        return example_losses(self.lm, vectors, examples, self.settings.loss, self.settings.batch_tokens)
+
+    def _gradient_of(self, vectors: torch.Tensor, step: int, part: int, reads_ahead: bool) -> PartGradient:
+        places = self._places(step, part)
+        batch = [self.examples.train[place] for place in places]
+        if not batch:
+            return PartGradient(0.0, np.zeros(vectors.shape, np.float32), 0)
+        if self.recompute is None:
+            self.recompute = self.lm.ranks.largest(self._keeps_too_much(vectors, batch)) > 0
+        self._read_ahead(batch, step, part, reads_ahead)
+        loss, gradient = self._loss_and_gradient(vectors, batch)
+        left_out: list[int] = []
+        if not _is_finite(loss, gradient):
+            each = [_is_finite(*self._loss_and_gradient(vectors, [example])) for example in batch]
+            left_out = [place for place, finite in zip(places, each, strict=True) if not finite]
+            batch = [example for example, finite in zip(batch, each, strict=True) if finite]
+            loss, gradient = (
+                self._loss_and_gradient(vectors, batch)
+                if batch
+                else (0.0, torch.zeros_like(vectors, dtype=torch.float32))
+            )
+        return PartGradient(
+            loss,
+            np.asarray(gradient.numpy(), np.float32),
+            loss_terms(batch, self.settings.loss),
+            tuple(self.examples.train_ids[place] for place in left_out),
+        )
+
+    def _places(self, step: int, part: int) -> list[int]:
+        places = draw_batch(self.examples.train, self.settings.seed, step)
+        return places[part_of(len(places), part, self.settings.parts)]
+
+    def _read_ahead(self, batch: list[TokenizedExample], step: int, part: int, reads_ahead: bool) -> None:
+        """Take the texts of `batch` if they have been read, and begin to read those of the part after it."""
+        if reads_ahead and not self._ahead.is_allowed:
+            self._ahead = TextsAhead(self.lm)
+        texts = self._ahead.take(batch)
+        self._taken = None if texts is None else (batch, texts)
+        later, next_part = (step, part + 1) if part + 1 < self.settings.parts else (step + 1, 0)
+        if reads_ahead and later < self.settings.steps:
+            self._ahead.begin([self.examples.train[place] for place in self._places(later, next_part)])
+
+    def _loss_and_gradient(
+        self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]
+    ) -> tuple[float, torch.Tensor]:
+        """Return the mean loss of a batch and its gradient, computed in halves if memory does not hold it whole."""
+        terms = loss_terms(batch, self.settings.loss)
+
+        def run(places: list[int]) -> tuple[float, torch.Tensor]:
+            part = [batch[place] for place in places]
+            share = loss_terms(part, self.settings.loss) / terms
+            loss, gradient = self._gradient(vectors, part)
+            return share * loss, share * gradient
+
+        parts = [result for _, result in in_parts(list(range(len(batch))), run)]
+        gradient = sum((gradient for _, gradient in parts), torch.zeros(()))
+        return sum(loss for loss, _ in parts), gradient
+
+    def _gradient(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
+        """Return the mean loss of a batch, and its gradient as float32 on the host."""
+        if not self.recompute:
+            try:
+                return self._gradient_at_once(vectors, batch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.lm.ranks.are_several:
+                    raise
+            self.recompute = True
+        return self._gradient_at_once(vectors, batch)
+
+    def _gradient_at_once(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
+        on_device = vectors.detach().to(self.lm.device, copy=True).requires_grad_(True)
+        loss = self.loss(on_device, batch)
+        (gradient,) = torch.autograd.grad(loss, on_device)
+        return loss.item(), gradient.float().cpu()
+
+    def _keeps_too_much(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> bool:
+        """Return whether parts would keep too much for their gradients, estimated from one example.
+
+        On a CPU, as many others may compute a part beside this one as there are processors for.
+        """
+        on_device = vectors.to(self.lm.device, copy=True).requires_grad_(True)
+        beside = 1 if self.lm.device.type == "cuda" else max(1, available_cpus() // torch.get_num_threads())
+        try:
+            kept = beside * len(batch) * bytes_kept(self.lm.model, lambda: self.loss(on_device, batch[-1:]))
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or self.lm.ranks.are_several:
+                raise
+            return True
+        return kept > SHARE_KEPT * free_memory(self.lm.device)
+
+
+def _is_finite(loss: float, gradient: torch.Tensor) -> bool:
+    return math.isfinite(loss) and bool(gradient.isfinite().all())
