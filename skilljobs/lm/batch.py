@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from skilljobs.errors import InputError
 from skilljobs.lm.tree import TokenTree
 from skilljobs.tasks.base import Example
+
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -158,22 +163,60 @@ def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], special: bool) ->
     return ids
 
 
-def plan_batches(examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int) -> list[list[int]]:
+def plan_batches(
+    examples: Sequence[TokenizedExample], prompt_length: int, batch_tokens: int, batch_cost: int | None = None
+) -> list[list[int]]:
     """Group examples, in order of increasing size, into batches of at most `batch_tokens` tokens, including padding.
 
     Returns the indices of `examples` in each batch. The result depends on nothing but the arguments. An example larger
     than the budget gets a batch of its own.
+
+    Args:
+        batch_cost: how many tokens take as long as what a batch takes beside its tokens: the batches are those that
+            take the least time by that. None: each batch is filled before the next one begins.
     """
     order = sorted(range(len(examples)), key=lambda index: (examples[index].size, index))
-    batches: list[list[int]] = []
-    text_width = tree_width = 0
-    for index in order:
-        example = examples[index]
-        wider = max(text_width, len(example.text)), max(tree_width, len(example.tree.tokens))
-        if batches and (len(batches[-1]) + 1) * (sum(wider) + prompt_length) <= batch_tokens:
-            batches[-1].append(index)
-            text_width, tree_width = wider
-        else:
-            batches.append([index])
-            text_width, tree_width = len(example.text), len(example.tree.tokens)
-    return batches
+    texts = np.array([len(examples[index].text) for index in order], np.int64)
+    trees = np.array([len(examples[index].tree.tokens) for index in order], np.int64)
+    if batch_cost is None:
+        ends = _filled(texts, trees, prompt_length, batch_tokens)
+    else:
+        ends = _cheapest(texts, trees, prompt_length, batch_tokens, batch_cost)
+    return [order[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _filled(texts: Counts, trees: Counts, prompt_length: int, batch_tokens: int) -> list[int]:
+    """Where each batch ends if it takes as many examples as there is room for."""
+    ends: list[int] = []
+    start = text_width = tree_width = 0
+    for place, (text, tree) in enumerate(zip(texts.tolist(), trees.tolist(), strict=True)):
+        wider = max(text_width, text), max(tree_width, tree)
+        if place > start and (place + 1 - start) * (sum(wider) + prompt_length) > batch_tokens:
+            ends.append(place)
+            start, wider = place, (text, tree)
+        text_width, tree_width = wider
+    return [*ends, len(texts)] if len(texts) else []
+
+
+def _cheapest(texts: Counts, trees: Counts, prompt_length: int, batch_tokens: int, batch_cost: int) -> list[int]:
+    """Where each batch ends if all together have the fewest tokens, each with `batch_cost` more."""
+    least = np.zeros(len(texts) + 1, np.int64)
+    starts = np.zeros(len(texts) + 1, np.int64)
+    most = max(1, batch_tokens // max(1, prompt_length + int(texts.min(initial=0))))
+    for end in range(1, len(texts) + 1):
+        sizes = np.arange(1, min(most, end) + 1)
+        first = end - sizes  # of a batch of each size
+        text_widths = np.maximum.accumulate(texts[first[-1] : end][::-1])
+        tree_widths = np.maximum.accumulate(trees[first[-1] : end][::-1])
+        tokens = sizes * (text_widths + tree_widths + prompt_length)
+        costs = np.where(
+            (tokens <= batch_tokens) | (sizes == 1), least[first] + tokens + batch_cost, np.iinfo(np.int64).max
+        )
+        best = int(costs.argmin())
+        least[end], starts[end] = costs[best], first[best]
+    ends = []
+    end = len(texts)
+    while end:
+        ends.append(end)
+        end = int(starts[end])
+    return ends[::-1]

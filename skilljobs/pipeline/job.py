@@ -34,6 +34,7 @@ class Job:
             reading=self.plan.reading,
             answer_end=self.plan.prompt_format.answer_end,
             batch_tokens=numerics.batch_tokens,
+            batch_cost=numerics.batch_cost,
             tuning_parts=numerics.tuning_parts or 1,
             like=self.plan.like.work if self.plan.like else None,
         )

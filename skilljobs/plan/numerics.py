@@ -7,6 +7,8 @@ from skilljobs.plan.footprint import fitting_batch_tokens, weights_bytes
 from skilljobs.spec import JobSpec
 from skilljobs.store.record import Numerics
 
+TOKENS_PER_COST = 64
+"""A batch costs as much as this share of the tokens that keep the device busy; on a CPU, it reads the LM head again."""
 TUNING_PARTS = 4
 """Into how many parts the 16 examples of a tuning step are cut. Smaller parts cost more than scorers could save."""
 LARGE_ON_GPU = 4e9
@@ -61,13 +63,15 @@ def resolve_numerics(
     fitting = fitting_batch_tokens(
         source, dtype, gpus_per_replica, replicas, machine, sums_size, kept_tokens, spec.selection
     )
+    batch_tokens = spec.batch_tokens or fitting
     return Numerics(
         gpus=gpus_per_replica,
         device="cpu" if not on_gpu else "cuda" if gpus_per_replica == ranks else "auto",
         dtype=dtype,
         threads=threads,
         attention=spec.attention,
-        batch_tokens=spec.batch_tokens or fitting,
+        batch_tokens=batch_tokens,
+        batch_cost=batch_tokens // TOKENS_PER_COST,
     )
 
 

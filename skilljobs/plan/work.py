@@ -103,6 +103,8 @@ class RunWork:
     """The text that ends an answer; None: the tokenizer's end-of-sequence token."""
     batch_tokens: int
     """Tokens of a batch, padding included."""
+    batch_cost: int | None = None
+    """What a batch costs, in tokens (see `Numerics.batch_cost`)."""
     tuning_parts: int = 1
     """Into how many parts a tuning step is cut (see `Numerics.tuning_parts`)."""
     like: "LikeWork | None" = None

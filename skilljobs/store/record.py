@@ -34,6 +34,9 @@ class Numerics(_Part):
     attention: str | None
     """What transformers calls the implementation; None until a scorer has loaded the model, unless it was asked for."""
     batch_tokens: int
+    batch_cost: int | None = None
+    """How many tokens take as long as what a batch takes beside its tokens; None in older runs, whose batches are
+    filled whatever the padding."""
     tuning_parts: int | None = None
     """Into how many parts a tuning step is cut, which several replicas may compute; None where nothing is tuned, and in
     older runs, which are tuned in one part."""

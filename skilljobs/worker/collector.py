@@ -123,7 +123,7 @@ class Collector:
             gathered = torch.stack([column.to(self.lm.device, non_blocking=True) for column in columns], 1)
             return self.lm.ranks.sum(gathered)
 
-        for batch in plan_batches(tokenized, len(self.prompt), self.work.batch_tokens):
+        for batch in plan_batches(tokenized, len(self.prompt), self.work.batch_tokens, self.work.batch_cost):
             for part, activations in in_parts(batch, run):
                 traced_activations[part] = activations.cpu().numpy()
         return traced_activations

@@ -37,7 +37,7 @@ def prepare_shard(
     """Plan the batches of a shard and look up the values and populations of its examples."""
     return PreparedShard(
         tokenized,
-        plan_batches(tokenized, prompt_length, work.batch_tokens),
+        plan_batches(tokenized, prompt_length, work.batch_tokens, work.batch_cost),
         _known_values(examples, work),
         np.array(
             [[True, *(population.has(example) for population in work.reading.populations)] for example in examples]

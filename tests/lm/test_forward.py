@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,29 @@ def test_batches_hold_every_example_once_and_respect_the_budget() -> None:
         assert len(indices) * width <= 500 or len(indices) == 1
     assert plan == plan_batches(batch, 4, 500)
     assert [len(indices) for indices in plan_batches(batch, 4, 1)] == [1] * 200
+
+
+@pytest.mark.parametrize("cost", [0, 16, 300])
+def test_batches_with_a_cost_take_the_fewest_tokens(cost: int) -> None:
+    batch = random_batch(9)
+    order = sorted(range(9), key=lambda index: (batch[index].size, index))
+
+    def price(plan: list[list[int]]) -> int:
+        widths = [
+            max(len(batch[i].text) for i in indices) + max(len(batch[i].tree.tokens) for i in indices) + 4
+            for indices in plan
+        ]
+        sizes = list(map(len, plan))
+        if any(size * width > 200 and size > 1 for size, width in zip(sizes, widths, strict=True)):
+            return 10**9
+        return sum(cost + size * width for size, width in zip(sizes, widths, strict=True))
+
+    cuts = [[place for place in range(1, 9) if number >> (place - 1) & 1] for number in range(2**8)]
+    plans = [[order[start:end] for start, end in pairwise([0, *places, 9])] for places in cuts]
+    found = plan_batches(batch, 4, 200, cost)
+    assert price(found) == min(map(price, plans)) < 10**9
+    assert [index for indices in found for index in indices] == order
+    assert plan_batches([], 4, 200, cost) == plan_batches([], 4, 200) == []
 
 
 def test_a_model_whose_logits_are_not_its_heads_output_is_refused() -> None:
