@@ -14,6 +14,7 @@ from skilljobs.suggestions import did_you_mean
 from skilljobs.tasks.base import Task
 from skilljobs.tasks.registry import find_task, loadable_tasks
 from skilljobs.tasks.row_files import is_on_hub
+from skilljobs.tasks.table import Table
 from skilljobs.tasks.text_files import check_file
 
 OPTIONS_A_TASK_MAY_REFUSE = ("train_data", "hide_choices", "template", "unit")
@@ -68,10 +69,12 @@ def make_task(spec: JobSpec) -> Task:
     Raises:
         InputError: the spec names a file that is not there, or options that do not go together.
     """
+    task = find_task(spec.task)
     for name in (spec.data, spec.train_data):
         if name is not None and not is_on_hub(name):
-            check_file(os.path.expanduser(name))
-    task = find_task(spec.task)
+            path = os.path.expanduser(name)
+            if not (os.path.isdir(path) and issubclass(task, Table)):
+                check_file(path)
     return task(
         task.options_type(
             data=None if spec.data is None else Path(os.path.expanduser(spec.data)),

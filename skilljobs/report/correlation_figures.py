@@ -104,10 +104,11 @@ def heat_map(run: RunReader, metrics: Sequence[str]) -> Figure | None:
     if chosen.is_empty():
         return None
     cells = run.correlations().filter(selected).join(chosen.lazy(), on=NEURON_KEY, how="semi", nulls_equal=True)
+    cells = cells.select(*NEURON_KEY, "metric", "r").drop_nulls("r")
     names = labels(drawn, LONGEST_METRIC)
     rows = [
         {"neuron": neuron_text(row), "metric": names[row["metric"]], "r": round(row["r"], 4)}
-        for row in cells.select(*NEURON_KEY, "metric", "r").drop_nulls("r").collect().iter_rows(named=True)
+        for row in cells.collect().sort(*NEURON_KEY, "metric").iter_rows(named=True)
     ]
     neurons = [neuron_text(row) for row in chosen.iter_rows(named=True)]
     largest = max(abs(row["r"]) for row in rows)

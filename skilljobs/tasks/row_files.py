@@ -1,5 +1,6 @@
 """Reads rows from JSON lines, CSV and Parquet files, and from the Hugging Face hub."""
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,9 @@ def is_on_hub(name: str | Path) -> bool:
 def read_table(path: Path, text_columns: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Return the rows of a JSON lines, CSV or Parquet file, or of a data set of the Hugging Face hub.
 
-    The file's name ends in .jsonl, .ndjson, .csv or .tsv, each of which may be followed by .gz, or in .parquet.
+    The file's name ends in .jsonl, .ndjson, .csv or .tsv, each of which may be followed by .gz, or in .parquet. A
+    folder of Parquet files is one table, in the order of their names.
+
     `text_columns` are further columns of a delimited file that are read as text even if their values look like numbers.
 
     Raises:
@@ -51,6 +54,8 @@ def read_batches(path: Path, text_columns: Collection[str] = ()) -> "Iterator[pa
     """
     if is_on_hub(path):
         return _hub_batches(str(path))
+    if path.is_dir():
+        return _folder(path)
     check_file(path)
     kind = Path(path.name.removesuffix(".gz")).suffix
     match kind:
@@ -157,6 +162,36 @@ def _parquet(path: Path) -> "Iterator[pa.RecordBatch]":
             groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
             width = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
             yield from file.iter_batches(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, width))))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {one_line(error)}") from error
+
+
+def _folder(path: Path) -> "Iterator[pa.RecordBatch]":
+    """The rows of all Parquet files of a folder, which must have the same columns, one file after another.
+
+    Files whose names begin with a dot or an underscore are none of the data, as in Spark and Arrow.
+    """
+    names = sorted(name for name in os.listdir(path) if not name.startswith((".", "_")))
+    other = [name for name in names if not name.endswith(".parquet") or not (path / name).is_file()]
+    if other:
+        raise InputError(f"{path} may hold Parquet files only, and not {other[0]!r}")
+    if not names:
+        raise InputError(f"{path} is a folder without Parquet files")
+    columns = {name: set(_schema_names(path / name)) for name in names}
+    for name, found in columns.items():
+        different = sorted(found ^ columns[names[0]])
+        if different:
+            with_it, without = (name, names[0]) if different[0] in found else (names[0], name)
+            raise InputError(f"{path}: {with_it} has the column {different[0]!r}, and {without} has not")
+    return (batch for name in names for batch in _parquet(path / name))
+
+
+def _schema_names(path: Path) -> list[str]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return list(parquet.read_schema(path).names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {one_line(error)}") from error
 

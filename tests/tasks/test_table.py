@@ -7,7 +7,10 @@ import pytest
 from pyarrow import csv, parquet
 
 from skilljobs.errors import InputError
+from skilljobs.plan.data_options import make_task
+from skilljobs.plan.job_plan import plan_job
 from skilljobs.plan.reading import read_examples
+from skilljobs.spec import JobSpec
 from skilljobs.store.examples import example_bytes, example_schema, examples_of
 from skilljobs.tasks.base import Example
 from skilljobs.tasks.external_kinds import check_columns
@@ -28,6 +31,51 @@ def test_the_same_table_in_any_format(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     assert read(tmp_path / "t.csv") == expected
     assert read(tmp_path / "t.parquet") == expected
+
+
+def parts_in(folder: Path, rows: list[dict[str, Any]], names: tuple[str, ...] = ("b", "a")) -> Path:
+    """A folder of Parquet files, of which each but the last has seven rows."""
+    folder.mkdir()
+    for place, name in enumerate(sorted(names)):
+        part = rows[7 * place : 7 * (place + 1)] if place < len(names) - 1 else rows[7 * place :]
+        parquet.write_table(pa.Table.from_pylist(part), folder / f"{name}.parquet")
+    return folder
+
+
+def test_a_folder_of_parquet_files_is_one_table(tmp_path: Path) -> None:
+    rows = [dict(row) for row in random_rows(20)]
+    expected = read(write_jsonl(tmp_path / "t.jsonl", rows))
+    folder = parts_in(tmp_path / "parts", rows, ("part-2", "part-10", "part-1"))
+    (folder / "_SUCCESS").touch()
+    (folder / ".hidden").touch()
+    assert sorted(path.name for path in folder.glob("part*")) == ["part-1.parquet", "part-10.parquet", "part-2.parquet"]
+    assert read(folder) == expected
+    planned = [
+        plan_job(JobSpec(data=str(of), model="tiny", soft_prompt="random")) for of in (folder, tmp_path / "t.jsonl")
+    ]
+    assert planned[0].examples_digest == planned[1].examples_digest
+
+
+def test_a_folder_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    rows = [dict(row) for row in random_rows(14)]
+    lacking = [{name: value for name, value in row.items() if name != "level"} for row in rows[7:]]
+    folder = parts_in(tmp_path / "parts", [*rows[:7], *lacking])
+    with pytest.raises(InputError, match=r"parts: a.parquet has the column 'level', and b.parquet has not"):
+        read(folder)
+    (folder / "b.parquet").write_bytes((folder / "a.parquet").read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"b.parquet cannot be read"):
+        read(folder)
+    (folder / "c.csv").touch()
+    with pytest.raises(InputError, match=r"Parquet files only, and not 'c.csv'"):
+        read(folder)
+    (tmp_path / "deep" / "split=train").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"and not 'split=train'"):
+        read(tmp_path / "deep")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"none is a folder without Parquet files"):
+        read(tmp_path / "none")
+    with pytest.raises(InputError, match=r"none is a directory, not a file"):
+        make_task(JobSpec("arithmetic", data=str(tmp_path / "none")))
 
 
 def test_columns_of_the_user_become_metrics(tmp_path: Path) -> None:

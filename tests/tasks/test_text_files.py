@@ -79,9 +79,9 @@ def test_the_line_that_is_no_text_is_named(tmp_path: Path, name: str, data: byte
     assert str(refused.value).endswith(reason)
 
 
-def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
+def test_a_directory_of_no_parquet_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").mkdir()
-    with pytest.raises(InputError, match=r"t\.csv is a directory, not a file"):
+    with pytest.raises(InputError, match=r"t\.csv is a folder without Parquet files"):
         read_rows(Table(TableOptions(data=tmp_path / "t.csv")))
 
 
