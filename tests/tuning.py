@@ -24,8 +24,12 @@ def objective(
     kind: type[PromptObjective] = PromptObjective,
 ) -> PromptObjective:
     """An objective over examples that are named `train-0` and so on."""
-    ids = [[f"{split}-{place}" for place in range(len(of))] for split, of in (("train", train), ("val", validation))]
-    return kind(lm, TuningExamples(train, validation, *ids), settings)
+    names = [f"val-{place}" for place in range(len(validation))]
+
+    def fetch(places: Sequence[int]) -> list[TokenizedExample]:
+        return [train[place] for place in places]
+
+    return kind(lm, TuningExamples(validation, names, len(train), fetch, lambda place: f"train-{place}"), settings)
 
 
 def first_state(lm: FrozenLM, length: int = 3) -> TuningState:

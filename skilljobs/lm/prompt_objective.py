@@ -6,7 +6,7 @@ does not fit, the part is halved.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.recompute import bytes_kept
 from skilljobs.lm.texts_ahead import TextsAhead, same_examples
-from skilljobs.lm.tuning_batches import draw_batch
+from skilljobs.lm.tuning_batches import Fetch, draw_batch
 from skilljobs.lm.tuning_rounds import (
     PartAnswers,
     PartGradient,
@@ -50,12 +50,13 @@ def default_learning_rate(lm: FrozenLM) -> float:
 
 @dataclass(frozen=True)
 class TuningExamples:
-    """The examples that a prompt is tuned and validated on, and their ids."""
+    """The examples that a prompt is validated on with their ids, and those to tune on, which may be many."""
 
-    train: Sequence[TokenizedExample]
     validation: Sequence[TokenizedExample]
-    train_ids: Sequence[str]
     validation_ids: Sequence[str]
+    train_count: int
+    fetch_train: Fetch
+    train_id: Callable[[int], str]
 
 
 class PromptObjective:
@@ -108,7 +109,7 @@ class PromptObjective:
 
     def _gradient_of(self, vectors: torch.Tensor, step: int, part: int, reads_ahead: bool) -> PartGradient:
         places = self._places(step, part)
-        batch = [self.examples.train[place] for place in places]
+        batch = self.examples.fetch_train(places)
         if not batch:
             return PartGradient(0.0, np.zeros(vectors.shape, np.float32), 0)
         if self.recompute is None:
@@ -129,11 +130,11 @@ class PromptObjective:
             loss,
             np.asarray(gradient.numpy(), np.float32),
             loss_terms(batch, self.settings.loss),
-            tuple(self.examples.train_ids[place] for place in left_out),
+            tuple(map(self.examples.train_id, left_out)),
         )
 
     def _places(self, step: int, part: int) -> list[int]:
-        places = draw_batch(self.examples.train, self.settings.seed, step)
+        places = draw_batch(self.examples.train_count, self.examples.fetch_train, self.settings.seed, step)
         return places[part_of(len(places), part, self.settings.parts)]
 
     def _read_ahead(self, batch: list[TokenizedExample], step: int, part: int, reads_ahead: bool) -> None:
@@ -144,7 +145,7 @@ class PromptObjective:
         self._taken = None if texts is None else (batch, texts)
         later, next_part = (step, part + 1) if part + 1 < self.settings.parts else (step + 1, 0)
         if reads_ahead and later < self.settings.steps:
-            self._ahead.begin([self.examples.train[place] for place in self._places(later, next_part)])
+            self._ahead.begin(self.examples.fetch_train(self._places(later, next_part)))
 
     def _loss_and_gradient(
         self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]

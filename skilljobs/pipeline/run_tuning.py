@@ -124,13 +124,14 @@ class RunTuning:
             return None
         try:
             state = TuningState.from_bytes(self._folder.read(TUNING_STATE_NAME))
-        except ValueError:
+            with self._folder.open(TUNING_NAME) as file:
+                points = [TuningPoint(**row) for row in pq.read_table(file).to_pylist()]
+        except (ValueError, TypeError, pa.ArrowException):
             self.job.reporter.note(
-                f"tune: {TUNING_STATE_NAME} is damaged, or of another version of skilljobs: tuning begins again"
+                f"tune: {TUNING_STATE_NAME} or {TUNING_NAME} is damaged, or of another version of skilljobs: tuning"
+                " begins again"
             )
             return None
-        with self._folder.open(TUNING_NAME) as file:
-            points = [TuningPoint(**row) for row in pq.read_table(file).to_pylist()]
         return state, [point for point in points if point.step <= state.step]
 
 

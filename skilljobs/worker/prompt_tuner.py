@@ -1,8 +1,12 @@
 """Making the soft prompt of one run: where it begins, and what its examples say of one that is being tuned."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet as pq
 
 from skilljobs.hashing import stable_hash
 from skilljobs.lm.batch import TokenizedExample
@@ -13,7 +17,7 @@ from skilljobs.lm.prompt_objective import PromptObjective, TuningExamples, defau
 from skilljobs.lm.tuning_rounds import PartResult, PromptStart, TuneSettings, TuningRound
 from skilljobs.plan.work import VALIDATION_EXAMPLES, RunWork, most_tuning_steps
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
-from skilljobs.store.examples import examples_from
+from skilljobs.store.examples import examples_of
 from skilljobs.store.files import Folder
 from skilljobs.store.run import TUNING_EXAMPLES_NAME
 from skilljobs.tasks.base import Example
@@ -46,7 +50,7 @@ class PromptTuner:
     def _start(self, reused: bytes | None) -> PromptStart:
         examples = self._objective.examples
         rate = self.work.spec.learning_rate or default_learning_rate(self.lm)
-        return PromptStart(self._prompt(reused).to_bytes(), rate, len(examples.train), len(examples.validation))
+        return PromptStart(self._prompt(reused).to_bytes(), rate, examples.train_count, len(examples.validation))
 
     def _prompt(self, reused: bytes | None) -> SoftPrompt:
         spec = self.work.spec
@@ -62,7 +66,7 @@ class PromptTuner:
     def _objective(self) -> PromptObjective:
         spec, examples = self.work.spec, self._read_examples()
         settings = TuneSettings(
-            steps=most_tuning_steps(spec, len(examples.train)),
+            steps=most_tuning_steps(spec, examples.train_count),
             loss=spec.tune_loss,
             seed=spec.initial_prompt_seed,
             batch_tokens=self.work.batch_tokens,
@@ -71,14 +75,35 @@ class PromptTuner:
         return PromptObjective(self.lm, examples, settings)
 
     def _read_examples(self) -> TuningExamples:
-        examples = examples_from(Folder(self.work.uri).read(TUNING_EXAMPLES_NAME))
-        train = [example for example in examples if example.split == "train"]
-        validation = draw_validation([example for example in examples if example.split == "validation"])
+        table = pq.read_table(pa.BufferReader(Folder(self.work.uri).read(TUNING_EXAMPLES_NAME)))
+        of_split = {split: table.filter(pc.equal(table["split"], split)) for split in ("train", "validation")}
+        validation = draw_validation(examples_of(of_split["validation"]))
+        train = _TokenizedOnDemand(of_split["train"], self._tokenize)
+        return TuningExamples(
+            self._tokenize(validation),
+            [example.example_id for example in validation],
+            len(of_split["train"]),
+            train.fetch,
+            train.id_of,
+        )
 
-        def tokenized(chosen: Sequence[Example]) -> list[TokenizedExample]:
-            return tokenize_for(self.lm, chosen, self.work.answer_end, self.work.spec.chat)
+    def _tokenize(self, examples: Sequence[Example]) -> list[TokenizedExample]:
+        return tokenize_for(self.lm, examples, self.work.answer_end, self.work.spec.chat)
 
-        def ids(chosen: Sequence[Example]) -> list[str]:
-            return [example.example_id for example in chosen]
 
-        return TuningExamples(tokenized(train), tokenized(validation), ids(train), ids(validation))
+class _TokenizedOnDemand:
+    """Examples of a table, each tokenized when it is first asked for: tuning sees few of what may be millions."""
+
+    def __init__(self, table: pa.Table, tokenize: Callable[[Sequence[Example]], list[TokenizedExample]]) -> None:
+        self._table, self._tokenize = table, tokenize
+        self._known: dict[int, TokenizedExample] = {}
+
+    def fetch(self, places: Sequence[int]) -> list[TokenizedExample]:
+        missing = [place for place in places if place not in self._known]
+        if missing:
+            examples = examples_of(self._table.take(pa.array(missing)))
+            self._known.update(zip(missing, self._tokenize(examples), strict=True))
+        return [self._known[place] for place in places]
+
+    def id_of(self, place: int) -> str:
+        return str(self._table["example_id"][place].as_py())

@@ -213,8 +213,8 @@ path = Path(sys.argv[1])
 lm = FrozenLM(load_model(ModelSource("wide", path, {}), "float32", "cpu"), AutoTokenizer.from_pretrained(path))
 rows = [TokenizedExample(list(range(3, 103)), [[n + 9, n + 7, n + 8, 5] * 8], 0, True) for n in range(16)]
 vectors = random_prompt(lm.embedding, lm.config.vocab_size, 16, 0).vectors.numpy()
-names = [str(number) for number in range(16)]
-of = PromptObjective(lm, TuningExamples(rows, rows, names, names), TuneSettings(1, "target", 0, 512))
+examples = TuningExamples(rows, list(map(str, rows)), 16, lambda places: [rows[place] for place in places], str)
+of = PromptObjective(lm, examples, TuneSettings(1, "target", 0, 512))
 of._gradient(torch.from_numpy(vectors), rows[:1])
 taken = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))
 limit = int(taken.split()[1]) * 1024 + int(sys.argv[2]) * 2**20
