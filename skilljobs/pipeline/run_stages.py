@@ -86,8 +86,8 @@ def _prepare(stages: Sequence[Stage]) -> None:
 
 def _run_stage(job: Job, stage: Stage, later: Sequence[Stage] = ()) -> None:
     if stage.needs == "scorers":
+        _prepare(later)  # while Ray starts, a processor is idle
         job.workplace.start_scorers(job.run, job.plan)
-        _prepare(later)
     elif stage.needs == "cluster":
         job.workplace.fix_numerics(job.run, job.plan)
     try:

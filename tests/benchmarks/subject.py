@@ -35,9 +35,8 @@ class Subject:
         """The test examples of a job, in the order of its shards, with a random prompt."""
         plan = plan_job(spec)
         numerics = resolve_numerics(plan.spec, plan.source, 0, this_machine())
-        work = RunWork(
-            "", "", "", plan.spec, plan.source.name, plan.reading, plan.task.answer_end, numerics.batch_tokens
-        )
+        end, batch = plan.task.answer_end, (numerics.batch_tokens, numerics.batch_cost)
+        work = RunWork("", "", "", plan.spec, plan.source.name, plan.reading, end, *batch)
         lm = FrozenLM(load_model(plan.source, numerics.dtype, "cpu"), load_tokenizer(plan.source))
         prompt = random_prompt(lm.embedding, lm.config.vocab_size, plan.spec.prompt_length, plan.spec.seed).vectors
         collector = Collector(lm, prompt.to(lm.dtype), work)

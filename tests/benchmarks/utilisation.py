@@ -74,8 +74,9 @@ def make_scorer(shape: str, device: str, folder: Path, plan: JobPlan) -> tuple[S
     schema = example_schema(plan.test)
     for shard, examples in enumerate(plan.shards):
         run.write(examples_name(shard), example_bytes(examples, schema))
+    batch = numerics.batch_tokens, numerics.batch_cost
     shard_scorer = scorer.for_run(
-        RunWork("", str(folder), shape, plan.spec, shape, plan.reading, plan.task.answer_end, numerics.batch_tokens)
+        RunWork("", str(folder), shape, plan.spec, shape, plan.reading, plan.task.answer_end, *batch)
     )
     shard_scorer.make_references()
     return shard_scorer, numerics
