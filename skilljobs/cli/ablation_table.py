@@ -36,13 +36,19 @@ def print_ablation(rows: pl.DataFrame, form: str, specificity: str | None) -> No
     console = table_console()
     groups = [name for name in dict.fromkeys(rows["group"]) if specificity is None or name == ALL]
     for group in groups[:MOST_GROUPS]:
-        console.print(_table(console, compared_rows(rows, group), rows, group))
+        _print_whole(console, _table(console, compared_rows(rows, group), rows, group))
     if specificity is not None:
         for k in sorted(set(rows.filter(pl.col("set") == "top")["k"])):
-            console.print(_matrix(console, rows, k))
+            _print_whole(console, _matrix(console, rows, k))
     if len(groups) > MOST_GROUPS:
         console.print(f"{len(groups) - MOST_GROUPS} more groups are in ablation.parquet")
     console.print(printable(conclusion(rows)))
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table whose lines may be longer than those of the terminal, which goes on in the next one: a number that
+    is cut looks like another number."""
+    console.print(table, crop=False, no_wrap=True, overflow="ignore")
 
 
 def _table(console: Console, tested: pl.DataFrame, rows: pl.DataFrame, group: str) -> Table:

@@ -19,8 +19,10 @@ FEWEST_MEASURED = 3
 class Deadline:
     """The seconds that a piece of work may take: `fixed`, or many times those that the slowest one took so far."""
 
-    def __init__(self, fixed: float | None = None) -> None:
+    def __init__(self, fixed: float | None = None, has_stragglers: bool = True) -> None:
+        """`has_stragglers`: whether a piece of work that takes longer than usual is worth beginning twice."""
         self._fixed = fixed
+        self._has_stragglers = has_stragglers
         self._taken: list[float] = []
 
     def took(self, seconds: float) -> None:
@@ -37,7 +39,7 @@ class Deadline:
     @property
     def straggler_seconds(self) -> float:
         """The seconds after which a piece of work is worth beginning twice, if there is nothing else to do."""
-        if self._fixed is not None or len(self._taken) < FEWEST_MEASURED:
+        if self._fixed is not None or not self._has_stragglers or len(self._taken) < FEWEST_MEASURED:
             return self.seconds
         return max(LEAST_STRAGGLER_SECONDS, TIMES_USUAL * self._taken[len(self._taken) // 2])
 

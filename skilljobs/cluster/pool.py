@@ -66,20 +66,30 @@ class ScorerPool:
         """
         run_on_one(self.group, call, on_item, self._shard_timeout)
 
+    def deadline(self, has_stragglers: bool = True) -> Deadline:
+        """What says when a piece of work is overdue, which learns from those that were done."""
+        return Deadline(self._shard_timeout, has_stragglers)
+
     def map(
-        self, items: Sequence[int], call: Call, on_overdue: Callable[[], None] = lambda: None, noun: str = "shard"
+        self,
+        items: Sequence[int],
+        call: Call,
+        on_overdue: Callable[[], None] = lambda: None,
+        noun: str = "shard",
+        deadline: Deadline | None = None,
     ) -> Iterator[Any]:
         """Results of `call` for every item, as they come. A caller that leaves early must call `finish_in_hand`.
 
         Args:
             on_overdue: called when an item was given to another actor too.
             noun: what an item is, for messages.
+            deadline: what has been learned from similar items; None if that is nothing.
 
         Raises:
             JobFailed: an item failed `MOST_ATTEMPTS` times, or too many actors died.
             InputError: an actor itself refused its input.
         """
-        ledger, self._deadline, self.overdue = Ledger(items, noun), Deadline(self._shard_timeout), Overdue()
+        ledger, self._deadline, self.overdue = Ledger(items, noun), deadline or self.deadline(), Overdue()
         while ledger.left:
             if time.monotonic() - self._looked > LOOK_SECONDS:
                 self._looked = time.monotonic()

@@ -202,7 +202,7 @@ def _cheapest(texts: Counts, trees: Counts, prompt_length: int, batch_tokens: in
     """Where each batch ends if all together have the fewest tokens, each with `batch_cost` more."""
     least = np.zeros(len(texts) + 1, np.int64)
     starts = np.zeros(len(texts) + 1, np.int64)
-    most = max(1, batch_tokens // max(1, prompt_length + int(texts.min(initial=0))))
+    most = max(1, batch_tokens // max(1, prompt_length + min(texts.tolist(), default=0)))
     for end in range(1, len(texts) + 1):
         sizes = np.arange(1, min(most, end) + 1)
         first = end - sizes  # of a batch of each size

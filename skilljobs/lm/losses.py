@@ -103,16 +103,13 @@ def example_losses(
 
 def right_answers(
     lm: FrozenLM, vectors: torch.Tensor, examples: Sequence[TokenizedExample], batch_tokens: int
-) -> tuple[int, int]:
-    """Return how many of the multiple-choice examples are answered correctly, and how many there are.
-
-    Examples whose scores are not finite are not counted.
-    """
-    examples = [example for example in examples if example.is_choice]
-    right = counted = 0
-    for indices, scored in score_batches(lm, vectors, examples, batch_tokens):
-        scores = answer_scores(scored, [examples[index] for index in indices])
-        finite = [score for row, score in enumerate(scores) if row not in scored.not_finite]
-        right += sum(bool(score.correct) for score in finite)
-        counted += len(finite)
-    return right, counted
+) -> list[bool | None]:
+    """Return whether each example is answered correctly; None if it has no choices, or scores that are not finite."""
+    places = [place for place, example in enumerate(examples) if example.is_choice]
+    asked = [examples[place] for place in places]
+    right: list[bool | None] = [None] * len(examples)
+    for indices, scored in score_batches(lm, vectors, asked, batch_tokens):
+        for row, score in enumerate(answer_scores(scored, [asked[index] for index in indices])):
+            if row not in scored.not_finite:
+                right[places[indices[row]]] = bool(score.correct)
+    return right

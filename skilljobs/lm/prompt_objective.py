@@ -72,6 +72,7 @@ class PromptObjective:
         self._ahead = TextsAhead(lm, allowed=False)
         self._taken: tuple[list[TokenizedExample], CachedTexts] | None = None
         """A part whose texts have been read, and these."""
+        self._was_halved = False
 
     def of_part(self, asked: TuningRound, part: int, reads_ahead: bool = False) -> PartResult:
         """Return what one part says of a soft prompt.
@@ -84,13 +85,13 @@ class PromptObjective:
             return self._gradient_of(vectors, asked.step, part, reads_ahead)
         places = self._validated[part_of(len(self._validated), part, parts_of(asked, self.settings.parts))]
         chosen = [self.examples.validation[place] for place in places]
+        ids = tuple(self.examples.validation_ids[place] for place in places)
         if asked.kind == "answers":
             self.close()
-            return PartAnswers(*right_answers(self.lm, vectors, chosen, self.settings.batch_tokens))
+            return PartAnswers(ids, tuple(right_answers(self.lm, vectors, chosen, self.settings.batch_tokens)))
         losses = self.example_losses(vectors, chosen)
         terms = [loss_terms([example], self.settings.loss) for example in chosen]
-        ids = [self.examples.validation_ids[place] for place in places]
-        return PartLosses(tuple(ids), tuple(losses), tuple(terms))
+        return PartLosses(ids, tuple(losses), tuple(terms))
 
     def close(self) -> None:
         """Drop the texts that were read ahead."""
@@ -115,23 +116,33 @@ class PromptObjective:
         if self.recompute is None:
             self.recompute = self.lm.ranks.largest(self._keeps_too_much(vectors, batch)) > 0
         self._read_ahead(batch, step, part, reads_ahead)
+        self._was_halved = False
         loss, gradient = self._loss_and_gradient(vectors, batch)
         left_out: list[int] = []
         if not _is_finite(loss, gradient):
-            each = [_is_finite(*self._loss_and_gradient(vectors, [example])) for example in batch]
-            left_out = [place for place, finite in zip(places, each, strict=True) if not finite]
-            batch = [example for example, finite in zip(batch, each, strict=True) if finite]
-            loss, gradient = (
-                self._loss_and_gradient(vectors, batch)
-                if batch
-                else (0.0, torch.zeros_like(vectors, dtype=torch.float32))
-            )
+            each = [self._loss_and_gradient(vectors, [example]) for example in batch]
+            finite = [_is_finite(*of_example) for of_example in each]
+            left_out = [place for place, is_finite in zip(places, finite, strict=True) if not is_finite]
+            batch = [example for example, is_finite in zip(batch, finite, strict=True) if is_finite]
+            loss, gradient = self._mean(batch, [one for one, is_finite in zip(each, finite, strict=True) if is_finite])
         return PartGradient(
             loss,
-            np.asarray(gradient.numpy(), np.float32),
+            np.asarray(gradient.numpy(), np.float32) if batch else np.zeros(vectors.shape, np.float32),
             loss_terms(batch, self.settings.loss),
             tuple(map(self.examples.train_id, left_out)),
+            self._was_halved,
         )
+
+    def _mean(
+        self, batch: Sequence[TokenizedExample], each: Sequence[tuple[float, torch.Tensor]]
+    ) -> tuple[float, torch.Tensor]:
+        """The mean loss of a batch and its gradient, from those of each example."""
+        terms = [loss_terms([example], self.settings.loss) for example in batch]
+        loss, gradient = 0.0, torch.zeros(())
+        for count, (of_example, gradient_of_example) in zip(terms, each, strict=True):
+            loss += count / sum(terms) * of_example
+            gradient = gradient + count / sum(terms) * gradient_of_example
+        return loss, gradient
 
     def _places(self, step: int, part: int) -> list[int]:
         places = draw_batch(self.examples.train_count, self.examples.fetch_train, self.settings.seed, step)
@@ -143,8 +154,10 @@ class PromptObjective:
             self._ahead = TextsAhead(self.lm)
         texts = self._ahead.take(batch)
         self._taken = None if texts is None else (batch, texts)
+        if not self._ahead.is_allowed:
+            return
         later, next_part = (step, part + 1) if part + 1 < self.settings.parts else (step + 1, 0)
-        if reads_ahead and later < self.settings.steps:
+        if later < self.settings.steps:
             self._ahead.begin(self.examples.fetch_train(self._places(later, next_part)))
 
     def _loss_and_gradient(
@@ -160,6 +173,7 @@ class PromptObjective:
             return share * loss, share * gradient
 
         parts = [result for _, result in in_parts(list(range(len(batch))), run)]
+        self._was_halved |= len(parts) > 1
         gradient = sum((gradient for _, gradient in parts), torch.zeros(()))
         return sum(loss for loss, _ in parts), gradient
 

@@ -48,6 +48,8 @@ class PartGradient:
     """How many terms the mean is over (see `skilljobs.lm.losses.loss_terms`)."""
     left_out: tuple[str, ...] = ()
     """The ids of examples whose loss or gradient is not finite: the mean is over the others."""
+    was_halved: bool = False
+    """Whether memory did not hold the part whole, which changes the last bits."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ class PartLosses:
 
 @dataclass(frozen=True)
 class PartAnswers:
-    """How many multiple-choice examples of a part are answered correctly, of those with finite scores."""
+    """Which validation examples of a part are answered correctly; None without choices or finite scores."""
 
-    right: int
-    counted: int
+    example_ids: tuple[str, ...]
+    are_right: tuple[bool | None, ...]
 
 
 PartResult = PartGradient | PartLosses | PartAnswers

@@ -51,6 +51,8 @@ def trace_neurons(
 def _work(silencing: Silencing) -> RunWork:
     """What a scorer must know to trace."""
     work, run = silencing.work, silencing.run
+    numerics = run.record.numerics
+    assert numerics is not None, "the run is finished"
     return RunWork(
         job_id=work.job_id,
         uri=work.uri,
@@ -60,4 +62,5 @@ def _work(silencing: Silencing) -> RunWork:
         reading=Reading(run.layout(), (), (), None),
         answer_end=work.answer_end,
         batch_tokens=work.batch_tokens,
+        batch_cost=numerics.batch_cost,
     )

@@ -1,8 +1,8 @@
 """Tuning a soft prompt step by step (Lester et al. 2021). Whoever drives it answers its rounds."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -24,7 +24,14 @@ LEAST_GAIN = 0.01
 WARMUP = 10
 
 
-TuningNews = TuningPoint | LeftOut
+@dataclass(frozen=True)
+class PartHalved:
+    """Memory did not hold a part of a step whole: the last digits of the prompt depend on that."""
+
+    step: int
+
+
+TuningNews = TuningPoint | LeftOut | PartHalved
 Asking = Generator[TuningRound, Sequence[PartResult], T]
 """Asks for rounds, which are answered by the results of all parts in their order, and returns what follows."""
 
@@ -44,6 +51,7 @@ class PromptTuning:
         self.state, self.steps, self.learning_rate = state, steps, learning_rate
         self._tell, self._on_step = on_news, on_step
         self._left_out: set[str] = set()
+        self.was_halved = False
 
     def rounds(self) -> Asking[None]:
         """Tune until all steps are done or the validation loss stops falling; the best prompt is then `state.best`.
@@ -74,6 +82,9 @@ class PromptTuning:
         state = self.state
         parts = yield TuningRound("gradient", state.vectors, state.step)
         gradients = [part for part in parts if isinstance(part, PartGradient)]
+        if any(part.was_halved for part in gradients) and not self.was_halved:
+            self.was_halved = True
+            self._tell(PartHalved(state.step + 1))
         self._leave_out([example_id for part in gradients for example_id in part.left_out])
         terms = sum(part.terms for part in gradients)
         if terms == 0:
@@ -120,7 +131,7 @@ class PromptTuning:
 
     def _accuracy(self) -> Asking[float | None]:
         parts = yield TuningRound("answers", self.state.best)
-        return accuracy_of(parts)
+        return accuracy_of(parts, self.state.not_validated)
 
     def _leave_out(self, example_ids: Sequence[str]) -> None:
         """Tell of examples that are left out, each once."""
@@ -130,8 +141,13 @@ class PromptTuning:
             self._tell(LeftOut(new))
 
 
-def accuracy_of(parts: Sequence[PartResult]) -> float | None:
-    """The share of right answers in all parts; None without multiple-choice examples."""
-    answers = [part for part in parts if isinstance(part, PartAnswers)]
-    counted = sum(part.counted for part in answers)
-    return sum(part.right for part in answers) / counted if counted else None
+def accuracy_of(parts: Sequence[PartResult], without: Collection[str] = ()) -> float | None:
+    """The share of right answers in all parts, `without` some examples; None without multiple-choice examples."""
+    right = [
+        is_right
+        for part in parts
+        if isinstance(part, PartAnswers)
+        for example_id, is_right in zip(part.example_ids, part.are_right, strict=True)
+        if is_right is not None and example_id not in without
+    ]
+    return sum(right) / len(right) if right else None

@@ -48,4 +48,4 @@ def tune_together(jobs: Sequence[Job], stages: Sequence[Stage], thorough: bool) 
         raise error.keeping(first.what_is_kept) from error
     for job in left:
         names = matching_names(job.run.folder, tune.writes)
-        finish(job.run, tune.name, timing.seconds, digests_of(job.run.folder, names))
+        finish(job.run, tune.name, timing.seconds / len(left), digests_of(job.run.folder, names))

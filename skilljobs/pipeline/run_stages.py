@@ -21,7 +21,7 @@ def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False, before
     Args:
         thorough: whether the files of all finished stages are read to find damage; otherwise their sizes are compared,
             and what a stage reads is checked before it runs.
-        before: the stage at which to stop; None runs all.
+        before: the stage at which to stop, once what it reads has been checked; None runs all.
 
     Raises:
         InputError: the cluster, the model or the stored run does not fit the job.
@@ -31,12 +31,12 @@ def run_stages(job: Job, stages: Sequence[Stage], thorough: bool = False, before
         for stage in stages:
             _repair(job, stage, ("*",), thorough)
         for place, stage in enumerate(stages):
-            if stage is before:
-                return
             if stage.is_done(job):
                 continue
             for earlier in stages[:place]:
                 _repair(job, earlier, stage.reads, thorough=True)
+            if stage is before:
+                return
             if all(later.needs is None for later in stages[place:]):
                 job.workplace.close()
             _run_stage(job, stage, stages[place + 1 :])

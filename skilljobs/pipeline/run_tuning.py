@@ -11,7 +11,7 @@ from skilljobs.lm.prompt_file import prompt_bytes, prompt_vectors
 from skilljobs.lm.results import TuningPoint
 from skilljobs.lm.tuning_rounds import PromptStart
 from skilljobs.pipeline.job import Job
-from skilljobs.pipeline.prompt_tuning import PromptTuning, TuningNews
+from skilljobs.pipeline.prompt_tuning import PartHalved, PromptTuning, TuningNews
 from skilljobs.pipeline.tuning_pool import PooledTuning, answer_rounds
 from skilljobs.plan.work import LeftOut, most_tuning_steps
 from skilljobs.progress.reporter import measured
@@ -60,8 +60,8 @@ class RunTuning:
         self.job, self._start, self._on_progress = job, start, on_progress
         self._folder = job.run.folder
         self._about = provenance_of(self._folder)
-        number = job.run.record.run_id.partition("/")[2]
-        self._group = f"prompt-{number}/tune" if number else "tune"
+        self._number = job.run.record.run_id.partition("/")[2]
+        self._group = f"prompt-{self._number}/tune" if self._number else "tune"
         self.left_out: list[str] = []
         state, self._points = self._stored() or (TuningState.start(prompt_vectors(start.prompt)), [])
         steps = most_tuning_steps(job.plan.spec, start.train)
@@ -96,9 +96,16 @@ class RunTuning:
         return f"{summary}; left out as not finite: {_listed(self.left_out)}" if self.left_out else summary
 
     def _take(self, news: TuningNews) -> None:
+        of = f"tune, prompt {self._number}" if self._number else "tune"
         if isinstance(news, LeftOut):
             self.left_out += news.example_ids
-            self.job.reporter.note(f"tune: {_listed(news.example_ids)} left out, the loss is not finite")
+            self.job.reporter.note(f"{of}: {_listed(news.example_ids)} left out, the loss is not finite")
+            return
+        if isinstance(news, PartHalved):
+            self.job.reporter.note(
+                f"{of}: memory does not hold a part of step {news.step} whole: the last digits of the prompt depend on"
+                " how it is halved"
+            )
             return
         kept = [point for point in self._points if (point.step, point.split) != (news.step, news.split)]
         self._points = [*kept, news]

@@ -9,11 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from skilljobs.cluster.deadlines import Deadline
 from skilljobs.cluster.pool import ScorerPool
 from skilljobs.cluster.shared_objects import shared
 from skilljobs.lm.tuning_rounds import PartResult, TuningRound, parts_of
 from skilljobs.pipeline.prompt_tuning import Asking
 from skilljobs.plan.work import RunWork
+
+SLOWEST_LAST = ("gradient", "losses", "answers")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ def answer_rounds(pool: ScorerPool, tunings: Sequence[PooledTuning]) -> None:
     Raises:
         JobFailed: a part could not be computed, or a tuning cannot go on.
     """
+    # parts differ in length, and a round ends with its last one: no part is worth computing twice unless it is overdue
+    deadlines = {kind: pool.deadline(has_stragglers=False) for kind in SLOWEST_LAST}
     works = [shared(tuning.work) for tuning in tunings]
     answers: dict[int, list[PartResult]] = {number: [] for number in range(len(tunings))}
     while asked := _next_rounds(tunings, answers):
@@ -47,7 +52,9 @@ def answer_rounds(pool: ScorerPool, tunings: Sequence[PooledTuning]) -> None:
             for reference in [shared(one)]
             for part in range(parts_of(one, tunings[number].work.tuning_parts))
         ]
-        results = _computed(pool, parts)
+        # prompts side by side may be at rounds of different kinds: the longest decides
+        kinds = {one.kind for one in asked.values()}
+        results = _computed(pool, parts, deadlines[max(kinds, key=SLOWEST_LAST.index)])
         answers = {number: [] for number in asked}
         for part, result in zip(parts, results, strict=True):
             answers[part.tuning].append(result)
@@ -63,7 +70,7 @@ def _next_rounds(tunings: Sequence[PooledTuning], answers: Mapping[int, list[Par
     return asked
 
 
-def _computed(pool: ScorerPool, parts: Sequence[_Part]) -> list[PartResult]:
+def _computed(pool: ScorerPool, parts: Sequence[_Part], deadline: Deadline) -> list[PartResult]:
     """What all parts say, in their order, whoever was first."""
     only_scorer = len(pool.group.members) == 1
 
@@ -71,5 +78,5 @@ def _computed(pool: ScorerPool, parts: Sequence[_Part]) -> list[PartResult]:
         part = parts[item]
         return actor.tune_part.remote(item, part.work, part.asked, part.part, only_scorer)
 
-    results = dict(pool.map(range(len(parts)), call, noun="part"))
+    results = dict(pool.map(range(len(parts)), call, noun="part", deadline=deadline))
     return [results[item] for item in range(len(parts))]

@@ -125,7 +125,7 @@ class Workplace:
             )
         elif wanted not in (None, numerics.gpus):
             raise InputError(f"the run at {run.uri} was begun with --gpus-per-replica {numerics.gpus}")
-        if run.record.numerics is None:  # whatever was done before it on the same scorers
+        if run.record.numerics is None and plan.spec.prompts == 1:  # whatever the same scorers have done before
             parts = tuning_parts(plan.spec, plan.source, numerics.gpus)
             numerics = numerics.model_copy(update={"tuning_parts": parts})
         if self._replicas is None:

@@ -80,13 +80,16 @@ class Scorer:
 
     def for_run(self, work: RunWork) -> ShardScorer:
         """The scorer of one run's shards; that of the previous job is dropped."""
-        self._tuners.clear()
         return self._worker(ShardScorer, work)
 
     def for_tuning(self, work: RunWork) -> PromptTuner:
-        """What works at the soft prompt of one run, beside those of other runs until a shard is scored."""
+        """What works at the soft prompt of one run, or at one of several; those of other runs are dropped."""
         with self._switching:
             if work.job_id not in self._tuners:
+                of_job = work.run_id.partition("/")[0]
+                self._tuners = {
+                    name: tuner for name, tuner in self._tuners.items() if tuner.work.run_id.partition("/")[0] == of_job
+                }
                 self._tuners[work.job_id] = PromptTuner(self.lm, work, self._computer)
             return self._tuners[work.job_id]
 
@@ -102,6 +105,7 @@ class Scorer:
         with self._switching:
             current = self._workers.get(kind)
             if current is None or current.work.job_id != work.job_id:
+                self._tuners.clear()
                 current = self._workers[kind] = kind(self.lm, work, self._computer)
             worker: W = current
             return worker

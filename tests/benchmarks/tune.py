@@ -68,7 +68,8 @@ def main(model: str, data: str | None, loss: float, most_steps: int, json_file: 
     click.echo(machine())
     subject = Subject.make(model_spec(model, data, 8))
     lm, plan = subject.collector.lm, subject.plan
-    chosen = (plan.train, draw_validation(plan.validation))
+    drawn = set(draw_validation([example.example_id for example in plan.validation]))
+    chosen = (plan.train, [example for example in plan.validation if example.example_id in drawn])
     splits = [tokenize(lm.tokenizer, examples, plan.task.answer_end) for examples in chosen]
     rate, batch_tokens = default_learning_rate(lm), subject.collector.work.batch_tokens
     figures: dict[str, dict[str, float]] = {}

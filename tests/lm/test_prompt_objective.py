@@ -119,6 +119,9 @@ def test_parts_that_are_halved_for_memory_have_the_same_loss_and_gradient(
         monkeypatch.setattr(of, "loss", loss)
         results.append(gradient_of(of, lm))
         assert of.recompute == (limit < 16)
+        part = of.of_part(TuningRound("gradient", first_state(lm).vectors), 0)
+        assert isinstance(part, PartGradient)
+        assert part.was_halved == (limit < 16)
     (whole_loss, whole_gradient), (loss_of_parts, gradient_of_parts) = results
     assert loss_of_parts == pytest.approx(whole_loss, rel=1e-5)
     np.testing.assert_allclose(gradient_of_parts, whole_gradient, atol=1e-6, rtol=1e-4)
@@ -160,10 +163,16 @@ def test_validation_parts_have_every_example_once() -> None:
     }
     expected = example_losses(lm, torch.from_numpy(vectors), validation, "target", 4000)
     assert [losses[f"val-{place}"] for place in range(21)] == pytest.approx(expected, rel=1e-5)
-    right, counted = right_answers(lm, torch.from_numpy(vectors), validation, 4000)
+    expected_answers = right_answers(lm, torch.from_numpy(vectors), validation, 4000)
     answers = [of.of_part(TuningRound("answers", vectors), part) for part in range(8)]
-    assert sum(part.right for part in answers if isinstance(part, PartAnswers)) == right
-    assert sum(part.counted for part in answers if isinstance(part, PartAnswers)) == counted == 21
+    given = {
+        example_id: is_right
+        for part in answers
+        if isinstance(part, PartAnswers)
+        for example_id, is_right in zip(part.example_ids, part.are_right, strict=True)
+    }
+    assert [given[f"val-{place}"] for place in range(21)] == expected_answers
+    assert set(expected_answers) == {True, False}
 
 
 def test_a_part_goes_on_without_an_example_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +192,17 @@ def test_a_part_goes_on_without_an_example_that_is_not_finite(monkeypatch: pytes
     assert isinstance(expected, PartGradient)
     assert (found.left_out, found.terms) == (("train-2",), expected.terms)
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    monkeypatch.setattr(
+        of, "loss", lambda vectors, batch: whole(vectors, batch) * (torch.nan if len(batch) > 1 else 1.0)
+    )
+    together = of.of_part(asked, 0)
+    monkeypatch.setattr(of, "loss", whole)
+    usual = of.of_part(asked, 0)
+    assert isinstance(together, PartGradient)
+    assert isinstance(usual, PartGradient)
+    assert (together.left_out, together.terms) == ((), usual.terms)
+    assert together.loss == pytest.approx(usual.loss, rel=1e-5)
+    np.testing.assert_allclose(together.gradient, usual.gradient, atol=1e-6, rtol=1e-4)
     monkeypatch.setattr(of, "loss", lambda vectors, batch: whole(vectors, batch) * torch.nan)
     nothing = of.of_part(asked, 0)
     assert isinstance(nothing, PartGradient)

@@ -67,7 +67,7 @@ def answer(asked: TuningRound, loss: float) -> list[PartResult]:
         return [PartGradient(loss, np.ones((1, 2), np.float32), terms) for terms in (1, 3)]
     if asked.kind == "losses":
         return [PartLosses((name,), (loss,), (1,)) for name in "ab"]
-    return [PartAnswers(1, 2), PartAnswers(0, 1)]
+    return [PartAnswers(("a", "b"), (True, False)), PartAnswers(("c", "d"), (False, None))]
 
 
 def drive(state: TuningState, losses: list[float], steps: int = 400) -> list[TuningNews]:
@@ -107,7 +107,10 @@ def test_examples_are_left_out_by_name_and_once() -> None:
     asked = rounds.send([PartLosses(("a", "b"), (1.0, math.nan), (1, 5)), PartLosses(("c",), (3.0,), (1,))])
     assert state.best_loss == 2.0
     assert asked.kind == "answers"
-    rounds.send([PartAnswers(1, 2)])
+    rounds.send([PartAnswers(("a", "b"), (True, False))])
+    first = news[-1]
+    assert isinstance(first, TuningPoint)
+    assert first.accuracy == 1.0, "of an example that is left out no answer counts"
     for _ in range(2):
         gradient = np.ones((1, 2), np.float32)
         asked = rounds.send([PartGradient(0.0, 0 * gradient, 0, ("x",)), PartGradient(1.0, gradient, 4)])
@@ -118,4 +121,4 @@ def test_examples_are_left_out_by_name_and_once() -> None:
 
 
 def test_accuracy_is_unknown_without_multiple_choice() -> None:
-    assert accuracy_of([PartAnswers(0, 0)]) is None
+    assert accuracy_of([PartAnswers(("a",), (None,))]) is None
