@@ -19,6 +19,7 @@ from skilljobs.stats.layout import ALL
 
 FEWEST_CHARACTERS = 12
 """Of a name that is cut."""
+WIDEST = 10_000
 BETWEEN = 3
 """Characters between two columns."""
 MOST_GROUPS = 8
@@ -48,7 +49,8 @@ def print_ablation(rows: pl.DataFrame, form: str, specificity: str | None) -> No
 def _print_whole(console: Console, table: Table) -> None:
     """Print a table whose lines may be longer than those of the terminal, which goes on in the next one: a number that
     is cut looks like another number."""
-    console.print(table, crop=False, no_wrap=True, overflow="ignore")
+    needed = console.measure(table, options=console.options.update(width=WIDEST)).maximum
+    console.print(table, crop=False, width=max(console.width, needed))
 
 
 def _table(console: Console, tested: pl.DataFrame, rows: pl.DataFrame, group: str) -> Table:

@@ -48,6 +48,10 @@ def test_a_straggler_takes_twice_the_median_once_that_is_known_and_a_fixed_deadl
     for _ in range(9):
         short.took(0.1)
     assert short.straggler_seconds == LEAST_STRAGGLER_SECONDS < short.seconds
+    without = Deadline(has_stragglers=False)
+    for _ in range(5):
+        without.took(35.0)
+    assert without.straggler_seconds == without.seconds == 350.0
 
 
 def test_what_is_overdue_is_said_in_words() -> None:

@@ -12,7 +12,7 @@ import torch
 
 import skilljobs
 from skilljobs.lm.prompt import read_prompt_bytes
-from skilljobs.store.run import PROMPT_NAME, TUNING_STATE_NAME
+from skilljobs.store.run import PROMPT_NAME, TUNING_EXAMPLES_NAME, TUNING_STATE_NAME
 from tests.cluster.test_shared_scorers import processes_of_scorers
 from tests.integration.test_damage import Notes
 from tests.tables import random_rows, write_jsonl
@@ -147,4 +147,22 @@ def test_prompts_that_are_stopped_in_the_middle_go_on(tmp_path: Path, options: O
     states = sorted(tmp_path.rglob(TUNING_STATE_NAME.rpartition("/")[2]))
     assert len(states) == 2
     both = options.submit(tmp_path, Notes(), 2, prompts=2)
+    assert torch.equal(prompt_of(both.prompts()[0]), prompt_of(quiet))
+
+
+def test_prompts_are_not_tuned_on_examples_that_are_damaged(
+    tmp_path: Path, options: Options, quiet: skilljobs.Run
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        options.submit(tmp_path, AtStep(0, stop), 2, prompts=2)
+    for path in tmp_path.rglob(TUNING_EXAMPLES_NAME.rpartition("/")[2]):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 1
+        path.write_bytes(data)
+    reporter = AtStep()
+    both = options.submit(tmp_path, reporter, 2, prompts=2)
+    assert any("the stage prepare runs again" in note for note in reporter.notes)
     assert torch.equal(prompt_of(both.prompts()[0]), prompt_of(quiet))
