@@ -50,7 +50,7 @@ def _print_whole(console: Console, table: Table) -> None:
     """Print a table whose lines may be longer than those of the terminal, which goes on in the next one: a number that
     is cut looks like another number."""
     needed = console.measure(table, options=console.options.update(width=WIDEST)).maximum
-    console.print(table, crop=False, width=max(console.width, needed))
+    Console(highlight=False, markup=False, width=max(console.width, needed)).print(table)
 
 
 def _table(console: Console, tested: pl.DataFrame, rows: pl.DataFrame, group: str) -> Table:
