@@ -81,11 +81,11 @@ class ScorerActor:
         with self._in_step():
             return self._scorer.for_tuning(work).start(reused)
 
-    def tune_part(
-        self, item: int, work: RunWork, asked: TuningRound, part: int, reads_ahead: bool
-    ) -> tuple[int, PartResult]:
+    def tune_parts(
+        self, item: int, work: RunWork, asked: TuningRound, parts: Sequence[int], reads_ahead: bool
+    ) -> tuple[int, list[PartResult]]:
         with self._in_step():
-            return item, self._scorer.for_tuning(work).of_part(asked, part, reads_ahead)
+            return item, self._scorer.for_tuning(work).of_parts(asked, parts, reads_ahead)
 
     def make_references(self, work: RunWork) -> None:
         with self._in_step():

@@ -28,11 +28,13 @@ class PooledTuning:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Share:
+    """The parts of a round that are given to one scorer together."""
+
     tuning: int
     work: Any
     asked: Any
-    part: int
+    parts: tuple[int, ...]
 
 
 def answer_rounds(pool: ScorerPool, tunings: Sequence[PooledTuning]) -> None:
@@ -46,18 +48,34 @@ def answer_rounds(pool: ScorerPool, tunings: Sequence[PooledTuning]) -> None:
     works = [shared(tuning.work) for tuning in tunings]
     answers: dict[int, list[PartResult]] = {number: [] for number in range(len(tunings))}
     while asked := _next_rounds(tunings, answers):
-        parts = [
-            _Part(number, works[number], reference, part)
-            for number, one in asked.items()
-            for reference in [shared(one)]
-            for part in range(parts_of(one, tunings[number].work.tuning_parts))
-        ]
+        shares = _shares(pool, tunings, works, asked)
         # prompts side by side may be at rounds of different kinds: the longest decides
         kinds = {one.kind for one in asked.values()}
-        results = _computed(pool, parts, deadlines[max(kinds, key=SLOWEST_LAST.index)])
-        answers = {number: [] for number in asked}
-        for part, result in zip(parts, results, strict=True):
-            answers[part.tuning].append(result)
+        found = _computed(pool, shares, deadlines[max(kinds, key=SLOWEST_LAST.index)])
+        answers = {
+            number: [found[number, part] for part in range(_parts(tunings[number], one))]
+            for number, one in asked.items()
+        }
+
+
+def _shares(
+    pool: ScorerPool, tunings: Sequence[PooledTuning], works: Sequence[Any], asked: Mapping[int, TuningRound]
+) -> list[_Share]:
+    """All parts of all rounds, in as many shares as there are scorers for: a call of each costs as much as a part."""
+    scorers = sum(member.loaded for member in pool.group.members)
+    each = max(1, -(-scorers // len(asked)))
+    shares = []
+    for number, one in asked.items():
+        reference, parts = shared(one), range(_parts(tunings[number], one))
+        shares += [
+            _Share(number, works[number], reference, tuple(parts[first::each]))
+            for first in range(min(each, len(parts)))
+        ]
+    return shares
+
+
+def _parts(tuning: PooledTuning, asked: TuningRound) -> int:
+    return parts_of(asked, tuning.work.tuning_parts)
 
 
 def _next_rounds(tunings: Sequence[PooledTuning], answers: Mapping[int, list[PartResult]]) -> dict[int, TuningRound]:
@@ -70,13 +88,16 @@ def _next_rounds(tunings: Sequence[PooledTuning], answers: Mapping[int, list[Par
     return asked
 
 
-def _computed(pool: ScorerPool, parts: Sequence[_Part], deadline: Deadline) -> list[PartResult]:
-    """What all parts say, in their order, whoever was first."""
+def _computed(pool: ScorerPool, shares: Sequence[_Share], deadline: Deadline) -> dict[tuple[int, int], PartResult]:
+    """What each part of each tuning says, whoever was first."""
     only_scorer = len(pool.group.members) == 1
 
     def call(actor: Any, item: int) -> Any:
-        part = parts[item]
-        return actor.tune_part.remote(item, part.work, part.asked, part.part, only_scorer)
+        share = shares[item]
+        return actor.tune_parts.remote(item, share.work, share.asked, share.parts, only_scorer)
 
-    results = dict(pool.map(range(len(parts)), call, noun="part", deadline=deadline))
-    return [results[item] for item in range(len(parts))]
+    return {
+        (shares[item].tuning, part): result
+        for item, results in pool.map(range(len(shares)), call, noun="share", deadline=deadline)
+        for part, result in zip(shares[item].parts, results, strict=True)
+    }

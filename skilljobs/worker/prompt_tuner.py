@@ -43,9 +43,13 @@ class PromptTuner:
         """The prompt as `reused` (a safetensors file), as a baseline, or as it is before it is tuned."""
         return self._computer.submit(self._start, reused).result()
 
-    def of_part(self, asked: TuningRound, part: int, reads_ahead: bool) -> PartResult:
-        """What one part of a round says of a soft prompt (see `PromptObjective.of_part`)."""
-        return self._computer.submit(lambda: self._objective.of_part(asked, part, reads_ahead)).result()
+    def of_parts(self, asked: TuningRound, parts: Sequence[int], reads_ahead: bool) -> list[PartResult]:
+        """What some parts of a round say of a soft prompt (see `PromptObjective.of_part`)."""
+
+        def compute() -> list[PartResult]:
+            return [self._objective.of_part(asked, part, reads_ahead) for part in parts]
+
+        return self._computer.submit(compute).result()
 
     def _start(self, reused: bytes | None) -> PromptStart:
         examples = self._objective.examples
