@@ -71,18 +71,6 @@ def loss_terms(batch: Sequence[TokenizedExample], loss: Literal["target", "choic
     return len(batch) if loss == "choices" else sum(len(example.continuations[example.answer]) for example in batch)
 
 
-def validation_loss(
-    lm: FrozenLM,
-    vectors: torch.Tensor,
-    examples: Sequence[TokenizedExample],
-    loss: Literal["target", "choices"],
-    batch_tokens: int,
-) -> float:
-    """Return the tuning loss over all `examples`; for the loss `target`, only the right answers are scored."""
-    losses = example_losses(lm, vectors, examples, loss, batch_tokens)
-    return math.fsum(losses) / loss_terms(examples, loss)
-
-
 def example_losses(
     lm: FrozenLM,
     vectors: torch.Tensor,

@@ -124,7 +124,8 @@ class PromptObjective:
             finite = [_is_finite(*of_example) for of_example in each]
             left_out = [place for place, is_finite in zip(places, finite, strict=True) if not is_finite]
             batch = [example for example, is_finite in zip(batch, finite, strict=True) if is_finite]
-            loss, gradient = self._mean(batch, [one for one, is_finite in zip(each, finite, strict=True) if is_finite])
+            kept = [one for one, is_finite in zip(each, finite, strict=True) if is_finite]
+            loss, gradient = self._mean([[example] for example in batch], kept)
         return PartGradient(
             loss,
             np.asarray(gradient.numpy(), np.float32) if batch else np.zeros(vectors.shape, np.float32),
@@ -132,17 +133,6 @@ class PromptObjective:
             tuple(map(self.examples.train_id, left_out)),
             self._was_halved,
         )
-
-    def _mean(
-        self, batch: Sequence[TokenizedExample], each: Sequence[tuple[float, torch.Tensor]]
-    ) -> tuple[float, torch.Tensor]:
-        """The mean loss of a batch and its gradient, from those of each example."""
-        terms = [loss_terms([example], self.settings.loss) for example in batch]
-        loss, gradient = 0.0, torch.zeros(())
-        for count, (of_example, gradient_of_example) in zip(terms, each, strict=True):
-            loss += count / sum(terms) * of_example
-            gradient = gradient + count / sum(terms) * gradient_of_example
-        return loss, gradient
 
     def _places(self, step: int, part: int) -> list[int]:
         places = draw_batch(self.examples.train_count, self.examples.fetch_train, self.settings.seed, step)
@@ -164,18 +154,20 @@ class PromptObjective:
         self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]
     ) -> tuple[float, torch.Tensor]:
         """Return the mean loss of a batch and its gradient, computed in halves if memory does not hold it whole."""
-        terms = loss_terms(batch, self.settings.loss)
-
-        def run(places: list[int]) -> tuple[float, torch.Tensor]:
-            part = [batch[place] for place in places]
-            share = loss_terms(part, self.settings.loss) / terms
-            loss, gradient = self._gradient(vectors, part)
-            return share * loss, share * gradient
-
-        parts = [result for _, result in in_parts(list(range(len(batch))), run)]
+        parts = list(in_parts(list(range(len(batch))), lambda part: self._gradient(vectors, [batch[i] for i in part])))
         self._was_halved |= len(parts) > 1
-        gradient = sum((gradient for _, gradient in parts), torch.zeros(()))
-        return sum(loss for loss, _ in parts), gradient
+        return self._mean([[batch[place] for place in places] for places, _ in parts], [found for _, found in parts])
+
+    def _mean(
+        self, parts: Sequence[Sequence[TokenizedExample]], found: Sequence[tuple[float, torch.Tensor]]
+    ) -> tuple[float, torch.Tensor]:
+        """The mean loss of all examples and its gradient, from those of each part of them."""
+        terms = [loss_terms(part, self.settings.loss) for part in parts]
+        loss, gradient = 0.0, torch.zeros(())
+        for count, (of_part, gradient_of_part) in zip(terms, found, strict=True):
+            share = count / sum(terms)
+            loss, gradient = loss + share * of_part, gradient + share * gradient_of_part
+        return loss, gradient
 
     def _gradient(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
         """Return the mean loss of a batch, and its gradient as float32 on the host."""

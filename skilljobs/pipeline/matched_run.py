@@ -104,9 +104,7 @@ class MatchedRun:
         """The matched examples with their scores, which are collected unless that is done."""
         plan = plan_matched(self.run, self._file, self.spec.limit, read_chat)
         run = open_run(self._reader.uri, self.inside, plan, names_of(STAGES))
-        known = self.run.record.fingerprint.fields
-        self.workplace.use_numerics(self.run.record.numerics)
-        run.extend_fingerprint({name: known[name] for name in known if name.startswith("numerics.")})
+        self.workplace.share_numerics(self.run.record, run)
         run_stages(Job(plan, run, self.reporter, self.workplace), STAGES)
         self._reader.reload()
         first, second = (read_half(self._reader, half, self.spec.limit, None, ALL) for half in (0, 1))

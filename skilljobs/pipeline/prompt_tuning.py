@@ -51,7 +51,7 @@ class PromptTuning:
         self.state, self.steps, self.learning_rate = state, steps, learning_rate
         self._tell, self._on_step = on_news, on_step
         self._left_out: set[str] = set()
-        self.was_halved = False
+        self._was_halved = False
 
     def rounds(self) -> Asking[None]:
         """Tune until all steps are done or the validation loss stops falling; the best prompt is then `state.best`.
@@ -82,8 +82,8 @@ class PromptTuning:
         state = self.state
         parts = yield TuningRound("gradient", state.vectors, state.step)
         gradients = [part for part in parts if isinstance(part, PartGradient)]
-        if any(part.was_halved for part in gradients) and not self.was_halved:
-            self.was_halved = True
+        if any(part.was_halved for part in gradients) and not self._was_halved:
+            self._was_halved = True
             self._tell(PartHalved(state.step + 1))
         self._leave_out([example_id for part in gradients for example_id in part.left_out])
         terms = sum(part.terms for part in gradients)

@@ -4,19 +4,10 @@ from collections.abc import Sequence
 
 from skilljobs.errors import JobFailed
 from skilljobs.pipeline.job import Job
-from skilljobs.pipeline.run_stages import run_stages
+from skilljobs.pipeline.run_stages import finish_stage, run_stages
 from skilljobs.pipeline.stage import Stage
 from skilljobs.pipeline.tune_stage import Tune
-from skilljobs.pipeline.workplace import finish
 from skilljobs.progress.reporter import timed
-from skilljobs.store.integrity import digests_of, matching_names
-
-
-def share_numerics(first: Job, job: Job) -> None:
-    """Let a job read on the same kind of device as the first one, with the same numerics."""
-    job.workplace.use_numerics(first.run.record.numerics)
-    known = first.run.record.fingerprint.fields
-    job.run.extend_fingerprint({name: known[name] for name in known if name.startswith("numerics.")})
 
 
 def tune_together(jobs: Sequence[Job], stages: Sequence[Stage], thorough: bool) -> None:
@@ -38,7 +29,7 @@ def tune_together(jobs: Sequence[Job], stages: Sequence[Stage], thorough: bool) 
     first.workplace.start_scorers(first.run, first.plan)
     for job in left:
         if job is not first:
-            share_numerics(first, job)
+            job.workplace.share_numerics(first.run.record, job.run)
             job.workplace.start_scorers(job.run, job.plan)
     try:
         with timed(first.reporter, tune.name, sum(tune.steps(job) or 0 for job in left)) as timing:
@@ -47,5 +38,4 @@ def tune_together(jobs: Sequence[Job], stages: Sequence[Stage], thorough: bool) 
     except JobFailed as error:
         raise error.keeping(first.what_is_kept) from error
     for job in left:
-        names = matching_names(job.run.folder, tune.writes)
-        finish(job.run, tune.name, timing.seconds / len(left), digests_of(job.run.folder, names))
+        finish_stage(job, tune, timing.seconds / len(left))

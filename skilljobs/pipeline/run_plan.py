@@ -8,7 +8,7 @@ from skilljobs.cluster.jobs_page import shown_on_jobs_page
 from skilljobs.pipeline.collect_stage import needed_plan
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.opening import open_run
-from skilljobs.pipeline.prompts_together import share_numerics, tune_together
+from skilljobs.pipeline.prompts_together import tune_together
 from skilljobs.pipeline.run_stages import run_stages
 from skilljobs.pipeline.stages import STAGES, STAGES_OVER_PROMPTS, names_of, required
 from skilljobs.pipeline.workplace import Workplace
@@ -86,7 +86,7 @@ def _run_prompts(plan: JobPlan, run: RunFiles, reporter: Reporter, workplace: Wo
         seed = job.plan.spec.initial_prompt_seed
         reporter.note(f"prompt {number + 1} of {plan.spec.prompts}, seed {seed}")
         if number:
-            share_numerics(jobs[0], job)
+            workplace.share_numerics(jobs[0].run.record, job.run)
         run_stages(job, stages, verify)
 
 

@@ -98,5 +98,10 @@ def _run_stage(job: Job, stage: Stage, later: Sequence[Stage] = ()) -> None:
             raise
         job.reporter.note(f"the stage {stage.name} failed ({type(error).__name__}: {error}); the job itself is done")
         return
+    finish_stage(job, stage, timing.seconds)
+
+
+def finish_stage(job: Job, stage: Stage, seconds: float) -> None:
+    """Record a stage as done, with the files that it left."""
     names = matching_names(job.run.folder, stage.writes) if stage.records_digests else []
-    finish(job.run, stage.name, timing.seconds, digests_of(job.run.folder, names))
+    finish(job.run, stage.name, seconds, digests_of(job.run.folder, names))

@@ -23,7 +23,7 @@ from skilljobs.printable import counted
 from skilljobs.progress.reporter import Reporter, timed
 from skilljobs.selection import noun_of
 from skilljobs.spec import JobSpec
-from skilljobs.store.record import FileDigest, Numerics
+from skilljobs.store.record import FileDigest, Numerics, RunRecord
 from skilljobs.store.run import RunFiles
 
 
@@ -104,6 +104,16 @@ class Workplace:
     def use_numerics(self, numerics: Numerics | None) -> None:
         """Let all runs that have no numerics of their own yet use these."""
         self._numerics = self._numerics or numerics
+
+    def share_numerics(self, record: RunRecord, run: RunFiles) -> None:
+        """Let `run` be read on the kind of device of the run of `record`, with the same numerics.
+
+        Raises:
+            InputError: it was begun with others.
+        """
+        self.use_numerics(record.numerics)
+        known = record.fingerprint.fields
+        run.extend_fingerprint({name: known[name] for name in known if name.startswith("numerics.")})
 
     def fix_numerics(self, run: RunFiles, plan: WorkPlan) -> Numerics:
         """The numerics of `run`: as stored, as in the workplace's earlier runs, or worked out now and stored.

@@ -21,7 +21,7 @@ from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import random_prompt, read_prompt_bytes
 from skilljobs.lm.prompt_objective import PromptObjective, default_learning_rate
 from skilljobs.lm.recompute import bytes_kept
-from skilljobs.lm.tuning_rounds import PartAnswers, PartGradient, PartLosses, TuneSettings, TuningRound
+from skilljobs.lm.tuning_rounds import PartAnswers, PartGradient, PartLosses, PartResult, TuneSettings, TuningRound
 from tests.lm.test_forward import build, random_batch
 from tests.tuning import first_state, objective, tune
 
@@ -150,27 +150,24 @@ def test_parts_make_the_whole_step(kind: Literal["target", "choices"], count: in
     np.testing.assert_allclose(gradient_of_parts, gradient, atol=1e-6, rtol=1e-4)
 
 
+def told_by(part: PartResult) -> list[tuple[str, float | bool | None]]:
+    """What a part of the validation examples says of each."""
+    assert isinstance(part, PartLosses | PartAnswers)
+    values = part.losses if isinstance(part, PartLosses) else part.are_right
+    return list(zip(part.example_ids, values, strict=True))
+
+
 def test_validation_parts_have_every_example_once() -> None:
     lm, validation = small_lm(), random_batch(21, 1)
     vectors = first_state(lm).vectors
     of = objective(lm, random_batch(16), validation, replace(SETTINGS, parts=4))
     parts = [of.of_part(TuningRound("losses", vectors), part) for part in range(8)]
-    losses = {
-        example_id: loss
-        for part in parts
-        if isinstance(part, PartLosses)
-        for example_id, loss in zip(part.example_ids, part.losses, strict=True)
-    }
+    losses = {name: loss for part in parts for name, loss in told_by(part)}
     expected = example_losses(lm, torch.from_numpy(vectors), validation, "target", 4000)
     assert [losses[f"val-{place}"] for place in range(21)] == pytest.approx(expected, rel=1e-5)
     expected_answers = right_answers(lm, torch.from_numpy(vectors), validation, 4000)
     answers = [of.of_part(TuningRound("answers", vectors), part) for part in range(8)]
-    given = {
-        example_id: is_right
-        for part in answers
-        if isinstance(part, PartAnswers)
-        for example_id, is_right in zip(part.example_ids, part.are_right, strict=True)
-    }
+    given = {name: is_right for part in answers for name, is_right in told_by(part)}
     assert [given[f"val-{place}"] for place in range(21)] == expected_answers
     assert set(expected_answers) == {True, False}
 
