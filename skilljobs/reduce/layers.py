@@ -20,7 +20,7 @@ from skilljobs.stats.layout import NULL, Layout
 from skilljobs.stats.neurons import LayerNeurons
 from skilljobs.stats.predictivity import COLUMNS as PREDICTIVITY_COLUMNS
 from skilljobs.stats.predictivity import above_layout, accuracy, predictivity_columns
-from skilljobs.stats.totals import Moments
+from skilljobs.stats.totals import LayerTotals, Moments
 from skilljobs.store.files import Folder
 from skilljobs.store.run import correlations_name
 from skilljobs.store.schema import CORRELATIONS, CORRELATIONS_PREDICTIVITY, NULL_MAXIMA, parquet_bytes
@@ -95,21 +95,25 @@ def _parts(job: ReduceJob, folder: Folder, layer: int, maxima: list[pa.Table]) -
     moments = [read_moments(folder, shards) for shards in job.halves]
     predict = predictor(job, folder, layer, moments)
     for metrics in _metrics_at_a_time(job, layer):
-        yield from _parts_of(job, folder, layer, metrics, predict, maxima)
+        whole, halves = read_totals(folder, job.halves, layer, job.layout, metrics, moments)
+        yield from _parts_of(job, whole, halves, metrics, predict)
+        maxima.append(null_maxima_within(whole, halves, metrics))
 
 
 def _parts_of(
-    job: ReduceJob, folder: Folder, layer: int, metrics: Sequence[str], predict: Predictor, maxima: list[pa.Table]
+    job: ReduceJob,
+    whole: LayerTotals,
+    halves: Sequence[LayerTotals | None],
+    metrics: Sequence[str],
+    predict: Predictor,
 ) -> Iterator[tuple[int, Part]]:
     places = {pair: place for place, pair in enumerate(pairs(job.layout))}
-    whole, halves = read_totals(folder, job.halves, layer, job.layout, metrics)
     for population in job.layout.reported_populations:
         names = [metric for metric in metrics if (metric, population) in places]
         each = [half.centred_each(names, population) if half else repeat(None) for half in halves]
         for metric, centred, first, second in zip(names, whole.centred_each(names, population), *each, strict=False):
             columns = strengths(centred, [first, second]) | predict(metric, population)
             yield places[metric, population], Part(columns, centred.n, centred.degrees_of_freedom)
-    maxima.append(null_maxima_within(whole, halves, metrics))
 
 
 def _metrics_at_a_time(job: ReduceJob, layer: int) -> Iterator[list[str]]:

@@ -11,7 +11,8 @@ from skilljobs.errors import InputError
 from skilljobs.reduce.correlation_table import correlation_table
 from skilljobs.reduce.shard_sums import Halves, read_moments, read_totals
 from skilljobs.stats.aggregate import mean_over_prompts
-from skilljobs.stats.correlate import Centred, correlation_columns, false_discovery_rate
+from skilljobs.stats.centred import Centred
+from skilljobs.stats.correlate import correlation_columns, false_discovery_rate
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.partial import partial
 from skilljobs.stats.totals import LayerTotals, Moments

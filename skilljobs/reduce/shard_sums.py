@@ -93,15 +93,21 @@ def _values(column: pa.ChunkedArray, populations: int, is_of_first: bool) -> NDA
 
 
 def read_totals(
-    folder: Folder, halves: Halves, layer: int, layout: Layout, metrics: Sequence[str] | None = None
+    folder: Folder,
+    halves: Halves,
+    layer: int,
+    layout: Layout,
+    metrics: Sequence[str] | None = None,
+    moments: Sequence[Moments | None] | None = None,
 ) -> tuple[LayerTotals, list[LayerTotals | None]]:
     """The totals of a layer over all shards, and over those of each half (None for a half without any).
 
-    They are those of `metrics` alone, if these are given.
+    They are those of `metrics` alone, if these are given. `moments` are those of the halves if they have been read.
     """
     reference = read_layer_reference(folder, layer).ravel()
     sums = [read_layer(folder, shards, layer, layout, metrics) for shards in halves]
-    moments = [read_moments(folder, shards) for shards in halves]
+    if moments is None:
+        moments = [read_moments(folder, shards) for shards in halves]
     all_sums = tree_sum(half for half in sums if half is not None)
     all_moments = tree_sum(half for half in moments if half is not None)
     assert all_sums is not None

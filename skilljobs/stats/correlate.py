@@ -4,19 +4,14 @@ r is Pearson's; with a 0/1 metric it is the point-biserial correlation. p and th
 SciPy is imported only where it is called, because scorers import this module but call nothing that needs SciPy.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from skilljobs.stats.centred import Centred
 
-INDISTINGUISHABLE = 2.0**-38
-"""A centred sum of squares below this fraction of the raw one is attributed to rounding: the values cannot be
-distinguished from a constant. The rounding error of a constant's sums stays below it for 10,000 successive additions.
-"""
+Array = NDArray[np.float64]
 
 NUMBERS = ("r", "ci_low", "ci_high", "p", "q", "r_half0", "r_half1", "activation_mean", "activation_std")
 """The numeric columns of `correlations`, in order."""
@@ -24,81 +19,6 @@ STRENGTHS = ("r", "r_half0", "r_half1", "activation_mean", "activation_std")
 """Those that follow from the sums of a layer; the others follow from r, q from that of all layers."""
 
 Z_95 = 1.959963984540054
-
-
-@dataclass(frozen=True)
-class Centred:
-    """Sums of squares and products about the means, for one metric and population. Groups are pooled by addition."""
-
-    n: int
-    fitted: int
-    """Number of means and coefficients that were fitted: one for each group, and one for each metric held fixed."""
-    activation_square: Array
-    metric_square: float
-    product: Array
-    activation_mean: Array
-
-    @classmethod
-    def of(
-        cls, n: int, sum_a: Array, sum_aa: Array, sum_ay: Array, sum_y: float, sum_yy: float, reference: Array
-    ) -> Self:
-        """Compute the centred sums from raw sums about fixed references.
-
-        `reference` is the reference of the activations.
-        """
-        if n == 0:
-            zero = np.zeros_like(sum_a)
-            return cls(0, 0, zero, 0.0, zero, np.full_like(sum_a, np.nan))
-        mean = sum_a / n
-        activation_square = _centred_square(sum_aa, sum_a * mean)
-        metric_square = _metric_square(n, sum_y, sum_yy)
-        return cls(n, 1, activation_square, metric_square, sum_ay - mean * sum_y, reference + mean)
-
-    def of_metric(self, sum_a: Array, sum_ay: Array, sum_y: float, sum_yy: float) -> Self:
-        """The centred sums of another metric of the same rows, whose raw sums are given."""
-        if self.n == 0:
-            return self
-        product = sum_ay - sum_a / self.n * sum_y
-        return replace(self, metric_square=_metric_square(self.n, sum_y, sum_yy), product=product)
-
-    @classmethod
-    def pooled(cls, parts: Iterable[Self]) -> Self:
-        """Return the sums within groups, each group centred about its own mean. Groups without rows are ignored."""
-        parts = list(parts)
-        filled = [part for part in parts if part.n]
-        if not filled:
-            return parts[0]
-        n = sum(part.n for part in filled)
-        return cls(
-            n,
-            len(filled),
-            sum_in_order(part.activation_square for part in filled),
-            sum(part.metric_square for part in filled),
-            sum_in_order(part.product for part in filled),
-            sum_in_order(part.n * part.activation_mean for part in filled) / n,
-        )
-
-    @property
-    def degrees_of_freedom(self) -> int:
-        """n - 2, minus one for each fitted mean or coefficient beyond the first mean."""
-        return self.n - 1 - self.fitted
-
-    @property
-    def activation_std(self) -> Array:
-        """Sample standard deviation of the residual activations; NaN unless n exceeds `fitted`."""
-        if self.n <= self.fitted:
-            return np.full_like(self.activation_square, np.nan)
-        return np.sqrt(self.activation_square / (self.n - self.fitted))
-
-    def r(self) -> Array:
-        """Return the correlation of each neuron, in [-1, 1].
-
-        It is NaN where the neuron or the metric is constant, and if there are fewer than two rows.
-        """
-        scale = np.sqrt(self.activation_square) * np.sqrt(self.metric_square)
-        defined = (scale > 0) & (self.degrees_of_freedom >= 0)
-        r = np.divide(self.product, scale, out=np.full_like(scale, np.nan), where=defined)
-        return np.asarray(np.clip(r, -1.0, 1.0))
 
 
 def strongest_first(r: Array, count: int) -> NDArray[np.intp]:
@@ -113,25 +33,6 @@ def strongest_first(r: Array, count: int) -> NDArray[np.intp]:
         places = np.flatnonzero(strength >= least)
     order = places[np.argsort(-strength[places], kind="stable")[:count]]
     return order[strength[order] >= 0]
-
-
-def _centred_square(raw: Array | np.float64, correction: Array | np.float64) -> Array:
-    """Return the sum of squares about the mean, exactly 0 where it cannot be distinguished from rounding error."""
-    centred = raw - correction
-    return np.where(centred > INDISTINGUISHABLE * raw, centred, 0.0)
-
-
-def _metric_square(n: int, sum_y: float, sum_yy: float) -> float:
-    return float(_centred_square(np.float64(sum_yy), np.float64(sum_y * (sum_y / n))))
-
-
-def sum_in_order(arrays: Iterable[Array]) -> Array:
-    """Return the sum of at least one array, added one by one in the given order."""
-    iterator = iter(arrays)
-    total = next(iterator).copy()
-    for array in iterator:
-        total += array
-    return total
 
 
 def interval(r: Array, degrees_of_freedom: int) -> tuple[Array, Array]:
@@ -165,7 +66,7 @@ def strengths(whole: Centred, halves: Sequence[Centred | None]) -> dict[str, Arr
     """
     r = whole.r()
     half_r = [np.full_like(r, np.nan) if half is None else half.r() for half in halves]
-    values = (r, *half_r, whole.activation_mean, whole.activation_std)
+    values = (r, *half_r, whole.activations.mean, whole.activations.std)
     return dict(zip(STRENGTHS, values, strict=True))
 
 

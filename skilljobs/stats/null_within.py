@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.stats.correlate import Centred
+from skilljobs.stats.centred import Centred, metric_square
 from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.totals import LayerTotals, Moments
 
@@ -48,17 +48,15 @@ def null_centred(totals: LayerTotals, metrics: Sequence[str], population: str) -
         sum_a, sum_aa = (totals.sums.column(name, place) for name in ("sum_a", "sum_aa"))
         sums.append((n, sum_a, sum_aa))
     means = np.stack([sum_a / max(1, n) for n, sum_a, _ in sums])
+    nothing = np.zeros_like(means[0])
+    parts = [Centred.of(n, sum_a, sum_aa, nothing, 0.0, 0.0, totals.reference) for n, sum_a, sum_aa in sums]
+    pooled = Centred.pooled(parts)
     whole = layout.populations.index(ALL)
     results = []
     for metric in metrics:
-        group_sums = np.array([moments.pair(group, metric, metric)[1] for group in groups])
-        parts = [
-            Centred.of(
-                n, sum_a, sum_aa, np.zeros_like(sum_a), total, moments.pair(group, metric, metric)[3], totals.reference
-            )
-            for group, (n, sum_a, sum_aa), total in zip(groups, sums, group_sums.tolist(), strict=True)
-        ]
-        pooled = Centred.pooled(parts)
+        of_metric = [moments.pair(group, metric, metric) for group in groups]
+        square = sum(metric_square(n, total, total_square) for n, total, _, total_square in of_metric if n)
+        group_sums = np.array([total for _, total, *_ in of_metric])
         product = totals.sums.column(f"sum_ay:{metric}", whole) - group_sums @ means
-        results.append(replace(pooled, product=product))
+        results.append(replace(pooled, metric_square=square, product=product))
     return results

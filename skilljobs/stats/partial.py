@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.stats.correlate import Centred
+from skilljobs.stats.centred import Activations, Centred
 
 Array = NDArray[np.float64]
 
@@ -50,12 +50,11 @@ def partial(centred: Centred, given: Given) -> Centred:
     on_metric = whitened.T @ (given.metric[varies] / scale)
     on_activation = whitened.T @ (given.activation[varies] / scale[:, None])
     metric_left = centred.metric_square - float(on_metric @ on_metric)
-    activation_left = centred.activation_square - (on_activation**2).sum(0)
+    before = centred.activations
+    square_left = before.square - (on_activation**2).sum(0)
+    square = np.where(square_left > COLLINEAR * before.square, square_left, 0.0)
     return Centred(
-        n=centred.n,
-        fitted=centred.fitted + int(kept.sum()),
-        activation_square=np.where(activation_left > COLLINEAR * centred.activation_square, activation_left, 0.0),
+        Activations(before.n, before.fitted + int(kept.sum()), square, before.mean),
         metric_square=metric_left if metric_left > COLLINEAR * centred.metric_square else 0.0,
         product=centred.product - on_metric @ on_activation,
-        activation_mean=centred.activation_mean,
     )

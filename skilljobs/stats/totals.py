@@ -1,5 +1,6 @@
 """Adding up the sums of many shards and preparing them for correlations. This module uses plain arrays, no files."""
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
@@ -7,7 +8,7 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.stats.correlate import INDISTINGUISHABLE, Centred
+from skilljobs.stats.centred import INDISTINGUISHABLE, Activations, Centred
 from skilljobs.stats.layout import Layout
 from skilljobs.stats.partial import Given
 
@@ -24,7 +25,8 @@ T = TypeVar("T", bound=Additive)
 def tree_sum(parts: Iterable[T]) -> T | None:
     """Return the sum of `parts`, added in a fixed binary tree over their order, or None if there are none.
 
-    At most about log2 of their number of partial sums are held at a time.
+    At most about log2 of their number of partial sums are held at a time. They are added to in place if they have
+    `__iadd__`; the parts never are.
     """
     partial_sums: list[T | None] = []
     for part in parts:
@@ -33,15 +35,20 @@ def tree_sum(parts: Iterable[T]) -> T | None:
             if earlier is None:
                 partial_sums[level] = carried
                 break
-            carried = earlier + carried
+            carried = _added(earlier, carried, level)
             partial_sums[level] = None
         else:
             partial_sums.append(carried)
     total: T | None = None
-    for earlier in partial_sums:
+    for level, earlier in enumerate(partial_sums):
         if earlier is not None:
-            total = earlier if total is None else earlier + total
+            total = earlier if total is None else _added(earlier, total, level)
     return total
+
+
+def _added(earlier: T, later: T, level: int) -> T:
+    """Their sum; what is at level 0 is a part."""
+    return earlier + later if level == 0 else operator.iadd(earlier, later)
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,19 @@ class LayerSums:
     columns: dict[str, Array]
 
     def __add__(self, other: "LayerSums", /) -> "LayerSums":
-        return LayerSums({name: mine + other.columns[name] for name, mine in self.columns.items()})
+        """Their sum, in one piece of memory: the system provides many small pieces slowly."""
+        block = np.empty(sum(mine.size for mine in self.columns.values()))
+        total, start = dict[str, Array](), 0
+        for name, mine in self.columns.items():
+            out = block[start : start + mine.size].reshape(mine.shape)
+            total[name] = np.add(mine, other.columns[name], out=out)
+            start += mine.size
+        return LayerSums(total)
+
+    def __iadd__(self, other: "LayerSums", /) -> Self:
+        for name, mine in self.columns.items():
+            mine += other.columns[name]
+        return self
 
     def column(self, name: str, population: int) -> Array:
         """Return the sums in a column for the population at an index, token by token."""
@@ -145,10 +164,18 @@ class LayerTotals:
 
     def centred_each(self, metrics: Iterable[str], population: str) -> Iterator[Centred]:
         """Yield what `centred` returns of each metric. What they share of the activations is computed once."""
-        shared: dict[str, Centred] = {}
+        shared: dict[str, tuple[Centred, Array]] = {}
+        groups, within = list[Activations](), None
         for metric in metrics:
             parts = [self._centred(metric, member, shared) for member in self.layout.members_of(population)]
-            yield parts[0] if len(parts) == 1 else Centred.pooled(parts)
+            if len(parts) == 1:
+                yield parts[0]
+                continue
+            before, groups = groups, [part.activations for part in parts]
+            are_same = len(before) == len(groups) and all(map(operator.is_, before, groups))
+            pooled = Centred.pooled(parts, within if are_same else None)
+            within = pooled.activations
+            yield pooled
 
     def given(self, metric: str, given: Sequence[str], population: str) -> Given | None:
         """Return the centred sums of the metrics in `given` over the rows that have `metric`, or None without rows."""
@@ -159,19 +186,24 @@ class LayerTotals:
     def _suffix(self, metric: str) -> str:
         return f":{metric}" if any(m.name == metric and m.nullable for m in self.layout.metrics) else ""
 
-    def _centred(self, metric: str, population: str, shared: dict[str, Centred]) -> Centred:
-        """The sums about the means; `shared` has those of other metrics without missing values, by population."""
+    def _centred(self, metric: str, population: str, shared: dict[str, tuple[Centred, Array]]) -> Centred:
+        """The sums about the means.
+
+        `shared` has those of another metric without missing values, and the means of activations about their reference,
+        by population.
+        """
         k, suffix = self.layout.populations.index(population), self._suffix(metric)
         n, sum_y, _, sum_yy = self.moments.pair(population, metric, metric)
         sum_ay = self.sums.column(f"sum_ay:{metric}", k)
         sum_a = self.sums.column(f"sum_a{suffix}", k)
-        earlier = None if suffix else shared.get(population)
-        if earlier is not None and earlier.n == n:
-            return earlier.of_metric(sum_a, sum_ay, sum_y, sum_yy)
+        if not suffix and population in shared:
+            earlier, mean = shared[population]
+            if earlier.n == n:
+                return earlier.of_metric(mean, sum_ay, sum_y, sum_yy)
         sum_aa = self.sums.column(f"sum_aa{suffix}", k)
         centred = Centred.of(n, sum_a, sum_aa, sum_ay, sum_y, sum_yy, self.reference)
         if not suffix:
-            shared[population] = centred
+            shared[population] = centred, sum_a / max(1, n)
         return centred
 
     def _given(self, metric: str, given: Sequence[str], population: str) -> Given | None:

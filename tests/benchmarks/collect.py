@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.spec import TINY
-from skilljobs.stats.correlate import Centred
+from skilljobs.stats.centred import Centred
 from skilljobs.stats.sums import ShardSums
 from tests.benchmarks import naive, rivals
 from tests.benchmarks.naive import Found, corrcoef

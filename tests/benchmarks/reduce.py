@@ -19,7 +19,7 @@ from typing import Any
 import click
 from pyarrow import parquet as pq
 
-from skilljobs.reduce.final_tables import write_correlations, write_rankings
+from skilljobs.reduce.final_tables import delete_unranked, write_correlations, write_rankings
 from skilljobs.reduce.layers import ReduceJob, pairs, reduce_layer
 from skilljobs.reduce.shard_sums import read_totals
 from skilljobs.reduce.significance import rank_pair
@@ -48,6 +48,8 @@ def peak_mb() -> float:
 def measured(function: Step, job: ReduceJob, numbers: range) -> dict[str, float]:
     """CPU seconds and seconds of a step in this process, and the peak of its memory in MB; a first call warms up."""
     function(job, numbers[0])
+    if function is reduce_layer:
+        delete_unranked(job)  # a run's reducers overwrite nothing
     before, begun = time.process_time(), time.perf_counter()
     for number in numbers:
         function(job, number)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torchmetrics import PearsonCorrCoef
 
 from skilljobs.spec import TINY
-from skilljobs.stats.correlate import Centred
+from skilljobs.stats.centred import Centred
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference
 from tests.benchmarks.overhead import overhead

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from skilljobs.stats.correlate import Centred, false_discovery_rate, interval, p_value
+from skilljobs.stats.centred import Centred
+from skilljobs.stats.correlate import false_discovery_rate, interval, p_value
 from skilljobs.stats.layout import ALL, Layout, Metric
 from skilljobs.stats.sums import ShardSums
 from skilljobs.worker.accumulator import SumsAccumulator, activation_reference, metric_reference

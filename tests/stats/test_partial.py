@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skilljobs.stats.correlate import Centred
+from skilljobs.stats.centred import Centred
 from skilljobs.stats.partial import Given, partial
 
 

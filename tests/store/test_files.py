@@ -1,10 +1,8 @@
 import io
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from skilljobs.stats.totals import tree_sum
 from skilljobs.store.files import Folder
 
 
@@ -39,25 +37,3 @@ def test_names_leave_temporary_files_out(tmp_path: Path) -> None:
 def test_a_uri_and_a_path_are_the_same_folder(tmp_path: Path) -> None:
     Folder(tmp_path.as_uri()).write("x", io.BytesIO(b"y").getvalue())
     assert Folder(str(tmp_path)).read("x") == b"y"
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Adds up to the text of its additions."""
-
-    text: str
-
-    def __add__(self, other: "Trace", /) -> "Trace":
-        return Trace(f"({self.text}+{other.text})")
-
-
-@pytest.mark.parametrize(
-    ("count", "tree"),
-    [(1, "0"), (2, "(0+1)"), (3, "((0+1)+2)"), (4, "((0+1)+(2+3))"), (7, "(((0+1)+(2+3))+((4+5)+6))")],
-)
-def test_sums_are_taken_in_a_fixed_tree(count: int, tree: str) -> None:
-    assert tree_sum(Trace(str(number)) for number in range(count)) == Trace(tree)
-
-
-def test_the_sum_of_nothing_is_none() -> None:
-    assert tree_sum(list[Trace]()) is None
