@@ -1,10 +1,15 @@
-"""The CPUs and memory available to a process, within the limits of its container. This module does not import torch."""
+"""The CPUs and memory available to a process, within the limits of its container, and whether there are GPUs.
+
+This module does not import torch.
+"""
 
 import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 """The folder in which a container sees its own limits, for both versions of cgroups."""
+
+DEVICES = Path("/dev")
 
 
 def available_cpus() -> int:
@@ -19,6 +24,11 @@ def available_cpus() -> int:
     if quota.isdigit() and period.isdigit():
         allowed = min(allowed, int(quota) // int(period))
     return max(1, allowed)
+
+
+def has_gpu_devices() -> bool:
+    """Return whether there are device files of NVIDIA's or AMD's GPUs, which this process may be barred from using."""
+    return any(DEVICES.glob("nvidia[0-9]*")) or (DEVICES / "kfd").exists()
 
 
 def total_memory() -> int:

@@ -23,6 +23,8 @@ SEVERAL_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's variable that lets a node be reached from other machines; whoever sets it is heeded."""
 _grows: bool | None = None
 """Whether machines may come and go in the session that was begun here; None if none was."""
+_dashboard: str | None = None
+"""The address of the dashboard of that session."""
 
 
 @contextmanager
@@ -32,9 +34,8 @@ def ray_session(address: str | None = None, debug: bool = False) -> Iterator[Clu
     Raises:
         InputError: there is no cluster at `address`, it does not accept this process, or another one is connected.
     """
-    global _grows
+    global _grows, _dashboard
     starts_here = not ray.is_initialized()
-    dashboard = None
     if not starts_here and _grows is None and address not in (None, "auto"):
         connected = ray.get_runtime_context().gcs_address
         if address != connected:
@@ -46,15 +47,15 @@ def ray_session(address: str | None = None, debug: bool = False) -> Iterator[Clu
             logs: dict[str, Any] = {"log_to_driver": debug, "logging_level": logging.INFO if debug else logging.ERROR}
             try:
                 if address:
-                    dashboard, _grows = _connect(address, logs), True
+                    _dashboard, _grows = _connect(address, logs), True
                 else:
                     stack.enter_context(loopback_only())
-                    dashboard, _grows = _start(logs), False
+                    _dashboard, _grows = _start(logs), False
             except SystemExit as error:  # Ray's own handler of SIGTERM, which it installs while it starts
                 raise Terminated from error
             stack.callback(_end)
             raise_on_sigterm()
-        yield look_at_cluster(f"http://{dashboard}" if dashboard else None)
+        yield look_at_cluster(f"http://{_dashboard}" if _dashboard else None)
 
 
 def refuse_dead_ray() -> None:
@@ -68,10 +69,10 @@ def refuse_dead_ray() -> None:
 
 
 def _end() -> None:
-    global _grows
+    global _grows, _dashboard
     ray.shutdown()
     catch_sigterm_again()
-    _grows = None
+    _grows = _dashboard = None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from skilljobs.checkpoints.source import ModelSource
+from skilljobs.machine import has_gpu_devices
 from skilljobs.pipeline.opening import open_run_files, planned_fields, refuse_other_run
 from skilljobs.pipeline.texts import TextMaker
 from skilljobs.plan.added_metrics import plan_added_metrics
@@ -15,6 +16,7 @@ from skilljobs.plan.capacity import Placement
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.prompt_format import ChatFormat
+from skilljobs.plan.shard_size import paying_shard_size
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import Reporter
@@ -69,11 +71,44 @@ def check_job(spec: JobSpec, uri: str, placement: Placement) -> JobPlan:
             texts = TextMaker(spec, task, files.folder)
             is_final = texts.are_done
             rows = texts.finished_rows() if is_final else texts.draft_rows()
-        plan = plan_job(spec, rows, read_chat, read_labels)
-        _check_ranks(plan, placement)
+        plan = _plan(spec, rows, files, placement, None)
     if is_final and files.exists:
         refuse_other_run(files, plan, planned_fields(plan))
     return plan
+
+
+def _plan(
+    spec: JobSpec,
+    rows: Sequence[Mapping[str, Any]] | None,
+    files: RunFiles,
+    placement: Placement,
+    stack: ExitStack | None,
+) -> JobPlan:
+    """The plan of a job, whose shards are those of its run if that exists, and otherwise large enough to pay.
+
+    Ray may be connected to for the time of `stack`, if it is given, to see whether there are GPUs.
+    """
+    stored = max(files.record.shards) if files.exists else None
+    plan = plan_job(spec, rows, read_chat, read_labels, stored)
+    _check_ranks(plan, placement)
+    if stored is None and spec.shard_size is None:
+        pays = paying_shard_size(plan, _has_gpus(plan, placement, stack))
+        if plan.shard_size < pays and plan.shard_size < len(plan.test):
+            return plan_job(spec, rows, read_chat, read_labels, pays)
+    return plan
+
+
+def _has_gpus(plan: JobPlan, placement: Placement, stack: ExitStack | None) -> bool:
+    """Whether scorers will have GPUs, if that matters."""
+    if placement.gpus_per_replica is not None:
+        return placement.gpus_per_replica > 0
+    if paying_shard_size(plan, on_gpu=True) <= plan.shard_size:
+        return False
+    if stack is None or (placement.address is None and not has_gpu_devices()):
+        return placement.address is None and has_gpu_devices()
+    from skilljobs.cluster.session import ray_session
+
+    return stack.enter_context(ray_session(placement.address, placement.debug)).gpus > 0
 
 
 def _check_ranks(plan: JobPlan, placement: Placement) -> None:
@@ -114,8 +149,7 @@ def run_job(
                 cluster = stack.enter_context(ray_session(placement.address, placement.debug))
                 text_seconds = texts.make(cluster, placement, reporter)
             rows = texts.finished_rows()
-        plan = plan_job(spec, rows, read_chat, read_labels)
-        _check_ranks(plan, placement)
+        plan = _plan(spec, rows, files, placement, stack)
         return _run_planned(plan, uri, run_id, placement, report, reporter, verify, text_seconds, lease)
 
 

@@ -48,17 +48,18 @@ class _SampledView(PartView):
         return self._columns
 
 
-def draw_examples(spec: JobSpec, reader: RowReader, group: str | None) -> DrawnExamples:
+def draw_examples(spec: JobSpec, reader: RowReader, group: str | None, shard_size: int | None = None) -> DrawnExamples:
     """Draw a sample if `--limit` asks for it, and cut the test examples into shards.
 
-    `group`: the column of the task, not of `--by`, so that `--by` does not change which rows are drawn.
+    `group`: the column of the task, not of `--by`, so that `--by` does not change which rows are drawn. `shard_size`:
+    that of a shard, unless `spec` gives it.
     """
     rows = reader.rows_of("test")
     columns = RowView(reader, rows).external_columns()
     stratum = next((source for source in columns if source.name == group), None)
     tested = sample(reader, rows, spec.limit, stratum, spec.seed)
     tuned = tuning_sample(reader, len(tested) / len(rows), stratum, spec.seed)
-    shards = shard_examples(reader, tested, spec.shard_size, spec.seed)
+    shards = shard_examples(reader, tested, spec.shard_size or shard_size, spec.seed)
     order = np.concatenate([*tuned, *shards])
     place_of_row = np.full(len(reader.kept), -1, np.int32)
     place_of_row[order] = np.arange(len(order), dtype=np.int32)

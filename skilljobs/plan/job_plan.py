@@ -88,6 +88,11 @@ class JobPlan:
         return first, second
 
     @property
+    def shard_size(self) -> int:
+        """The examples of a shard that is full."""
+        return max(map(len, self.shards))
+
+    @property
     def is_tuned(self) -> bool:
         """Whether the soft prompt is tuned, and not reused or a baseline."""
         return self.spec.soft_prompt is None and self.like is None
@@ -130,6 +135,7 @@ def plan_job(
     texts: Sequence[Mapping[str, Any]] | None = None,
     read_chat: ChatReader | None = None,
     read_labels: LabelReader | None = None,
+    shard_size: int | None = None,
 ) -> JobPlan:
     """Read and check everything that `spec` names.
 
@@ -137,6 +143,7 @@ def plan_job(
         texts: rows that were written and graded for the job, where its task is a `TextTask`.
         read_chat: reads a model's chat template; needed for `--chat`.
         read_labels: reads a model's label words; needed for masked language models.
+        shard_size: that of a shard, unless `spec` gives it; None for the default by the number of examples.
 
     Raises:
         InputError: something that it names does not exist, or does not fit the rest.
@@ -163,7 +170,7 @@ def plan_job(
     counts = {split: len(reader.rows_of(split)) for split in SPLITS}
     if counts["test"] < 4:
         raise InputError(f"{data_name} has {counts['test']} test examples; a correlation needs at least 4")
-    drawn = draw_examples(spec, reader, task.group)
+    drawn = draw_examples(spec, reader, task.group, shard_size)
     whole_test = RowView(reader, reader.rows_of("test"))
     groups = {column: group_populations(whole_test, column) for column in dict.fromkeys(by)}
     examples, test, bad, seen = drawn.examples, drawn.test, reader.bad, list(reader.columns)
