@@ -16,6 +16,7 @@ from skilljobs.tasks.registry import find_task, loadable_tasks
 from skilljobs.tasks.row_files import is_on_hub
 from skilljobs.tasks.table import Table
 from skilljobs.tasks.text_files import check_file
+from skilljobs.uris import checked_place, is_uri
 
 OPTIONS_A_TASK_MAY_REFUSE = ("train_data", "hide_choices", "template", "unit")
 
@@ -70,15 +71,19 @@ def make_task(spec: JobSpec) -> Task:
         InputError: the spec names a file that is not there, or options that do not go together.
     """
     task = find_task(spec.task)
-    for name in (spec.data, spec.train_data):
-        if name is not None and not is_on_hub(name):
-            path = os.path.expanduser(name)
-            if not (os.path.isdir(path) and issubclass(task, Table)):
-                check_file(path)
+    places: dict[str, Any] = {}
+    for option, name in (("data", spec.data), ("train_data", spec.train_data)):
+        if name is not None and is_uri(name):
+            if not issubclass(task, Table):
+                raise InputError(f"{flag_of(option)} {name}: the task {task.name} reads local files alone")
+            places[f"{option}_uri"] = checked_place(name, flag_of(option))
+        elif name is not None:
+            places[option] = Path(os.path.expanduser(name))
+            if not (is_on_hub(name) or (os.path.isdir(places[option]) and issubclass(task, Table))):
+                check_file(places[option])
     return task(
         task.options_type(
-            data=None if spec.data is None else Path(os.path.expanduser(spec.data)),
-            train_data=None if spec.train_data is None else Path(os.path.expanduser(spec.train_data)),
+            **places,
             seed=spec.seed,
             hide_choices=spec.hide_choices,
             template=split_template(spec.template),

@@ -17,7 +17,7 @@ def read_rows(task: Task) -> RowReader:
         InputError: a source has no rows, or cannot be read.
     """
     reader, split_column = RowReader(), task.split_column
-    source, training_rows = str(task.options.data or f"the task {task.name}"), task.training_rows()
+    source, training_rows = task.source, task.training_rows()
 
     def as_test_example(row: Mapping[str, Any], number: int) -> Example:
         example = task.example(row, number)
@@ -37,7 +37,8 @@ def read_rows(task: Task) -> RowReader:
     else:
         reader.read(source, task.rows(), make)
     if training_rows is not None:
-        training_source = str(task.options.train_data or f"the training pairs of the task {task.name}")
+        named = task.options.train_data_uri or task.options.train_data
+        training_source = str(named or f"the training pairs of the task {task.name}")
         reader.read(training_source, training_rows, as_tuning_example)
     reader.settle()
     reader.ignore_columns(task.ignored_columns)

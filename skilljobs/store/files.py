@@ -12,10 +12,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from skilljobs.errors import InputError
-from skilljobs.uris import checked_place, child_uri, is_uri, with_option
-
-ATTEMPTS = 4
-"""At a request to an object store. A request that is not answered takes three to ten seconds."""
+from skilljobs.filesystems import open_uri
+from skilljobs.uris import child_uri, is_uri, with_option
 
 
 class Folder:
@@ -26,14 +24,10 @@ class Folder:
     """
 
     def __init__(self, uri: str) -> None:
-        if is_uri(checked_place(uri, "the place of a run or file")):
+        if is_uri(uri):
             # without this option, every small file on an object store would need a multipart upload
             opened = with_option(uri, "allow_delayed_open", "true") if uri.startswith("s3://") else uri
-            try:
-                filesystem, self.root = fs.FileSystem.from_uri(opened)
-                self.filesystem = _with_few_attempts(filesystem)
-            except (OSError, ValueError, pa.ArrowException) as error:
-                raise InputError(f"{uri} is not a place that can be reached: {error}") from error
+            self.filesystem, self.root = open_uri(opened, "the place of a run or file")
         else:
             self.filesystem, self.root = fs.LocalFileSystem(), os.path.realpath(os.path.expanduser(uri))
         self.uri = uri if is_uri(uri) else self.root
@@ -161,14 +155,3 @@ class Folder:
         """Delete a folder and everything in it; nothing happens if there is none."""
         if self.filesystem.get_file_info(self.path(name)).type == fs.FileType.Directory:
             self.filesystem.delete_dir(self.path(name))
-
-
-def _with_few_attempts(filesystem: fs.FileSystem) -> fs.FileSystem:
-    """The same filesystem, which gives up a store that does not answer within a minute.
-
-    What pyarrow makes of a URI tries for five minutes at each request, and a URI has no option for it.
-    """
-    if not isinstance(filesystem, fs.S3FileSystem):
-        return filesystem
-    _, (options,) = filesystem.__reduce__()
-    return fs.S3FileSystem(**options, retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS))

@@ -156,7 +156,11 @@ class TaskOptions:
     """
 
     data: Path | None = None
+    """The file of `--data`, or the name of a data set on the hub."""
     train_data: Path | None = None
+    data_uri: str | None = None
+    """The URI of `--data`, which tables can be read from; `data` is None then."""
+    train_data_uri: str | None = None
     seed: int = 0
     hide_choices: bool = False
     template: str | None = None
@@ -194,6 +198,11 @@ class Task(ABC):
         self.options = options or self.options_type()
         self.ignored_columns: dict[str, str] = {}
         """Columns of the rows that make no metric, and why, as far as that shows when examples are made."""
+
+    @property
+    def source(self) -> str:
+        """Where the rows are read from, as messages call it."""
+        return str(self.options.data_uri or self.options.data or f"the task {self.name}")
 
     @classmethod
     def own_options(cls) -> tuple[Option, ...]:

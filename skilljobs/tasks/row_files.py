@@ -1,13 +1,20 @@
 """Reads rows from JSON lines, CSV and Parquet files, and from the Hugging Face hub."""
 
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.text_files import check_file, checked_bytes, lines_of, parse_json, repeated
+from skilljobs.tasks.parquet_tables import BATCH_ROWS, parquet_batches
+from skilljobs.tasks.text_files import (
+    check_file,
+    checked_bytes,
+    lines_of,
+    one_line,
+    parse_json,
+    refuse_repeated_columns,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,10 +26,6 @@ TEXT_COLUMNS = ("example_id", "split", "unit", "text", "choices", "target")
 NOT_AVAILABLE = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
 """What stands for a missing number in a delimited file."""
 HUB = "hub:"
-BATCH_ROWS, BATCH_BYTES = 65_536, 64 << 20
-"""At most so many rows, or bytes, are read at a time."""
-LONGEST_REASON = 300
-"""Characters of a library's error that are repeated."""
 
 
 def is_on_hub(name: str | Path) -> bool:
@@ -30,11 +33,11 @@ def is_on_hub(name: str | Path) -> bool:
     return str(name).startswith(HUB)
 
 
-def read_table(path: Path, text_columns: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+def read_table(path: Path | str, text_columns: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Return the rows of a JSON lines, CSV or Parquet file, or of a data set of the Hugging Face hub.
 
     The file's name ends in .jsonl, .ndjson, .csv or .tsv, each of which may be followed by .gz, or in .parquet. A
-    folder of Parquet files is one table, in the order of their names.
+    folder of Parquet files is one table, in the order of their names. A text is the URI of a Parquet file or folder.
 
     `text_columns` are further columns of a delimited file that are read as text even if their values look like numbers.
 
@@ -44,18 +47,18 @@ def read_table(path: Path, text_columns: Collection[str] = ()) -> Iterator[dict[
     batches = read_batches(path, text_columns)
     if batches is not None:
         return (row for batch in batches for row in rows_of(path, batch))
-    return _hub_rows(str(path)) if is_on_hub(path) else read_json_lines(path)
+    return _hub_rows(str(path)) if is_on_hub(path) else read_json_lines(Path(path))
 
 
-def read_batches(path: Path, text_columns: Collection[str] = ()) -> "Iterator[pa.RecordBatch] | None":
+def read_batches(path: Path | str, text_columns: Collection[str] = ()) -> "Iterator[pa.RecordBatch] | None":
     """Return the rows of a file or data set some thousands at a time, in columns; None if that is not how it has them.
 
     The arguments and exceptions are those of `read_table`.
     """
     if is_on_hub(path):
         return _hub_batches(str(path))
-    if path.is_dir():
-        return _folder(path)
+    if isinstance(path, str) or path.is_dir():
+        return parquet_batches(path)
     check_file(path)
     kind = Path(path.name.removesuffix(".gz")).suffix
     match kind:
@@ -64,7 +67,7 @@ def read_batches(path: Path, text_columns: Collection[str] = ()) -> "Iterator[pa
         case ".csv" | ".tsv":
             return _delimited(path, "\t" if kind == ".tsv" else ",", text_columns)
         case ".parquet":
-            return _parquet(path)
+            return parquet_batches(path)
     raise InputError(f"{path} is not a .jsonl, .csv, .tsv or .parquet file")
 
 
@@ -78,7 +81,7 @@ def read_tab_separated(path: Path) -> Iterator[dict[str, Any]]:
     """
     lines = (line for line in lines_of(path) if line.strip())
     header = next(lines, "").rstrip("\r").split("\t")
-    _refuse_duplicates(path, header)
+    refuse_repeated_columns(path, header)
     for number, line in enumerate(lines, start=2):
         cells = line.rstrip("\r").split("\t")
         if len(cells) != len(header):
@@ -124,7 +127,7 @@ def _delimited(path: Path, delimiter: str, text_columns: Collection[str]) -> "It
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read: {one_line(error)}") from error
     del data
-    _refuse_duplicates(path, table.column_names)
+    refuse_repeated_columns(path, table.column_names)
     for place, name in enumerate(table.column_names):
         if pa.types.is_string(table.schema.types[place]) and name not in {*TEXT_COLUMNS, *text_columns}:
             numbers = _nullable_numbers(table.column(place))
@@ -146,56 +149,6 @@ def _nullable_numbers(column: "pa.ChunkedArray") -> "pa.ChunkedArray | None":
     return None
 
 
-def _refuse_duplicates(path: Path, header: Sequence[str]) -> None:
-    twice = repeated(header)
-    if twice:
-        raise InputError(f"{path} has {len(twice)} columns more than once: {', '.join(map(repr, twice[:3]))}")
-
-
-def _parquet(path: Path) -> "Iterator[pa.RecordBatch]":
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            _refuse_duplicates(path, file.schema_arrow.names)
-            groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-            width = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
-            yield from file.iter_batches(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, width))))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {one_line(error)}") from error
-
-
-def _folder(path: Path) -> "Iterator[pa.RecordBatch]":
-    """The rows of all Parquet files of a folder, which must have the same columns, one file after another.
-
-    Files whose names begin with a dot or an underscore are none of the data, as in Spark and Arrow.
-    """
-    names = sorted(name for name in os.listdir(path) if not name.startswith((".", "_")))
-    other = [name for name in names if not name.endswith(".parquet") or not (path / name).is_file()]
-    if other:
-        raise InputError(f"{path} may hold Parquet files only, and not {other[0]!r}")
-    if not names:
-        raise InputError(f"{path} is a folder without Parquet files")
-    columns = {name: set(_schema_names(path / name)) for name in names}
-    for name, found in columns.items():
-        different = sorted(found ^ columns[names[0]])
-        if different:
-            with_it, without = (name, names[0]) if different[0] in found else (names[0], name)
-            raise InputError(f"{path}: {with_it} has the column {different[0]!r}, and {without} has not")
-    return (batch for name in names for batch in _parquet(path / name))
-
-
-def _schema_names(path: Path) -> list[str]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        return list(parquet.read_schema(path).names)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {one_line(error)}") from error
-
-
 def rows_of(path: Path | str | None, table: "pa.Table | pa.RecordBatch") -> list[dict[str, Any]]:
     """The rows of a table; moments to the nanosecond are cut to microseconds, which Python's have.
 
@@ -212,12 +165,6 @@ def rows_of(path: Path | str | None, table: "pa.Table | pa.RecordBatch") -> list
         return list(table.to_pylist())
     except (pa.ArrowException, ValueError, OverflowError) as error:
         raise InputError(f"{path} holds a value that cannot be read: {one_line(error)}") from error
-
-
-def one_line(error: Exception) -> str:
-    """What an error of a library says, in one line that is not long."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
 
 def _hub_rows(name: str) -> Iterator[dict[str, Any]]:

@@ -76,12 +76,14 @@ class Table(Task):
         self.fields = frozenset(renamed.get(part, part) for part in PARTS) | {self.options.unit_column or "unit"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
-        if self.options.data is None:
+        place = self._place
+        if place is None:
             raise InputError("a table needs --data FILE")
-        return self._read(self.options.data)
+        return self._read(place)
 
     def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
-        return None if self.options.train_data is None else self._read(self.options.train_data)
+        place = self.options.train_data_uri or self.options.train_data
+        return None if place is None else self._read(place)
 
     def batches(self) -> "Iterator[pa.RecordBatch] | None":
         """The rows in columns, if that is how the file has them; otherwise None.
@@ -89,15 +91,18 @@ class Table(Task):
         Raises:
             InputError: the source as a whole cannot be read.
         """
-        path = self.options.data
-        return None if path is None else read_batches(path, self._text_columns)
+        return None if self._place is None else read_batches(self._place, self._text_columns)
+
+    @property
+    def _place(self) -> Path | str | None:
+        return self.options.data_uri or self.options.data
 
     @property
     def _text_columns(self) -> list[str]:
         return [name for column, name in self.options.columns.items() if column != "answer"]
 
-    def _read(self, path: Path) -> Iterable[Mapping[str, Any]]:
-        return read_table(path, self._text_columns)
+    def _read(self, place: Path | str) -> Iterable[Mapping[str, Any]]:
+        return read_table(place, self._text_columns)
 
     def example(self, row: Mapping[str, Any], number: int) -> Example:
         row = self._renamed(row)

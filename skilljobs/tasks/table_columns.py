@@ -55,14 +55,14 @@ def chunks_of(table: Columnar, batch: pa.RecordBatch, first: int) -> Iterator[Ch
     try:
         chunk, is_unusual = _Batch(table, batch, first).chunk()
     except (_UnusualError, pa.ArrowException, ValueError, OverflowError):
-        yield rows_of(table.task.options.data, batch)
+        yield rows_of(table.task.source, batch)
         return
     pieces = np.logical_or.reduceat(is_unusual, np.arange(0, len(is_unusual), PIECE_ROWS))
     bounds = [0, *(np.flatnonzero(np.diff(pieces)) + 1).tolist(), len(pieces)] if len(pieces) else [0]
     for begin, end in pairwise(bounds):
         start, stop = begin * PIECE_ROWS, min(end * PIECE_ROWS, len(chunk))
         if pieces[begin]:
-            yield rows_of(table.task.options.data, batch.slice(start, stop - start))
+            yield rows_of(table.task.source, batch.slice(start, stop - start))
         else:
             yield chunk if stop - start == len(chunk) else chunk.slice(start, stop)
 

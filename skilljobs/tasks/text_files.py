@@ -7,13 +7,15 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 from skilljobs.errors import InputError
 
 BLOCK_BYTES = 1 << 20
+LONGEST_REASON = 300
+"""Characters of a library's error that are repeated."""
 
 
 def check_file(path: Path | str) -> None:
@@ -128,3 +130,20 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def repeated(names: Iterable[str]) -> list[str]:
     """Those of `names` that occur more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def refuse_repeated_columns(name: Path | str, header: Sequence[str]) -> None:
+    """Refuse a table with two columns of one name.
+
+    Raises:
+        InputError: names the first of them.
+    """
+    twice = repeated(header)
+    if twice:
+        raise InputError(f"{name} has {len(twice)} columns more than once: {', '.join(map(repr, twice[:3]))}")
+
+
+def one_line(error: Exception) -> str:
+    """What an error of a library says, in one line that is not long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."

@@ -1,8 +1,8 @@
 """What planning a job takes for each row of a table, and how much memory of the driver.
 
-`python -m tests.benchmarks.planning [--rows N ...]`
+`python -m tests.benchmarks.planning [--rows N ...] [--kind parquet|csv|jsonl]`
 
-Each size runs in a process of its own, which plans the job of a Parquet file and writes the examples as the first stage
+Each size runs in a process of its own, which plans the job of a file and writes the examples as the first stage
 does. CPU seconds are reported: on a busy machine, they are more reproducible than the time that passes.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from pyarrow import parquet as pq
 
@@ -35,6 +36,17 @@ def write_table(path: Path, rows: int) -> None:
         writer.write_table(table)
     if writer is not None:
         writer.close()
+
+
+def as_text(path: Path, kind: str) -> Path:
+    """The same table as a file of text, in place of it."""
+    frame, text = pl.scan_parquet(path), path.with_suffix(f".{kind}")
+    if kind == "csv":
+        frame.sink_csv(text)
+    else:
+        frame.sink_ndjson(text)
+    path.unlink()
+    return text
 
 
 def some_rows(start: int, stop: int) -> pa.Table:
@@ -71,8 +83,9 @@ def plan(path: Path, out: Path) -> dict[str, float]:
 
 @click.command()
 @click.option("--rows", multiple=True, type=int, default=(10_000, 100_000, 1_000_000))
+@click.option("--kind", type=click.Choice(["parquet", "csv", "jsonl"]), default="parquet")
 @click.option("--json", "json_file", type=click.Path(), help="Write the figures there.")
-def main(rows: tuple[int, ...], json_file: str | None) -> None:
+def main(rows: tuple[int, ...], kind: str, json_file: str | None) -> None:
     """Measure planning at several sizes."""
     found = {}
     click.echo(
@@ -83,6 +96,8 @@ def main(rows: tuple[int, ...], json_file: str | None) -> None:
         for count in rows:
             path = Path(folder, f"{count}.parquet")
             write_table(path, count)
+            if kind != "parquet":
+                path = as_text(path, kind)
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 figures = found[count] = pool.apply(plan, (path, Path(folder, f"out-{count}")))
             per_row = {name: 1e6 * figures[name] / count for name in ("plan", "write")}

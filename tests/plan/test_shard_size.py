@@ -61,7 +61,7 @@ def test_a_run_keeps_the_shards_that_it_was_begun_with(
         assert again.examples_digest == begun.examples_digest
     with pytest.raises(InputError, match="seed"):
         run_job.check_job(replace(SPEC, seed=1), str(tmp_path / "large"), Placement())
-    with pytest.raises(InputError, match="shard_size|shard-size"):
+    with pytest.raises(InputError, match=r"shard_size|shard-size"):
         run_job.check_job(replace(SPEC, shard_size=7), str(tmp_path / "large"), Placement())
 
 
