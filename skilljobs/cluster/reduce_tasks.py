@@ -1,9 +1,13 @@
-"""Reducers as Ray tasks: one for each layer, one that ranks each metric and population, one that writes each layer."""
+"""Reducers: one for each layer, one that ranks each metric and population, one that writes each layer.
+
+They are Ray tasks, or threads of this process where there is little to do.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from itertools import count, cycle, islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.exceptions import RayError
@@ -13,6 +17,7 @@ from skilljobs.cluster.ray_errors import one_line
 from skilljobs.cluster.session import refuse_dead_ray
 from skilljobs.cluster.waiting import wait
 from skilljobs.errors import JobFailed
+from skilljobs.machine import available_cpus
 from skilljobs.progress.reporter import Reporter
 from skilljobs.reduce.final_tables import delete_unranked, write_correlations, write_rankings
 from skilljobs.reduce.layers import ReduceJob, pairs
@@ -24,9 +29,45 @@ LOOK_SECONDS = 5.0
 T = TypeVar("T")
 
 
+HERE_BYTES = 256_000_000
+"""Sums of a run up to which this process reduces them: starting Ray's workers would take longer."""
+MOST_THREADS = 4
+
+
+class Reducers(Protocol):
+    """What runs the functions of a reduction."""
+
+    def run_all(self, name: str, done: str, functions: Iterable[Callable[[], T]]) -> list[T]:
+        """The results of all functions, in the order in which they end.
+
+        Raises:
+            JobFailed: one of them failed.
+        """
+
+
 def reduce_steps(layers: int, layout: Layout) -> int:
     """The number of steps that `reduce_all` reports."""
     return 2 * layers + len(pairs(layout)) + 1
+
+
+class ReduceHere:
+    """Runs functions in threads of this process; what they do is done outside of Python's lock for the most part."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter, self._steps = reporter, count(1)
+
+    def run_all(self, name: str, done: str, functions: Iterable[Callable[[], T]]) -> list[T]:
+        """See `Reducers`."""
+        results = []
+        with ThreadPoolExecutor(min(MOST_THREADS, available_cpus()), name) as threads:
+            for future in as_completed([threads.submit(function) for function in functions]):
+                try:
+                    results.append(future.result())
+                except Exception as error:
+                    threads.shutdown(cancel_futures=True)
+                    raise JobFailed(f"a reducer failed: {one_line(error)}") from error
+                self._reporter.advance(next(self._steps), done)
+        return results
 
 
 class ReduceTasks:
@@ -43,11 +84,7 @@ class ReduceTasks:
         self._reporter = reporter
 
     def run_all(self, name: str, done: str, functions: Iterable[Callable[[], T]]) -> list[T]:
-        """The results of all functions, in the order in which they end.
-
-        Raises:
-            JobFailed: one of them failed.
-        """
+        """See `Reducers`."""
         left = iter(functions)
         try:
             running, results = [self._start(name, function) for function in islice(left, self._at_a_time)], []
@@ -66,15 +103,18 @@ class ReduceTasks:
         return _call.options(name=name, scheduling_strategy=strategy).remote(function)
 
 
-def reduce_all(
-    job: ReduceJob, reduce_one: Callable[[int], None], reporter: Reporter, nodes: Collection[str] = ()
-) -> None:
+def reducers(size: int, reporter: Reporter, nodes: Collection[str] = ()) -> Reducers:
+    """What reduces sums of `size` bytes in all (0: not known): this process, or tasks on `nodes`."""
+    return ReduceHere(reporter) if 0 < size <= HERE_BYTES else ReduceTasks(reporter, nodes)
+
+
+def reduce_all(job: ReduceJob, reduce_one: Callable[[int], None], tasks: Reducers) -> None:
     """Run `reduce_one` for every layer, rank each metric and population over all layers, and write the tables.
 
     Raises:
         JobFailed: a reducer failed.
     """
-    tasks, layers, ranks = ReduceTasks(reporter, nodes), range(job.layers), range(len(pairs(job.layout)))
+    layers, ranks = range(job.layers), range(len(pairs(job.layout)))
     tasks.run_all("reduce_layer", "layers", (partial(reduce_one, layer) for layer in layers))
     ranked = tasks.run_all("rank", "metrics and populations ranked", (partial(rank_pair, job, p) for p in ranks))
     tasks.run_all("write_layer", "layers written", (partial(write_correlations, job, layer) for layer in layers))

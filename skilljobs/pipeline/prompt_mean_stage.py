@@ -4,7 +4,7 @@ from functools import partial
 
 from pyarrow import parquet as pq
 
-from skilljobs.cluster.reduce_tasks import reduce_all, reduce_steps
+from skilljobs.cluster.reduce_tasks import reduce_all, reduce_steps, reducers
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.reduce_stage import Reduce, reduce_job
 from skilljobs.pipeline.stage import Stage
@@ -30,5 +30,6 @@ class PromptMean(Stage):
             write_parquet(job.run.folder, METRICS_NAME, [pq.read_table(file)], METRICS)
         reduction = reduce_job(job)
         reduce_one = partial(reduce_layer_over_prompts, reduction, [prompt.uri for prompt in prompts])
-        reduce_all(reduction, reduce_one, job.reporter)
+        size = job.plan.sums_size * len(prompts)
+        reduce_all(reduction, reduce_one, reducers(size, job.reporter))
         return f"{reduction.layers} layers over {len(prompts)} prompts"

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from skilljobs.cluster.reduce_tasks import reduce_all, reduce_steps
+from skilljobs.cluster.reduce_tasks import reduce_all, reduce_steps, reducers
 from skilljobs.pipeline.job import Job
 from skilljobs.pipeline.stage import Stage
 from skilljobs.printable import counted
@@ -34,6 +34,11 @@ class Reduce(Stage):
     reads = (REFERENCE_NAME, METRICS_NAME)
     writes = ("correlations/layer-*.parquet", TOP_NAME, BEST_NAME, NULL_MAXIMA_NAME)
 
+    def prepare(self) -> None:
+        """Import what computes p and q."""
+        import scipy.special
+        import scipy.stats  # noqa: F401
+
     def steps(self, job: Job) -> int | None:
         return reduce_steps(len(job.run.record.neurons), job.plan.layout)
 
@@ -42,5 +47,7 @@ class Reduce(Stage):
 
     def run(self, job: Job) -> str:
         reduction = reduce_job(job)
-        reduce_all(reduction, partial(reduce_layer, reduction), job.reporter, job.workplace.scorer_nodes)
+        size = job.plan.sums_size * len(job.plan.shards)
+        tasks = reducers(size, job.reporter, job.workplace.scorer_nodes)
+        reduce_all(reduction, partial(reduce_layer, reduction), tasks)
         return counted(reduction.layers, "layer")
