@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils import schemapi
 
 from skilljobs.printable import printable, well_formed
 from skilljobs.report.themes import LIGHT
@@ -38,6 +40,11 @@ def save_figure(figure: Figure, folder: Folder) -> None:
     png = vl_convert.svg_to_png(svg, scale=PIXELS_PER_POINT)
     folder.write(f"{FIGURES}/{figure.name}.svg", well_formed(svg).encode())
     folder.write(f"{FIGURES}/{figure.name}.png", png)
+
+
+def unvalidated() -> AbstractContextManager[None]:
+    """Within the block, Altair does not check each part of a chart that is made, which takes longer than the rest."""
+    return schemapi.debug_mode(False)
 
 
 def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 
 import polars as pl
@@ -18,7 +18,7 @@ from skilljobs.hashing import stable_digest
 from skilljobs.machine import available_cpus
 from skilljobs.report import densities
 from skilljobs.report.ablation_figures import ablation_figures
-from skilljobs.report.charts import Figure, save_figure
+from skilljobs.report.charts import Figure, save_figure, unvalidated
 from skilljobs.report.correlation_figures import by_layer, heat_map, histograms, overlap_figure, tuning_figure
 from skilljobs.report.effect_figures import effect_figures
 from skilljobs.report.shortcut_figures import shortcut_figures
@@ -46,7 +46,14 @@ FOLLOW_UPS: tuple[Callable[[RunReader], Iterator[Figure]], ...] = (
 
 
 def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[Figure]:
-    """Draw the figures of a run and save them in its folder.
+    """Draw the figures of a run and save them in its folder; metrics and errors as `figures_drawn`."""
+    with figures_drawn(run, metrics) as drawn:
+        return drawn
+
+
+@contextmanager
+def figures_drawn(run: RunReader, metrics: Sequence[str] = ()) -> Iterator[list[Figure]]:
+    """Draw the figures of a run. Threads save them in its folder meanwhile, and are done when the block ends.
 
     Without `metrics`, those of `usual_metrics` are drawn.
 
@@ -59,10 +66,14 @@ def draw_figures(run: RunReader, metrics: Sequence[str] = ()) -> list[Figure]:
         if metric.startswith(NULL):
             raise InputError(f"{metric!r} is a null metric, and null metrics have no figures of their own")
     chosen = list(dict.fromkeys(metrics)) or usual_metrics(run)
-    drawn = list(chain(_over_the_model(run, chosen), _over_examples(run, chosen), follow_ups(run)))
-    with ThreadPoolExecutor(available_cpus()) as threads:  # vl-convert works outside of Python's lock
-        list(threads.map(partial(save_figure, folder=run.folder), drawn))
-    return drawn
+    drawn, saved = list[Figure](), list[Future[None]]()
+    with ThreadPoolExecutor(available_cpus()) as threads, unvalidated():  # vl-convert works outside of Python's lock
+        for figure in chain(_over_the_model(run, chosen), _over_examples(run, chosen), follow_ups(run)):
+            drawn.append(figure)
+            saved.append(threads.submit(save_figure, figure, run.folder))
+        yield drawn
+        for future in saved:
+            future.result()
 
 
 def follow_ups(run: RunReader) -> Iterator[Figure]:
