@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import DynamicCache
@@ -27,14 +27,35 @@ class CachedTexts:
     mask: torch.Tensor
     cache: DynamicCache | None
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether reading behind them leaves what is cached as it is."""
+        return self.cache is not None and self._is_only_replaced
+
+    @property
+    def _is_only_replaced(self) -> bool:
+        """Whether keys and values are replaced and never changed in place; the states of other layers may be."""
+        return self.cache is not None and all(type(layer) in _ONLY_REPLACED for layer in self.cache.layers)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the keys and values."""
+        layers = [] if self.cache is None else self.cache.layers
+        return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values) if part is not None)
+
+    def again(self) -> "CachedTexts":
+        """The same texts, if they `can_be_read_again`: what is read behind these is not added to the others."""
+        cache = copy.copy(self.cache)
+        assert cache is not None
+        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        return replace(self, cache=cache)
+
     def copied_cache(self, copies: int) -> DynamicCache | None:
         """A copy of the cache for `copies` copies of the batch, one after another."""
         if self.cache is None:
             return None
         cache = copy.copy(self.cache)
-        # keys and values are replaced and never changed in place; the states of other layers may be
-        plain = all(type(layer) in _ONLY_REPLACED for layer in cache.layers)
-        cache.layers = [copy.copy(layer) if plain else copy.deepcopy(layer) for layer in cache.layers]
+        cache.layers = [copy.copy(layer) if self._is_only_replaced else copy.deepcopy(layer) for layer in cache.layers]
         select_rows(cache, torch.arange(len(self.mask), device=self.mask.device).repeat(copies))
         return cache
 

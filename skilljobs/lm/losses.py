@@ -1,15 +1,16 @@
 """Objectives of tuning a soft prompt: the differentiable loss of a batch; loss and accuracy over many examples."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
 
-from skilljobs.lm.batch import TokenizedExample, longest_sequence
+from skilljobs.lm.batch import TokenizedExample, longest_sequence, plan_batches
 from skilljobs.lm.cached_texts import CachedTexts, read_texts
 from skilljobs.lm.forward import score_batches
 from skilljobs.lm.masked import label_log_probabilities
+from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.passes import continuation_log_probabilities
 from skilljobs.lm.recompute import ReadOnlyCache, activation_checkpointing
@@ -77,16 +78,45 @@ def example_losses(
     examples: Sequence[TokenizedExample],
     loss: Literal["target", "choices"],
     batch_tokens: int,
+    texts_of: Callable[[Sequence[int]], CachedTexts | None] = lambda indices: None,
 ) -> list[float]:
-    """Return what each example adds to the tuning loss, before it is divided by `loss_terms`."""
+    """Return what each example adds to the tuning loss, before it is divided by `loss_terms`.
+
+    `texts_of` gives the texts of the examples at some indices, if they have been read already.
+    """
     if loss == "target":
         examples = [example.with_right_answer_only() for example in examples]
     losses = [math.nan] * len(examples)
-    for indices, scored in score_batches(lm, vectors, examples, batch_tokens):
-        for index, sums in zip(indices, scored.log_probabilities, strict=True):
+    for indices, sums_of_each in _continuation_sums(lm, vectors, examples, batch_tokens, texts_of):
+        for index, sums in zip(indices, sums_of_each, strict=True):
             right = sums[0] if loss == "target" else torch.log_softmax(sums, 0)[examples[index].answer]
             losses[index] = -right.item()
     return losses
+
+
+def _continuation_sums(
+    lm: FrozenLM,
+    vectors: torch.Tensor,
+    examples: Sequence[TokenizedExample],
+    batch_tokens: int,
+    texts_of: Callable[[Sequence[int]], CachedTexts | None],
+) -> Iterator[tuple[list[int], Sequence[torch.Tensor]]]:
+    """The indices of a batch, and of each of its examples the summed log-probabilities of its continuations."""
+    if lm.is_masked:
+        for indices, scored in score_batches(lm, vectors, examples, batch_tokens):
+            yield indices, scored.log_probabilities
+        return
+
+    @torch.no_grad()
+    def run(part: list[int]) -> Sequence[torch.Tensor]:
+        batch = [examples[index] for index in part]
+        scores = _continuation_scores(lm, vectors, batch, False, texts_of(part)).double()
+        lengths = [len(tokens) for example in batch for tokens in example.continuations]
+        sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
+        return list(sums.split([len(example.continuations) for example in batch]))
+
+    for batch in plan_batches(examples, len(vectors), batch_tokens):
+        yield from in_parts(batch, run)
 
 
 def right_answers(

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 
 from skilljobs.lm.batch import TokenizedExample
-from skilljobs.lm.cached_texts import CachedTexts
+from skilljobs.lm.cached_texts import CachedTexts, read_texts
+from skilljobs.lm.kept_texts import SHARE_OF_MEMORY, KeptTexts
 from skilljobs.lm.losses import example_losses, loss_terms, prompt_loss, right_answers
 from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.recompute import bytes_kept
 from skilljobs.lm.texts_ahead import TextsAhead, same_examples
-from skilljobs.lm.tuning_batches import Fetch, draw_batch
+from skilljobs.lm.tuning_batches import Fetch, batches_of_epoch, draw_batch
 from skilljobs.lm.tuning_rounds import (
     PartAnswers,
     PartGradient,
@@ -73,6 +74,7 @@ class PromptObjective:
         self._taken: tuple[list[TokenizedExample], CachedTexts] | None = None
         """A part whose texts have been read, and these."""
         self._was_halved = False
+        self._kept: KeptTexts | None = None
 
     def of_part(self, asked: TuningRound, part: int, reads_ahead: bool = False) -> PartResult:
         """Return what one part says of a soft prompt.
@@ -89,7 +91,7 @@ class PromptObjective:
         if asked.kind == "answers":
             self.close()
             return PartAnswers(ids, tuple(right_answers(self.lm, vectors, chosen, self.settings.batch_tokens)))
-        losses = self.example_losses(vectors, chosen)
+        losses = self._validation_losses(vectors, chosen, part)
         terms = [loss_terms([example], self.settings.loss) for example in chosen]
         return PartLosses(ids, tuple(losses), tuple(terms))
 
@@ -104,9 +106,13 @@ class PromptObjective:
         texts = taken[1] if taken is not None and same_examples(taken[0], batch) else None
         return prompt_loss(self.lm, vectors, batch, self.settings.loss, bool(self.recompute), texts)
 
-    def example_losses(self, vectors: torch.Tensor, examples: Sequence[TokenizedExample]) -> list[float]:
-        """What each example adds to the loss, before it is divided by `loss_terms`."""
-        return example_losses(self.lm, vectors, examples, self.settings.loss, self.settings.batch_tokens)
+    def _validation_losses(self, vectors: torch.Tensor, examples: Sequence[TokenizedExample], part: int) -> list[float]:
+        def texts_of(indices: Sequence[int]) -> CachedTexts | None:
+            batch = [examples[index] for index in indices]
+            name = ("validation", part, *indices)
+            return self._kept_texts().taken_or_read(name, lambda: read_texts(self.lm, batch, unread=0))
+
+        return example_losses(self.lm, vectors, examples, self.settings.loss, self.settings.batch_tokens, texts_of)
 
     def _gradient_of(self, vectors: torch.Tensor, step: int, part: int, reads_ahead: bool) -> PartGradient:
         places = self._places(step, part)
@@ -115,7 +121,8 @@ class PromptObjective:
             return PartGradient(0.0, np.zeros(vectors.shape, np.float32), 0)
         if self.recompute is None:
             self.recompute = self.lm.ranks.largest(self._keeps_too_much(vectors, batch)) > 0
-        self._read_ahead(batch, step, part, reads_ahead)
+        self._take_texts(batch, places)
+        self._read_ahead(step, part, reads_ahead)
         self._was_halved = False
         loss, gradient = self._loss_and_gradient(vectors, batch)
         left_out: list[int] = []
@@ -138,17 +145,47 @@ class PromptObjective:
         places = draw_batch(self.examples.train_count, self.examples.fetch_train, self.settings.seed, step)
         return places[part_of(len(places), part, self.settings.parts)]
 
-    def _read_ahead(self, batch: list[TokenizedExample], step: int, part: int, reads_ahead: bool) -> None:
-        """Take the texts of `batch` if they have been read, and begin to read those of the part after it."""
+    def _take_texts(self, batch: list[TokenizedExample], places: Sequence[int]) -> None:
+        """Take the texts of `batch` if they are kept or have been read ahead; read and keep them if they come again."""
+        texts = self._ahead.take(batch)
+        if texts is not None and self._come_again:
+            self._kept_texts().keep(tuple(places), texts)
+        elif texts is None and self._come_again:
+            texts = self._kept_texts().taken_or_read(tuple(places), lambda: read_texts(self.lm, batch, unread=0))
+        self._taken = None if texts is None else (batch, texts)
+
+    @property
+    def _come_again(self) -> bool:
+        """Whether the batches of the first epoch come again."""
+        return self.settings.steps > batches_of_epoch(self.examples.train_count)
+
+    def _kept_texts(self) -> KeptTexts:
+        if self._kept is None:
+            self._kept = self._room_for_texts()
+        return self._kept
+
+    def _room_for_texts(self) -> KeptTexts:
+        lm = self.lm
+        if lm.is_masked or lm.ranks.are_several:
+            return KeptTexts(0)
+        return KeptTexts(int(SHARE_OF_MEMORY * free_memory(lm.device)) // self._beside)
+
+    @property
+    def _beside(self) -> int:
+        """How many scorers may share the memory of the device. On a CPU, as many as there are processors for."""
+        return 1 if self.lm.device.type == "cuda" else max(1, available_cpus() // torch.get_num_threads())
+
+    def _read_ahead(self, step: int, part: int, reads_ahead: bool) -> None:
+        """Begin to read the texts of the part after this one, unless they are kept."""
         if reads_ahead and not self._ahead.is_allowed:
             self._ahead = TextsAhead(self.lm)
-        texts = self._ahead.take(batch)
-        self._taken = None if texts is None else (batch, texts)
         if not self._ahead.is_allowed:
             return
         later, next_part = (step, part + 1) if part + 1 < self.settings.parts else (step + 1, 0)
         if later < self.settings.steps:
-            self._ahead.begin(self.examples.fetch_train(self._places(later, next_part)))
+            places = self._places(later, next_part)
+            if tuple(places) not in self._kept_texts():
+                self._ahead.begin(self.examples.fetch_train(places))
 
     def _loss_and_gradient(
         self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]
@@ -187,14 +224,10 @@ class PromptObjective:
         return loss.item(), gradient.float().cpu()
 
     def _keeps_too_much(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> bool:
-        """Return whether parts would keep too much for their gradients, estimated from one example.
-
-        On a CPU, as many others may compute a part beside this one as there are processors for.
-        """
+        """Return whether parts would keep too much for their gradients, estimated from one example."""
         on_device = vectors.to(self.lm.device, copy=True).requires_grad_(True)
-        beside = 1 if self.lm.device.type == "cuda" else max(1, available_cpus() // torch.get_num_threads())
         try:
-            kept = beside * len(batch) * bytes_kept(self.lm.model, lambda: self.loss(on_device, batch[-1:]))
+            kept = self._beside * len(batch) * bytes_kept(self.lm.model, lambda: self.loss(on_device, batch[-1:]))
         except RuntimeError as error:
             if not is_out_of_memory(error) or self.lm.ranks.are_several:
                 raise

@@ -12,6 +12,8 @@ from safetensors.numpy import load, save
 from skilljobs.checkpoints.safetensors_header import read_header
 
 Floats = NDArray[np.float32]
+VERSION = "2"
+"""Of the batches of the steps that follow: tuning that goes on must be what it was."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ class TuningState:
         """A safetensors file."""
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         numbers = {name: json.dumps(value) for name, value in vars(self).items() if name not in tensors}
-        return bytes(save(tensors, numbers))
+        return bytes(save(tensors, numbers | {"version": VERSION}))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "TuningState":
@@ -52,7 +54,10 @@ class TuningState:
             ValueError: it is something else.
         """
         try:
-            numbers = {name: json.loads(text) for name, text in read_header(data)["__metadata__"].items()}
+            metadata = read_header(data)["__metadata__"]
+            if metadata.pop("version", None) != VERSION:
+                raise ValueError("it is of another version, and holds no whole state of this tuning")
+            numbers = {name: json.loads(text) for name, text in metadata.items()}
             lists = {name: tuple(numbers[name]) for name in ("losses", "not_validated")}
             return cls(**load(data), **(numbers | lists))
         except (KeyError, TypeError, SafetensorError) as error:

@@ -33,7 +33,7 @@ class PlainObjective(PromptObjective):
     def loss(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> torch.Tensor:
         return self._sums(vectors, batch).sum() / loss_terms(batch, "target")
 
-    def example_losses(self, vectors: torch.Tensor, examples: Sequence[TokenizedExample]) -> list[float]:
+    def _validation_losses(self, vectors: torch.Tensor, examples: Sequence[TokenizedExample], part: int) -> list[float]:
         with torch.no_grad():
             starts = range(0, len(examples), 16)
             return [loss for start in starts for loss in self._sums(vectors, examples[start : start + 16]).tolist()]

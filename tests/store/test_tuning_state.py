@@ -23,8 +23,15 @@ WHOLE = TuningState.start(np.zeros((2, 3), np.float32)).to_bytes()
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"PAR1" * 9, prompt_bytes(np.zeros((2, 3), np.float32), {"step": "3"}), WHOLE[:-10], WHOLE[:50]],
-    ids=["nothing", "another file", "a prompt", "without its end", "without its tensors"],
+    [
+        b"",
+        b"PAR1" * 9,
+        prompt_bytes(np.zeros((2, 3), np.float32), {"step": "3"}),
+        WHOLE[:-10],
+        WHOLE[:50],
+        WHOLE.replace(b'"version":"2"', b'"version":"1"'),
+    ],
+    ids=["nothing", "another file", "a prompt", "without its end", "without its tensors", "of another version"],
 )
 def test_something_else_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"cut off|whole state"):

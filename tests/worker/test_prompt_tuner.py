@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from skilljobs.checkpoints.source import TINY_DIRECTORY
 from skilljobs.lm.batch import tokenize
 from skilljobs.lm.model import FrozenLM
-from skilljobs.lm.tuning_batches import draw_batch
+from skilljobs.lm.tuning_batches import draw_batch, places_drawn
 from skilljobs.plan.job_plan import plan_job
 from skilljobs.plan.work import VALIDATION_EXAMPLES, RunWork
 from skilljobs.spec import JobSpec
@@ -66,7 +66,8 @@ def test_only_the_examples_that_are_drawn_are_held(tmp_path: Path, steps: int) -
     assert (start.train, start.validation) == (len(train), VALIDATION_EXAMPLES)
     examples = tuner._objective.examples
     held = examples.fetch_train.__self__._rows._row  # type: ignore[attr-defined]
-    assert len(held) == (128 if steps == 3 else len(train))
+    assert len(held) == (len(places_drawn(len(train), tuner.work.spec.initial_prompt_seed, steps)))
+    assert len(held) < 140 if steps == 3 else len(held) == len(train)
     for step in range(steps):
         for place in draw_batch(examples.train_count, examples.fetch_train, tuner.work.spec.initial_prompt_seed, step):
             assert examples.train_id(place) == train[place].example_id
