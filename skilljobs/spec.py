@@ -135,11 +135,7 @@ class JobSpec:
         None, "Tokens in a batch, with padding.", metavar="N", minimum=1, default_text="by memory"
     )
     shard_size: int | None = option(
-        None,
-        "Examples in a shard.",
-        metavar="N",
-        minimum=1,
-        default_text="a sixteenth of all, 32 to 4096, or more for large sums",
+        None, "Examples in a shard.", metavar="N", minimum=1, default_text="a sixteenth of all, 32 to 4096, or more"
     )
     tensor_parallel: int = option(1, "Processes that hold one model together.", metavar="N", minimum=1)
     until_ci: float | None = option(

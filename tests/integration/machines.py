@@ -91,7 +91,12 @@ class Machines:
         return found
 
     def close(self) -> None:
+        import ray
+        from ray.experimental import internal_kv
+
         self._cluster.shutdown()
+        if ray.is_initialized():  # of this process's own Ray, the shutdown of another one drops this
+            internal_kv._initialize_internal_kv(ray._private.worker.global_worker.gcs_client)
 
 
 def _of_its_own() -> dict[str, int]:
