@@ -96,7 +96,7 @@ def _record(shape: Shape) -> RunRecord:
         planned_stages=("reduce",),
         fingerprint=Fingerprint.of({}),
         versions={},
-        stages={"reduce": StageRecord(seconds=0.0)},
+        stages={name: StageRecord(seconds=0.0) for name in ("reference", "collect", "reduce")},
         examples=ExampleCounts(train=0, validation=0, test=EXAMPLES * shape.shards),
         shards=(EXAMPLES,) * shape.shards,
         halves=shape.halves,
