@@ -88,14 +88,19 @@ def _plan(
 
     Ray may be connected to for the time of `stack`, if it is given, to see whether there are GPUs.
     """
-    stored = max(files.record.shards) if files.exists else None
-    plan = plan_job(spec, rows, read_chat, read_labels, stored)
+    plan = plan_job(spec, rows, read_chat, read_labels, _stored_shard_size(files))
     _check_ranks(plan, placement)
-    if stored is None and spec.shard_size is None:
+    if not files.exists and spec.shard_size is None:
         pays = paying_shard_size(plan, _has_gpus(plan, placement, stack))
         if plan.shard_size < pays and plan.shard_size < len(plan.test):
             return plan_job(spec, rows, read_chat, read_labels, pays)
     return plan
+
+
+def _stored_shard_size(files: RunFiles) -> int | None:
+    """The size of the shards that a run was begun with, all of which may not be needed; None if there is no run."""
+    sizes = files.record.fingerprint.fields.get("shard_sizes") if files.exists else None
+    return max(sizes) if isinstance(sizes, list) and sizes and all(type(size) is int for size in sizes) else None
 
 
 def _has_gpus(plan: JobPlan, placement: Placement, stack: ExitStack | None) -> bool:

@@ -65,6 +65,17 @@ def test_a_run_keeps_the_shards_that_it_was_begun_with(
         run_job.check_job(replace(SPEC, shard_size=7), str(tmp_path / "large"), Placement())
 
 
+def test_a_run_that_needed_few_of_its_shards_keeps_their_size(tmp_path: Path) -> None:
+    """With --until-ci, the record names the shards that were needed."""
+    begun = plan_job(SPEC, shard_size=100)
+    run = open_run(str(tmp_path), "run", begun, ())
+    smallest = min(map(len, begun.shards))
+    assert smallest < 100
+    run.save(run.record.model_copy(update={"shards": (smallest,)}))
+    again = run_job.check_job(SPEC, str(tmp_path), Placement())
+    assert [len(shard) for shard in again.shards] == [len(shard) for shard in begun.shards]
+
+
 def test_gpus_are_looked_for_where_they_matter(plan: JobPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def has_gpus(placement: Placement) -> bool:
         with ExitStack() as stack:
