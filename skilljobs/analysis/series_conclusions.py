@@ -7,6 +7,7 @@ import polars as pl
 
 from skilljobs.analysis.distributions import neuron_text
 from skilljobs.analysis.emergence import SeriesMember, are_matched
+from skilljobs.hashing import digest_of_many
 from skilljobs.spec import NO_PROMPT, RANDOM_PROMPT
 
 
@@ -73,7 +74,7 @@ def may_mislead(measured: Sequence[SeriesMember]) -> list[str]:
         sentences.append(
             "neurons are matched by their place, which makes them the same neurons only in checkpoints of one training"
         )
-    if len({record.fingerprint.fields.get("examples_digest") for record in records}) > 1:
+    if not _have_same_examples(measured):
         sentences.append("the models were not all tested and tuned on the same examples, or not with the same texts")
     digests: dict[Any, list[str]] = {}
     for member, record in zip(measured, records, strict=True):
@@ -81,6 +82,25 @@ def may_mislead(measured: Sequence[SeriesMember]) -> list[str]:
         digests.setdefault((fields.get("model_digest"), fields.get("adapter_digest")), []).append(member.label)
     sentences += [f"{' and '.join(labels)} have the same files of weights" for labels in digests.values() if labels[1:]]
     return sentences
+
+
+def _have_same_examples(members: Sequence[SeriesMember]) -> bool:
+    """Whether all runs were tested and tuned on the same examples with the same texts.
+
+    Where they are cut into shards of different size, as for another device, only those that were tested are compared.
+    """
+    fields = [member.run.record.fingerprint.fields for member in members]
+    if len({str(of_run.get("shard_sizes")) for of_run in fields}) == 1:
+        return len({of_run.get("examples_digest") for of_run in fields}) == 1
+    counts = {(record.examples.train, record.examples.validation) for record in (m.run.record for m in members)}
+    return len(counts) == 1 and len({_digest_of_tested(member) for member in members}) == 1
+
+
+def _digest_of_tested(member: SeriesMember) -> str:
+    """Of the examples that were tested, in whatever order."""
+    columns = ("example_id", "split", "text", "choices", "target")
+    rows = member.run.examples().select(columns).collect().sort("example_id")
+    return digest_of_many(rows.iter_rows(), size=16).hex()
 
 
 def _prompts(given: set[str | None]) -> str:

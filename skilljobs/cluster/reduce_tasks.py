@@ -60,13 +60,15 @@ class ReduceHere:
         """See `Reducers`."""
         results = []
         with ThreadPoolExecutor(min(MOST_THREADS, available_cpus()), name) as threads:
-            for future in as_completed([threads.submit(function) for function in functions]):
-                try:
+            try:
+                for future in as_completed([threads.submit(function) for function in functions]):
                     results.append(future.result())
-                except Exception as error:
-                    threads.shutdown(cancel_futures=True)
+                    self._reporter.advance(next(self._steps), done)
+            except BaseException as error:
+                threads.shutdown(cancel_futures=True)
+                if isinstance(error, Exception):
                     raise JobFailed(f"a reducer failed: {one_line(error)}") from error
-                self._reporter.advance(next(self._steps), done)
+                raise
         return results
 
 

@@ -39,9 +39,10 @@ class CachedTexts:
 
     @property
     def size(self) -> int:
-        """Bytes of the keys and values."""
+        """Bytes that the keys and values hold: those of a sliding window are a part of what was computed."""
         layers = [] if self.cache is None else self.cache.layers
-        return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values) if part is not None)
+        parts = (part for layer in layers for part in (layer.keys, layer.values) if part is not None)
+        return sum(part.untyped_storage().nbytes() for part in parts)
 
     def again(self) -> "CachedTexts":
         """The same texts, if they `can_be_read_again`: what is read behind these is not added to the others."""

@@ -1,7 +1,7 @@
 """Objectives of tuning a soft prompt: the differentiable loss of a batch; loss and accuracy over many examples."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from skilljobs.lm.batch import TokenizedExample, longest_sequence, plan_batches
 from skilljobs.lm.cached_texts import CachedTexts, read_texts
 from skilljobs.lm.forward import score_batches
+from skilljobs.lm.kept_texts import KeptTexts
 from skilljobs.lm.masked import label_log_probabilities
 from skilljobs.lm.memory import in_parts
 from skilljobs.lm.model import FrozenLM
@@ -78,16 +79,18 @@ def example_losses(
     examples: Sequence[TokenizedExample],
     loss: Literal["target", "choices"],
     batch_tokens: int,
-    texts_of: Callable[[Sequence[int]], CachedTexts | None] = lambda indices: None,
+    kept: KeptTexts | None = None,
+    name: Hashable = None,
 ) -> list[float]:
     """Return what each example adds to the tuning loss, before it is divided by `loss_terms`.
 
-    `texts_of` gives the texts of the examples at some indices, if they have been read already.
+    Their texts are kept under `name`, if something is given that keeps them.
     """
+    kept = KeptTexts(0) if kept is None else kept
     if loss == "target":
         examples = [example.with_right_answer_only() for example in examples]
     losses = [math.nan] * len(examples)
-    for indices, sums_of_each in _continuation_sums(lm, vectors, examples, batch_tokens, texts_of):
+    for indices, sums_of_each in _continuation_sums(lm, vectors, examples, batch_tokens, kept, name):
         for index, sums in zip(indices, sums_of_each, strict=True):
             right = sums[0] if loss == "target" else torch.log_softmax(sums, 0)[examples[index].answer]
             losses[index] = -right.item()
@@ -99,7 +102,8 @@ def _continuation_sums(
     vectors: torch.Tensor,
     examples: Sequence[TokenizedExample],
     batch_tokens: int,
-    texts_of: Callable[[Sequence[int]], CachedTexts | None],
+    kept: KeptTexts,
+    name: Hashable,
 ) -> Iterator[tuple[list[int], Sequence[torch.Tensor]]]:
     """The indices of a batch, and of each of its examples the summed log-probabilities of its continuations."""
     if lm.is_masked:
@@ -110,13 +114,14 @@ def _continuation_sums(
     @torch.no_grad()
     def run(part: list[int]) -> Sequence[torch.Tensor]:
         batch = [examples[index] for index in part]
-        scores = _continuation_scores(lm, vectors, batch, False, texts_of(part)).double()
+        texts = kept.taken_or_read((name, *part), lambda: read_texts(lm, batch, unread=0))
+        scores = _continuation_scores(lm, vectors, batch, False, texts).double()
         lengths = [len(tokens) for example in batch for tokens in example.continuations]
         sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
         return list(sums.split([len(example.continuations) for example in batch]))
 
     for batch in plan_batches(examples, len(vectors), batch_tokens):
-        yield from in_parts(batch, run)
+        yield from in_parts(batch, kept.giving_way(run))
 
 
 def right_answers(

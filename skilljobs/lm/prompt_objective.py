@@ -14,7 +14,7 @@ import torch
 
 from skilljobs.lm.batch import TokenizedExample
 from skilljobs.lm.cached_texts import CachedTexts, read_texts
-from skilljobs.lm.kept_texts import SHARE_OF_MEMORY, KeptTexts
+from skilljobs.lm.kept_texts import KeptTexts, scorers_beside
 from skilljobs.lm.losses import example_losses, loss_terms, prompt_loss, right_answers
 from skilljobs.lm.memory import free_memory, in_parts, is_out_of_memory
 from skilljobs.lm.model import FrozenLM
@@ -31,7 +31,6 @@ from skilljobs.lm.tuning_rounds import (
     part_of,
     parts_of,
 )
-from skilljobs.machine import available_cpus
 
 SHARE_KEPT = 0.5
 """The fraction of the free memory that parts may keep for their gradients; above it, layers recompute activations."""
@@ -63,8 +62,13 @@ class TuningExamples:
 class PromptObjective:
     """What a soft prompt is tuned by. Every part of a round can be computed by any process, with the same bits."""
 
-    def __init__(self, lm: FrozenLM, examples: TuningExamples, settings: TuneSettings) -> None:
+    def __init__(
+        self, lm: FrozenLM, examples: TuningExamples, settings: TuneSettings, kept: KeptTexts | None = None
+    ) -> None:
+        """`kept`: what keeps texts, shared by all soft prompts that are tuned; one of its own by default."""
         self.lm, self.examples, self.settings = lm, examples, settings
+        self._kept = KeptTexts.of(lm) if kept is None else kept
+        self._key = object()
         self.recompute: bool | None = None
         """Whether layers recompute the activations that their gradients need; None until that is decided."""
         # examples of like length together, the longest first, so that nobody is left with them in the end
@@ -74,7 +78,6 @@ class PromptObjective:
         self._taken: tuple[list[TokenizedExample], CachedTexts] | None = None
         """A part whose texts have been read, and these."""
         self._was_halved = False
-        self._kept: KeptTexts | None = None
 
     def of_part(self, asked: TuningRound, part: int, reads_ahead: bool = False) -> PartResult:
         """Return what one part says of a soft prompt.
@@ -107,12 +110,9 @@ class PromptObjective:
         return prompt_loss(self.lm, vectors, batch, self.settings.loss, bool(self.recompute), texts)
 
     def _validation_losses(self, vectors: torch.Tensor, examples: Sequence[TokenizedExample], part: int) -> list[float]:
-        def texts_of(indices: Sequence[int]) -> CachedTexts | None:
-            batch = [examples[index] for index in indices]
-            name = ("validation", part, *indices)
-            return self._kept_texts().taken_or_read(name, lambda: read_texts(self.lm, batch, unread=0))
-
-        return example_losses(self.lm, vectors, examples, self.settings.loss, self.settings.batch_tokens, texts_of)
+        loss, tokens = self.settings.loss, self.settings.batch_tokens
+        name = (self._key, "validation", part)
+        return example_losses(self.lm, vectors, examples, loss, tokens, self._kept, name)
 
     def _gradient_of(self, vectors: torch.Tensor, step: int, part: int, reads_ahead: bool) -> PartGradient:
         places = self._places(step, part)
@@ -149,31 +149,15 @@ class PromptObjective:
         """Take the texts of `batch` if they are kept or have been read ahead; read and keep them if they come again."""
         texts = self._ahead.take(batch)
         if texts is not None and self._come_again:
-            self._kept_texts().keep(tuple(places), texts)
+            self._kept.keep((self._key, *places), texts)
         elif texts is None and self._come_again:
-            texts = self._kept_texts().taken_or_read(tuple(places), lambda: read_texts(self.lm, batch, unread=0))
+            texts = self._kept.taken_or_read((self._key, *places), lambda: read_texts(self.lm, batch, unread=0))
         self._taken = None if texts is None else (batch, texts)
 
     @property
     def _come_again(self) -> bool:
         """Whether the batches of the first epoch come again."""
         return self.settings.steps > batches_of_epoch(self.examples.train_count)
-
-    def _kept_texts(self) -> KeptTexts:
-        if self._kept is None:
-            self._kept = self._room_for_texts()
-        return self._kept
-
-    def _room_for_texts(self) -> KeptTexts:
-        lm = self.lm
-        if lm.is_masked or lm.ranks.are_several:
-            return KeptTexts(0)
-        return KeptTexts(int(SHARE_OF_MEMORY * free_memory(lm.device)) // self._beside)
-
-    @property
-    def _beside(self) -> int:
-        """How many scorers may share the memory of the device. On a CPU, as many as there are processors for."""
-        return 1 if self.lm.device.type == "cuda" else max(1, available_cpus() // torch.get_num_threads())
 
     def _read_ahead(self, step: int, part: int, reads_ahead: bool) -> None:
         """Begin to read the texts of the part after this one, unless they are kept."""
@@ -184,7 +168,7 @@ class PromptObjective:
         later, next_part = (step, part + 1) if part + 1 < self.settings.parts else (step + 1, 0)
         if later < self.settings.steps:
             places = self._places(later, next_part)
-            if tuple(places) not in self._kept_texts():
+            if (self._key, *places) not in self._kept:
                 self._ahead.begin(self.examples.fetch_train(places))
 
     def _loss_and_gradient(
@@ -210,12 +194,12 @@ class PromptObjective:
         """Return the mean loss of a batch, and its gradient as float32 on the host."""
         if not self.recompute:
             try:
-                return self._gradient_at_once(vectors, batch)
+                return self._kept.giving_way(self._gradient_at_once)(vectors, batch)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.lm.ranks.are_several:
                     raise
             self.recompute = True
-        return self._gradient_at_once(vectors, batch)
+        return self._kept.giving_way(self._gradient_at_once)(vectors, batch)
 
     def _gradient_at_once(self, vectors: torch.Tensor, batch: Sequence[TokenizedExample]) -> tuple[float, torch.Tensor]:
         on_device = vectors.detach().to(self.lm.device, copy=True).requires_grad_(True)
@@ -227,12 +211,12 @@ class PromptObjective:
         """Return whether parts would keep too much for their gradients, estimated from one example."""
         on_device = vectors.to(self.lm.device, copy=True).requires_grad_(True)
         try:
-            kept = self._beside * len(batch) * bytes_kept(self.lm.model, lambda: self.loss(on_device, batch[-1:]))
+            of_example = self._kept.giving_way(bytes_kept)(self.lm.model, lambda: self.loss(on_device, batch[-1:]))
         except RuntimeError as error:
             if not is_out_of_memory(error) or self.lm.ranks.are_several:
                 raise
             return True
-        return kept > SHARE_KEPT * free_memory(self.lm.device)
+        return scorers_beside(self.lm) * len(batch) * of_example > SHARE_KEPT * free_memory(self.lm.device)
 
 
 def _is_finite(loss: float, gradient: torch.Tensor) -> bool:

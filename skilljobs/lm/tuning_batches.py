@@ -10,8 +10,8 @@ from skilljobs.lm.results import TUNING_BATCH
 
 BATCHES_SORTED = 8
 """The number of batches among which examples are sorted by length, to reduce padding."""
-
-
+ORDERS_HELD = 16
+"""One for each soft prompt that is tuned side by side."""
 Fetch = Callable[[Sequence[int]], list[TokenizedExample]]
 """The examples at given places."""
 
@@ -61,13 +61,13 @@ def _bound(count: int, number: int) -> int:
     return number * count // batches_of_epoch(count)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=ORDERS_HELD)
 def _order(count: int, seed: int) -> torch.Tensor:
     """The order of all examples."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=ORDERS_HELD)
 def _turns(batches: int, seed: int, epoch: int) -> list[int]:
     """The order of all batches in an epoch after the first."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)

@@ -16,7 +16,7 @@ from skilljobs.plan.capacity import Placement
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.prompt_format import ChatFormat
-from skilljobs.plan.shard_size import paying_shard_size
+from skilljobs.plan.shard_size import default_shard_size
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.lease import RunLease
 from skilljobs.progress.reporter import Reporter
@@ -90,11 +90,13 @@ def _plan(
     """
     plan = plan_job(spec, rows, read_chat, read_labels, _stored_shard_size(files))
     _check_ranks(plan, placement)
-    if not files.exists and spec.shard_size is None:
-        pays = paying_shard_size(plan, _has_gpus(plan, placement, stack))
-        if plan.shard_size < pays and plan.shard_size < len(plan.test):
-            return plan_job(spec, rows, read_chat, read_labels, pays)
-    return plan
+    if files.exists or spec.shard_size is not None:
+        return plan
+    larger = default_shard_size(plan, _has_gpus(plan, placement, stack))
+    if larger == plan.shard_size:
+        return plan
+    del plan  # and its copy of the examples
+    return plan_job(spec, rows, read_chat, read_labels, larger)
 
 
 def _stored_shard_size(files: RunFiles) -> int | None:
@@ -107,7 +109,7 @@ def _has_gpus(plan: JobPlan, placement: Placement, stack: ExitStack | None) -> b
     """Whether scorers will have GPUs, if that matters."""
     if placement.gpus_per_replica is not None:
         return placement.gpus_per_replica > 0
-    if paying_shard_size(plan, on_gpu=True) <= plan.shard_size:
+    if default_shard_size(plan, on_gpu=True) == plan.shard_size:
         return False
     if stack is None or (placement.address is None and not has_gpu_devices()):
         return placement.address is None and has_gpu_devices()

@@ -15,7 +15,16 @@ EXAMPLE_SECONDS = 0.001
 GPU_FLOPS, CPU_FLOPS = 2e14, 5e10
 """Operations a second: of a CPU's thread as measured, and of a GPU as estimated."""
 CHARACTERS_OF_TOKEN = 4
+FEWEST_SHARDS = 8
+"""There are not fewer for the sake of larger ones, so that several scorers find work in half of the examples, too."""
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+
+
+def default_shard_size(plan: JobPlan, on_gpu: bool) -> int:
+    """The examples of a shard of a new run: those of `plan`, or more if that pays and leaves `FEWEST_SHARDS`."""
+    if plan.spec.until_ci is not None:  # which decides between shards
+        return plan.shard_size
+    return max(plan.shard_size, min(paying_shard_size(plan, on_gpu), len(plan.test) // FEWEST_SHARDS))
 
 
 def paying_shard_size(plan: JobPlan, on_gpu: bool) -> int:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.stats.centred import Centred, metric_square
+from skilljobs.stats.centred import Centred, metric_square, sum_in_order
 from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.totals import LayerTotals, Moments
 
@@ -47,7 +47,7 @@ def null_centred(totals: LayerTotals, metrics: Sequence[str], population: str) -
         n, place = moments.pair(group, metrics[0], metrics[0])[0], layout.populations.index(group)
         sum_a, sum_aa = (totals.sums.column(name, place) for name in ("sum_a", "sum_aa"))
         sums.append((n, sum_a, sum_aa))
-    means = np.stack([sum_a / max(1, n) for n, sum_a, _ in sums])
+    means = [sum_a / max(1, n) for n, sum_a, _ in sums]
     nothing = np.zeros_like(means[0])
     parts = [Centred.of(n, sum_a, sum_aa, nothing, 0.0, 0.0, totals.reference) for n, sum_a, sum_aa in sums]
     pooled = Centred.pooled(parts)
@@ -56,7 +56,8 @@ def null_centred(totals: LayerTotals, metrics: Sequence[str], population: str) -
     for metric in metrics:
         of_metric = [moments.pair(group, metric, metric) for group in groups]
         square = sum(metric_square(n, total, total_square) for n, total, _, total_square in of_metric if n)
-        group_sums = np.array([total for _, total, *_ in of_metric])
-        product = totals.sums.column(f"sum_ay:{metric}", whole) - group_sums @ means
+        # in their order: the last bits of a product of matrices depend on threads and processor
+        expected = sum_in_order(total * mean for (_, total, *_), mean in zip(of_metric, means, strict=True))
+        product = totals.sums.column(f"sum_ay:{metric}", whole) - expected
         results.append(replace(pooled, metric_square=square, product=product))
     return results

@@ -15,7 +15,7 @@ from skilljobs.tasks.read_ahead import read_ahead
 from skilljobs.tasks.text_files import one_line, refuse_repeated_columns
 from skilljobs.uris import child_uri
 
-BATCH_ROWS, BATCH_BYTES = 65_536, 64 << 20
+BATCH_ROWS, BATCH_BYTES = 65_536, 16 << 20
 """At most so many rows, or bytes, are in a batch."""
 PIECE_BYTES = 64 << 20
 """Row groups are read together up to so many bytes, decoded."""

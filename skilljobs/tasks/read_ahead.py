@@ -11,6 +11,8 @@ AHEAD = 3
 """How many parts are read at once, the one that is used included."""
 ITEMS = 2
 """How many items of a part wait at most."""
+LONGEST_WAIT = 2.0
+"""Seconds."""
 PATIENCE = 0.2
 """Seconds after which a thread looks whether anybody still wants what it has read."""
 
@@ -32,7 +34,9 @@ def read_ahead(parts: Iterable[Iterable[T]]) -> Iterator[T]:
             waiting.popleft()
     finally:
         for reader in waiting:
-            reader.stop()
+            reader.is_unwanted.set()
+        for reader in waiting:
+            reader.end()
 
 
 class _Reader(Generic[T]):
@@ -41,8 +45,9 @@ class _Reader(Generic[T]):
     def __init__(self, part: Iterable[T]) -> None:
         self._part = part
         self._made: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(ITEMS)
-        self._is_unwanted = threading.Event()
-        threading.Thread(target=self._make, name="read ahead", daemon=True).start()
+        self.is_unwanted = threading.Event()
+        self._thread = threading.Thread(target=self._make, name="read ahead", daemon=True)
+        self._thread.start()
 
     def items(self) -> Iterator[T]:
         while (made := self._made.get()) is not None:
@@ -50,8 +55,9 @@ class _Reader(Generic[T]):
                 raise made
             yield made[0]
 
-    def stop(self) -> None:
-        self._is_unwanted.set()
+    def end(self) -> None:
+        """Wait for the thread once nothing is wanted of it any more, but not for a store that does not answer."""
+        self._thread.join(LONGEST_WAIT)
 
     def _make(self) -> None:
         end: BaseException | None = None
@@ -65,7 +71,7 @@ class _Reader(Generic[T]):
 
     def _put(self, made: tuple[T] | BaseException | None) -> bool:
         """Wait until there is room; False if nobody wants it any more."""
-        while not self._is_unwanted.is_set():
+        while not self.is_unwanted.is_set():
             try:
                 self._made.put(made, timeout=PATIENCE)
             except queue.Full:

@@ -10,6 +10,7 @@ from pyarrow import parquet as pq
 
 from skilljobs.hashing import stable_hash
 from skilljobs.lm.batch import TokenizedExample
+from skilljobs.lm.kept_texts import KeptTexts
 from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import SoftPrompt, no_prompt, random_prompt, read_prompt_bytes
@@ -35,8 +36,9 @@ def draw_validation(example_ids: Sequence[str]) -> list[str]:
 class PromptTuner:
     """Computes what the tuning of one run's soft prompt asks for. The model runs in `computer`, one thread."""
 
-    def __init__(self, lm: FrozenLM, work: RunWork, computer: Executor) -> None:
-        self.lm, self.work = lm, work
+    def __init__(self, lm: FrozenLM, work: RunWork, computer: Executor, kept: KeptTexts | None = None) -> None:
+        """`kept`: what keeps texts (see `PromptObjective`)."""
+        self.lm, self.work, self._kept = lm, work, kept
         self._computer = computer
 
     def start(self, reused: bytes | None) -> PromptStart:
@@ -76,7 +78,7 @@ class PromptTuner:
             batch_tokens=self.work.batch_tokens,
             parts=self.work.tuning_parts,
         )
-        return PromptObjective(self.lm, examples, settings)
+        return PromptObjective(self.lm, examples, settings, self._kept)
 
     def _read_examples(self) -> TuningExamples:
         folder, spec = Folder(self.work.uri), self.work.spec

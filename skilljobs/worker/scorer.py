@@ -13,6 +13,7 @@ import torch
 from skilljobs.checkpoints.source import find_again
 from skilljobs.errors import JobFailed
 from skilljobs.lm.forward import score_batches
+from skilljobs.lm.kept_texts import KeptTexts
 from skilljobs.lm.masked import tokenize_for
 from skilljobs.lm.model import FrozenLM
 from skilljobs.lm.prompt import no_prompt
@@ -51,6 +52,7 @@ class Scorer:
         self._workers: dict[Callable[..., Any], Any] = {}
         """What works for one run or ablation, of each kind the latest."""
         self._tuners: dict[str, PromptTuner] = {}
+        self._kept_texts = KeptTexts(0)
         """What tunes prompts, by job: several prompts are tuned side by side."""
 
     @cached_property
@@ -90,7 +92,9 @@ class Scorer:
                 self._tuners = {
                     name: tuner for name, tuner in self._tuners.items() if tuner.work.run_id.partition("/")[0] == of_job
                 }
-                self._tuners[work.job_id] = PromptTuner(self.lm, work, self._computer)
+                if not self._tuners:
+                    self._kept_texts = KeptTexts.of(self.lm)
+                self._tuners[work.job_id] = PromptTuner(self.lm, work, self._computer, self._kept_texts)
             return self._tuners[work.job_id]
 
     def for_ablation(self, work: AblationWork) -> Ablator:
@@ -106,6 +110,7 @@ class Scorer:
             current = self._workers.get(kind)
             if current is None or current.work.job_id != work.job_id:
                 self._tuners.clear()
+                self._kept_texts = KeptTexts(0)
                 current = self._workers[kind] = kind(self.lm, work, self._computer)
             worker: W = current
             return worker

@@ -59,11 +59,11 @@ def test_every_item_once(pool: ScorerPool, tmp_path: Path) -> None:
 
 
 def test_a_machine_with_another_version_is_refused_with_both_named(tmp_path: Path, notes: list[str]) -> None:
-    (tmp_path / "versions").write_text("2.13.0")
+    (tmp_path / "version").write_text("2.13.0")
     scorers = group(tmp_path, 1, notes, {"torch": "2.13.0"})
     made = ScorerPool(scorers, notes.append)
     scorers.first_loaded()
-    (tmp_path / "versions").write_text("2.12.1")
+    (tmp_path / "version").write_text("2.12.1")
     late = scorers.add()
     ray.wait([late.loading])
     scorers.take_loaded(late)
@@ -75,7 +75,7 @@ def test_a_machine_with_another_version_is_refused_with_both_named(tmp_path: Pat
 
 
 def test_where_every_machine_is_refused_the_job_fails(tmp_path: Path, notes: list[str]) -> None:
-    (tmp_path / "versions").write_text("2.12.1")
+    (tmp_path / "version").write_text("2.12.1")
     made = group(tmp_path, 2, notes, {"torch": "2.13.0"})
     with pytest.raises(JobFailed, match=r"no scorer is left: scorer-\d on elsewhere is refused: torch 2.12.1 there"):
         made.first_loaded()

@@ -1,3 +1,4 @@
+import time
 from functools import partial
 from pathlib import Path
 
@@ -48,3 +49,19 @@ def test_what_fails_here_is_named() -> None:
 
     with pytest.raises(JobFailed, match="a reducer failed: OSError: the disk is full"):
         ReduceHere(SilentReporter()).run_all("reduce_layer", "layers", [fails, lambda: None])
+
+
+def test_an_interrupt_leaves_what_has_not_begun() -> None:
+    begun = []
+
+    class Interrupted(SilentReporter):
+        def advance(self, done: int, detail: str = "") -> None:
+            raise KeyboardInterrupt
+
+    def work() -> None:
+        begun.append(1)
+        time.sleep(0.05)
+
+    with pytest.raises(KeyboardInterrupt):
+        ReduceHere(Interrupted()).run_all("reduce_layer", "layers", [work] * 200)
+    assert len(begun) < 50

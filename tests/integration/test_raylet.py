@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 def test_a_job_without_a_raylet_ends_and_resumes(tmp_path: Path, small_llama: Path) -> None:
-    data = write_jsonl(tmp_path / "table.jsonl", random_rows(1500))
+    data = write_jsonl(tmp_path / "table.jsonl", random_rows(4500))
     command = [
         *COMMAND, "submit", "--data", str(data), "--model", str(small_llama), "--soft-prompt", "random",
         "--prompt-length", "2", "--null", "1", "--shard-size", "2", "--no-report", "--out", str(tmp_path),

@@ -11,7 +11,7 @@ from skilljobs.plan import shard_size
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.footprint import weights_bytes
 from skilljobs.plan.job_plan import JobPlan, plan_job
-from skilljobs.plan.shard_size import paying_shard_size
+from skilljobs.plan.shard_size import default_shard_size, paying_shard_size
 from skilljobs.spec import JobSpec
 
 SPEC = JobSpec(task="arithmetic", limit=400, soft_prompt="random")
@@ -31,6 +31,16 @@ def test_writing_a_shard_takes_a_twentieth_of_collecting_it_at_most(plan: JobPla
             passes = 2 * shard_size._used_weights(plan.source) * shard_size._tokens_of_example(plan)
             each = 0.001 + passes / (2e14 if on_gpu else 5e10)
             assert writing <= 0.05 * size * each < writing + 0.05 * each
+
+
+def test_shards_are_enlarged_as_long_as_several_scorers_find_work(plan: JobPlan) -> None:
+    heavy = replace(plan, sums_size=4_000_000_000)
+    assert paying_shard_size(heavy, on_gpu=True) > len(plan.test)
+    assert default_shard_size(heavy, on_gpu=True) == len(plan.test) // 8
+    light = replace(plan, sums_size=1000)
+    assert default_shard_size(light, on_gpu=False) == max(plan.shard_size, paying_shard_size(light, on_gpu=False))
+    stopped_early = replace(heavy, spec=replace(SPEC, until_ci=0.1))
+    assert default_shard_size(stopped_early, on_gpu=True) == plan.shard_size
 
 
 def test_what_a_token_is_multiplied_with_is_neither_its_embedding_nor_an_expert_that_does_not_read_it(
@@ -86,5 +96,5 @@ def test_gpus_are_looked_for_where_they_matter(plan: JobPlan, monkeypatch: pytes
     assert has_gpus(Placement(gpus_per_replica=1))
     assert not has_gpus(Placement(gpus_per_replica=0))
     (tmp_path / "nvidia0").touch()
-    monkeypatch.setattr(run_job, "paying_shard_size", lambda plan, on_gpu: 1)
+    monkeypatch.setattr(run_job, "default_shard_size", lambda plan, on_gpu: plan.shard_size)
     assert not has_gpus(Placement()), "no size of a shard depends on it"
