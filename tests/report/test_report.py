@@ -1,6 +1,7 @@
 """Traced activations, figures, cards and the report page of a finished run, with hostile text in its data."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from skilljobs.analysis.overlap import correlations_given_others, level_metrics,
 from skilljobs.analysis.run_tables import accuracy_by_group, metric_table
 from skilljobs.cli.main import cli
 from skilljobs.errors import InputError
+from skilljobs.report import figures
 from skilljobs.report.charts import shortened
 from skilljobs.report.correlation_figures import top_threshold
 from skilljobs.report.figures import draw_figures
+from skilljobs.report.refresh import refresh_report
 from skilljobs.stats.neurons import NeuronName
 from tests.report.conftest import BAD_COLUMN, BAD_KIND, HOSTILE
 
@@ -122,6 +125,28 @@ def test_a_card_has_the_texts_of_the_extremes(run: skilljobs.Run) -> None:
     assert not card.correlations["metric"].str.starts_with("null").any()
     assert len(card.promoted) == len(card.suppressed) == 20
     assert card.promoted[0][1] > card.promoted[-1][1] > 0 > card.suppressed[-1][1] > card.suppressed[0][1]
+
+
+def test_the_page_is_written_whether_or_not_figures_can_be_drawn(
+    run: skilljobs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(run.uri) / "report.html"
+    for function in ("save_figure", "by_layer"):
+
+        def fails(*args: object, **options: object) -> None:
+            raise OSError("no room")
+
+        page.unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr(figures, function, fails)
+            with pytest.raises(OSError, match="no room"):
+                refresh_report(run)
+        assert page.is_file()
+
+
+def test_charts_hold_when_each_part_of_them_is_checked(run: skilljobs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "unvalidated", nullcontext)
+    draw_figures(run)
 
 
 def test_every_figure_is_saved_in_both_formats_with_labels_and_n(run: skilljobs.Run) -> None:
