@@ -4,7 +4,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from skilljobs.errors import InputError
-from skilljobs.uris import checked_place
+from skilljobs.uris import checked_place, with_option
 
 ATTEMPTS = 4
 """At a request to an object store. A request that is not answered takes three to ten seconds."""
@@ -16,8 +16,11 @@ def open_uri(uri: str, what: str) -> tuple[fs.FileSystem, str]:
     Raises:
         InputError: the URI holds a secret, or names no place that pyarrow can reach.
     """
+    checked_place(uri, what)
+    # without this option, every small file on an object store would need a multipart upload
+    opened = with_option(uri, "allow_delayed_open", "true") if uri.startswith("s3://") else uri
     try:
-        filesystem, path = fs.FileSystem.from_uri(checked_place(uri, what))
+        filesystem, path = fs.FileSystem.from_uri(opened)
         return _with_few_attempts(filesystem), path
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{uri} is not a place that can be reached: {error}") from error

@@ -89,10 +89,11 @@ def _have_same_examples(members: Sequence[SeriesMember]) -> bool:
 
     Where they are cut into shards of different size, as for another device, only those that were tested are compared.
     """
-    fields = [member.run.record.fingerprint.fields for member in members]
+    records = [member.run.record for member in members]
+    fields = [record.fingerprint.fields for record in records]
     if len({str(of_run.get("shard_sizes")) for of_run in fields}) == 1:
         return len({of_run.get("examples_digest") for of_run in fields}) == 1
-    counts = {(record.examples.train, record.examples.validation) for record in (m.run.record for m in members)}
+    counts = {(record.examples.train, record.examples.validation) for record in records}
     return len(counts) == 1 and len({_digest_of_tested(member) for member in members}) == 1
 
 

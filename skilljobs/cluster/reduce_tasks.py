@@ -26,12 +26,10 @@ from skilljobs.stats.layout import Layout
 
 LOOK_SECONDS = 5.0
 """Time between two looks whether Ray is still there."""
-T = TypeVar("T")
-
-
 HERE_BYTES = 256_000_000
 """Sums of a run up to which this process reduces them: starting Ray's workers would take longer."""
 MOST_THREADS = 4
+T = TypeVar("T")
 
 
 class Reducers(Protocol):
@@ -59,16 +57,15 @@ class ReduceHere:
     def run_all(self, name: str, done: str, functions: Iterable[Callable[[], T]]) -> list[T]:
         """See `Reducers`."""
         results = []
-        with ThreadPoolExecutor(min(MOST_THREADS, available_cpus()), name) as threads:
-            try:
-                for future in as_completed([threads.submit(function) for function in functions]):
-                    results.append(future.result())
-                    self._reporter.advance(next(self._steps), done)
-            except BaseException as error:
-                threads.shutdown(cancel_futures=True)
-                if isinstance(error, Exception):
-                    raise JobFailed(f"a reducer failed: {one_line(error)}") from error
-                raise
+        threads = ThreadPoolExecutor(min(MOST_THREADS, available_cpus()), name)
+        try:
+            for future in as_completed([threads.submit(function) for function in functions]):
+                results.append(future.result())
+                self._reporter.advance(next(self._steps), done)
+        except Exception as error:
+            raise JobFailed(f"a reducer failed: {one_line(error)}") from error
+        finally:
+            threads.shutdown(cancel_futures=True)
         return results
 
 

@@ -29,12 +29,10 @@ class CachedTexts:
 
     @property
     def can_be_read_again(self) -> bool:
-        """Whether reading behind them leaves what is cached as it is."""
-        return self.cache is not None and self._is_only_replaced
+        """Whether reading behind them leaves what is cached as it is.
 
-    @property
-    def _is_only_replaced(self) -> bool:
-        """Whether keys and values are replaced and never changed in place; the states of other layers may be."""
+        Keys and values are replaced and never changed in place; the states of other layers may be.
+        """
         return self.cache is not None and all(type(layer) in _ONLY_REPLACED for layer in self.cache.layers)
 
     @property
@@ -56,7 +54,8 @@ class CachedTexts:
         if self.cache is None:
             return None
         cache = copy.copy(self.cache)
-        cache.layers = [copy.copy(layer) if self._is_only_replaced else copy.deepcopy(layer) for layer in cache.layers]
+        copied = copy.copy if self.can_be_read_again else copy.deepcopy
+        cache.layers = [copied(layer) for layer in cache.layers]
         select_rows(cache, torch.arange(len(self.mask), device=self.mask.device).repeat(copies))
         return cache
 

@@ -44,12 +44,17 @@ def prompt_loss(
         scores = _continuation_scores(lm, vectors, batch, recompute, texts)
     if loss == "target":
         return -scores.mean()
-    lengths = [len(tokens) for example in batch for tokens in example.continuations]
-    sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
-    choice_sums = sums.split([len(example.continuations) for example in batch])
+    choice_sums = _sums_of_each(scores, batch)
     return -torch.stack(
         [torch.log_softmax(s, 0)[example.answer] for s, example in zip(choice_sums, batch, strict=True)]
     ).mean()
+
+
+def _sums_of_each(scores: torch.Tensor, batch: Sequence[TokenizedExample]) -> Sequence[torch.Tensor]:
+    """The sum over each continuation of an example, for all examples; `scores` has one number a token."""
+    lengths = [len(tokens) for example in batch for tokens in example.continuations]
+    sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
+    return list(sums.split([len(example.continuations) for example in batch]))
 
 
 def _continuation_scores(
@@ -115,10 +120,7 @@ def _continuation_sums(
     def run(part: list[int]) -> Sequence[torch.Tensor]:
         batch = [examples[index] for index in part]
         texts = kept.taken_or_read((name, *part), lambda: read_texts(lm, batch, unread=0))
-        scores = _continuation_scores(lm, vectors, batch, False, texts).double()
-        lengths = [len(tokens) for example in batch for tokens in example.continuations]
-        sums = torch.stack([piece.sum() for piece in scores.split(lengths)])
-        return list(sums.split([len(example.continuations) for example in batch]))
+        return _sums_of_each(_continuation_scores(lm, vectors, batch, False, texts).double(), batch)
 
     for batch in plan_batches(examples, len(vectors), batch_tokens):
         yield from in_parts(batch, kept.giving_way(run))

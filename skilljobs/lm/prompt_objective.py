@@ -148,10 +148,12 @@ class PromptObjective:
     def _take_texts(self, batch: list[TokenizedExample], places: Sequence[int]) -> None:
         """Take the texts of `batch` if they are kept or have been read ahead; read and keep them if they come again."""
         texts = self._ahead.take(batch)
-        if texts is not None and self._come_again:
-            self._kept.keep((self._key, *places), texts)
-        elif texts is None and self._come_again:
-            texts = self._kept.taken_or_read((self._key, *places), lambda: read_texts(self.lm, batch, unread=0))
+        if self._come_again:
+            name = (self._key, *places)
+            if texts is None:
+                texts = self._kept.taken_or_read(name, lambda: read_texts(self.lm, batch, unread=0))
+            else:
+                self._kept.keep(name, texts)
         self._taken = None if texts is None else (batch, texts)
 
     @property

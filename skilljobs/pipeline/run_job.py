@@ -111,8 +111,10 @@ def _has_gpus(plan: JobPlan, placement: Placement, stack: ExitStack | None) -> b
         return placement.gpus_per_replica > 0
     if default_shard_size(plan, on_gpu=True) == plan.shard_size:
         return False
-    if stack is None or (placement.address is None and not has_gpu_devices()):
-        return placement.address is None and has_gpu_devices()
+    if placement.address is None and not has_gpu_devices():
+        return False
+    if stack is None:
+        return placement.address is None
     from skilljobs.cluster.session import ray_session
 
     return stack.enter_context(ray_session(placement.address, placement.debug)).gpus > 0

@@ -157,7 +157,7 @@ def plan_job(
     if isinstance(task, TextTask):
         task.texts = texts
     refuse_for_masked(spec, task, source)
-    data_name = task.options.data_uri or task.options.data or task.name
+    data_name = task.options.place or task.name
     reader = read_rows(task)
     prompt_format = format_examples(spec, task, source, reader, read_chat)
     set_unreadable_aside(source, reader, read_labels)

@@ -37,8 +37,7 @@ def read_rows(task: Task) -> RowReader:
     else:
         reader.read(source, task.rows(), make)
     if training_rows is not None:
-        named = task.options.train_data_uri or task.options.train_data
-        training_source = str(named or f"the training pairs of the task {task.name}")
+        training_source = str(task.options.training_place or f"the training pairs of the task {task.name}")
         reader.read(training_source, training_rows, as_tuning_example)
     reader.settle()
     reader.ignore_columns(task.ignored_columns)

@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from skilljobs.errors import InputError
 from skilljobs.filesystems import open_uri
-from skilljobs.uris import child_uri, is_uri, with_option
+from skilljobs.uris import child_uri, is_uri
 
 
 class Folder:
@@ -25,9 +25,7 @@ class Folder:
 
     def __init__(self, uri: str) -> None:
         if is_uri(uri):
-            # without this option, every small file on an object store would need a multipart upload
-            opened = with_option(uri, "allow_delayed_open", "true") if uri.startswith("s3://") else uri
-            self.filesystem, self.root = open_uri(opened, "the place of a run or file")
+            self.filesystem, self.root = open_uri(uri, "the place of a run or file")
         else:
             self.filesystem, self.root = fs.LocalFileSystem(), os.path.realpath(os.path.expanduser(uri))
         self.uri = uri if is_uri(uri) else self.root

@@ -166,6 +166,16 @@ class TaskOptions:
     template: str | None = None
     unit_column: str | None = None
 
+    @property
+    def place(self) -> Path | str | None:
+        """Where `--data` are: a file, or a URI as text."""
+        return self.data_uri or self.data
+
+    @property
+    def training_place(self) -> Path | str | None:
+        """Where `--train-data` are, likewise."""
+        return self.train_data_uri or self.train_data
+
 
 class Task(ABC):
     """A named evaluation data set with its template and external metrics.
@@ -202,7 +212,7 @@ class Task(ABC):
     @property
     def source(self) -> str:
         """Where the rows are read from, as messages call it."""
-        return str(self.options.data_uri or self.options.data or f"the task {self.name}")
+        return str(self.options.place or f"the task {self.name}")
 
     @classmethod
     def own_options(cls) -> tuple[Option, ...]:

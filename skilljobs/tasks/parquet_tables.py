@@ -15,8 +15,8 @@ from skilljobs.tasks.read_ahead import read_ahead
 from skilljobs.tasks.text_files import one_line, refuse_repeated_columns
 from skilljobs.uris import child_uri
 
-BATCH_ROWS, BATCH_BYTES = 65_536, 16 << 20
-"""At most so many rows, or bytes, are in a batch."""
+BATCH_BYTES = 16 << 20
+"""At most so many are in a batch."""
 PIECE_BYTES = 64 << 20
 """Row groups are read together up to so many bytes, decoded."""
 FOOTERS_AT_ONCE = 16
@@ -33,28 +33,28 @@ class _File:
     """As messages call it."""
     metadata: parquet.FileMetaData
 
-    @property
-    def pieces(self) -> "Iterator[_Piece]":
+    def pieces(self, batch_rows: int) -> "Iterator[_Piece]":
         """The row groups, those together that are read together."""
         groups, taken = list[int](), 0
         for group in range(self.metadata.num_row_groups):
             size = self.metadata.row_group(group).total_byte_size
             if groups and taken + size > PIECE_BYTES:
-                yield _Piece(self, tuple(groups), taken)
+                yield _Piece(self, tuple(groups), taken, batch_rows)
                 groups, taken = [], 0
             groups.append(group)
             taken += size
         if groups:
-            yield _Piece(self, tuple(groups), taken)
+            yield _Piece(self, tuple(groups), taken, batch_rows)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Row groups of a file, and their bytes."""
+    """Row groups of a file, their bytes, and how many of their rows are in a batch at most."""
 
     file: _File
     groups: tuple[int, ...]
     size: int
+    batch_rows: int
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         file = self.file
@@ -64,11 +64,13 @@ class _Piece:
             _readable(file.name),
             parquet.ParquetFile(file.path, filesystem=file.filesystem, metadata=file.metadata) as opened,
         ):
-            yield from opened.iter_batches(max(1, min(BATCH_ROWS, BATCH_BYTES // width)), row_groups=self.groups)
+            yield from opened.iter_batches(max(1, min(self.batch_rows, BATCH_BYTES // width)), row_groups=self.groups)
 
 
-def parquet_batches(place: Path | str) -> Iterator[pa.RecordBatch]:
+def parquet_batches(place: Path | str, batch_rows: int) -> Iterator[pa.RecordBatch]:
     """Return the rows of a Parquet file, or of all Parquet files of a folder in the order of their names.
+
+    At most `batch_rows` of them are in a batch.
 
     The files of a folder must have the same columns; those whose names begin with a dot or an underscore are none of
     the data, as in Spark and Arrow. A text is a URI.
@@ -87,7 +89,7 @@ def parquet_batches(place: Path | str) -> Iterator[pa.RecordBatch]:
         files = [_file(filesystem, path, str(place))]
     else:
         raise InputError(f"{place} is neither a .parquet file nor a folder of such files")
-    return read_ahead([piece for file in files for piece in file.pieces])
+    return read_ahead([piece for file in files for piece in file.pieces(batch_rows)])
 
 
 def _files_of_folder(filesystem: fs.FileSystem, path: str, place: str) -> list[_File]:

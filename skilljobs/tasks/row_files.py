@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skilljobs.errors import InputError
-from skilljobs.tasks.parquet_tables import BATCH_ROWS, parquet_batches
 from skilljobs.tasks.text_files import (
     check_file,
     checked_bytes,
@@ -26,6 +25,8 @@ TEXT_COLUMNS = ("example_id", "split", "unit", "text", "choices", "target")
 NOT_AVAILABLE = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
 """What stands for a missing number in a delimited file."""
 HUB = "hub:"
+BATCH_ROWS = 65_536
+"""At most so many rows are read at a time."""
 
 
 def is_on_hub(name: str | Path) -> bool:
@@ -57,8 +58,10 @@ def read_batches(path: Path | str, text_columns: Collection[str] = ()) -> "Itera
     """
     if is_on_hub(path):
         return _hub_batches(str(path))
+    from skilljobs.tasks.parquet_tables import parquet_batches  # which imports pyarrow
+
     if isinstance(path, str) or path.is_dir():
-        return parquet_batches(path)
+        return parquet_batches(path, BATCH_ROWS)
     check_file(path)
     kind = Path(path.name.removesuffix(".gz")).suffix
     match kind:
@@ -67,7 +70,7 @@ def read_batches(path: Path | str, text_columns: Collection[str] = ()) -> "Itera
         case ".csv" | ".tsv":
             return _delimited(path, "\t" if kind == ".tsv" else ",", text_columns)
         case ".parquet":
-            return parquet_batches(path)
+            return parquet_batches(path, BATCH_ROWS)
     raise InputError(f"{path} is not a .jsonl, .csv, .tsv or .parquet file")
 
 

@@ -76,13 +76,13 @@ class Table(Task):
         self.fields = frozenset(renamed.get(part, part) for part in PARTS) | {self.options.unit_column or "unit"}
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
-        place = self._place
+        place = self.options.place
         if place is None:
             raise InputError("a table needs --data FILE")
         return self._read(place)
 
     def training_rows(self) -> Iterable[Mapping[str, Any]] | None:
-        place = self.options.train_data_uri or self.options.train_data
+        place = self.options.training_place
         return None if place is None else self._read(place)
 
     def batches(self) -> "Iterator[pa.RecordBatch] | None":
@@ -91,11 +91,8 @@ class Table(Task):
         Raises:
             InputError: the source as a whole cannot be read.
         """
-        return None if self._place is None else read_batches(self._place, self._text_columns)
-
-    @property
-    def _place(self) -> Path | str | None:
-        return self.options.data_uri or self.options.data
+        place = self.options.place
+        return None if place is None else read_batches(place, self._text_columns)
 
     @property
     def _text_columns(self) -> list[str]:

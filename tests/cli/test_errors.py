@@ -131,3 +131,13 @@ def test_an_option_that_is_given_twice_is_refused(capsys: pytest.CaptureFixture[
             main(words)
         assert end.value.code == 2
         assert f"{flag} is given 2 times" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_that_reads_data() -> None:
+    program = RUN.replace('"ray" in sys.modules, "torch" in sys.modules', "*sys.modules")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "submit", "--help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "skilljobs.tasks.table" in imported
+    assert not imported & {"pyarrow", "polars", "numpy", "ray", "torch"}

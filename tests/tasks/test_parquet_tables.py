@@ -35,13 +35,13 @@ def test_row_groups_are_read_in_their_order(tmp_path: Path, monkeypatch: pytest.
     for place, name in enumerate(("a", "b", "c")):
         part = whole.slice(200 * place, 200)
         parquet.write_table(part, tmp_path / f"{name}.parquet", row_group_size=17 + place)
-    assert pa.Table.from_batches(parquet_batches(tmp_path)).equals(whole)
+    assert pa.Table.from_batches(parquet_batches(tmp_path, 100)).equals(whole)
 
 
 def test_a_file_without_rows_adds_none(tmp_path: Path) -> None:
     parquet.write_table(table_of(0), tmp_path / "a.parquet")
     parquet.write_table(table_of(3), tmp_path / "b.parquet")
-    assert pa.Table.from_batches(parquet_batches(tmp_path)).equals(table_of(3))
+    assert pa.Table.from_batches(parquet_batches(tmp_path, 100)).equals(table_of(3))
 
 
 def test_what_is_raised_ahead_is_raised_in_its_place() -> None:
