@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,11 @@ from numpy.typing import NDArray
 from skilljobs.plan.example_views import ExampleView
 from skilljobs.plan.partition import Partition, PartView
 from skilljobs.plan.row_reader import RowReader, RowView
+from skilljobs.plan.row_sets import RowSet
 from skilljobs.plan.sharding import sample, shard_examples, tuning_sample
 from skilljobs.spec import JobSpec
+from skilljobs.spill.buckets import in_places
+from skilljobs.spill.spilled_column import SpilledColumn
 from skilljobs.tasks.example_chunks import Chunk
 from skilljobs.tasks.external_columns import ExternalColumn
 
@@ -25,16 +29,28 @@ class DrawnExamples:
     shards: list[PartView]
     test: ExampleView
     """The examples of all shards. Their external columns are in the order in which the sampled rows have them."""
+    tested_rows: RowView
+    """The same examples, in the order of the rows."""
     units_repeat: bool
     open_ended: int
     """How many test examples have no choices."""
-    _places: NDArray[np.int32]
-    """Where in `test` each of the sampled rows is, in their order."""
+    _ranks: SpilledColumn[np.int32] | None
+    """The place of each row in the sample of tested rows, or a negative number; None if the sample is in row order."""
 
-    def put_in_row_order(self, values: dict[str, NDArray[np.float64]]) -> None:
-        """Put values of the test examples into the order of the sampled rows, in which sums of them are rounded."""
-        for name, of_all in values.items():
-            values[name] = of_all[self._places]
+    def put_in_sampled_order(self, values: dict[str, SpilledColumn[np.float64]]) -> None:
+        """Put values of the tested rows into the order of the sampled rows, in which sums of them are rounded."""
+        if self._ranks is not None:
+            for name, of_rows in values.items():
+                values[name] = in_places(self._ranked(of_rows, self._ranks), len(of_rows), np.float64, np.nan)
+
+    def _ranked(
+        self, of_rows: SpilledColumn[np.float64], ranks: SpilledColumn[np.int32]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        first = 0
+        for _, block in ranks.blocks():
+            places = block[block >= 0].astype(np.int64)
+            yield places, of_rows[first : first + len(places)]
+            first += len(places)
 
 
 class _SampledView(PartView):
@@ -54,33 +70,37 @@ def draw_examples(spec: JobSpec, reader: RowReader, group: str | None, shard_siz
     `group`: the column of the task, not of `--by`, so that `--by` does not change which rows are drawn. `shard_size`:
     that of a shard, unless `spec` gives it.
     """
+    every_row = len(reader.kept)
     rows = reader.rows_of("test")
     columns = RowView(reader, rows).external_columns()
     stratum = next((source for source in columns if source.name == group), None)
-    tested = sample(reader, rows, spec.limit, stratum, spec.seed)
-    tuned = tuning_sample(reader, len(tested) / len(rows), stratum, spec.seed)
-    shards = shard_examples(reader, tested, spec.shard_size or shard_size, spec.seed)
-    order = np.concatenate([*tuned, *shards])
-    place_of_row = np.full(len(reader.kept), -1, np.int32)
-    place_of_row[order] = np.arange(len(order), dtype=np.int32)
+    sampled = sample(reader, rows, spec.limit, stratum, spec.seed)
+    train, validation = tuning_sample(reader, len(sampled) / len(rows), stratum, spec.seed)
+    ranks = None if sampled.is_whole else in_places(sampled.located(), every_row, np.int32, -1)
+    tested = rows if ranks is None else RowSet.where(ranks)
+    sharding = shard_examples(reader, tested, spec.shard_size or shard_size, spec.seed)
+    sizes = [len(train), len(validation), *sharding.sizes]
+    first_test, total = len(train) + len(validation), sum(sizes)
+    located = chain(train.located(), validation.located(len(train)), sharding.located(first_test))
+    place_of_row = in_places(located, every_row, np.int32, -1)
     used: list[int] = []
 
-    def located() -> Iterator[tuple[Chunk, NDArray[np.int32]]]:
+    def placed() -> Iterator[tuple[Chunk, NDArray[np.int32]]]:
         for _, start, chunk in reader.located_chunks():
             places = place_of_row[start : start + len(chunk)]
             used.append(int(np.count_nonzero(~chunk.has_choices & (places >= first_test))))
             yield chunk, places
 
-    first_test = sum(map(len, tuned))
-    partition = Partition(located(), len(order), reader.example_bytes, reader.shapes.take(order))
-    parts = partition.views([len(rows) for rows in (*tuned, *shards)])
+    partition = Partition(placed(), total, reader.example_bytes, reader.shapes.only)
+    parts = partition.views(sizes)
     return DrawnExamples(
         examples=partition,
         train=parts[0],
         validation=parts[1],
         shards=parts[2:],
-        test=_SampledView(partition, first_test, len(order), reader.shapes.columns(tested)),
+        test=_SampledView(partition, first_test, total, reader.shapes.columns(tested, ranks)),
+        tested_rows=RowView(reader, tested),
         units_repeat=reader.units_repeat(tested),
         open_ended=sum(used),
-        _places=place_of_row[tested] - np.int32(first_test),
+        _ranks=ranks,
     )

@@ -29,6 +29,7 @@ from skilljobs.plan.row_reader import BadRow, RowView
 from skilljobs.plan.work import Reading
 from skilljobs.spec import JobSpec
 from skilljobs.stats.layout import ALL, Layout, Metric
+from skilljobs.stats.long_columns import Column
 from skilljobs.stats.null import most_skewed, null_metrics
 from skilljobs.stats.predictivity import PREDICTIVITY, yes_no_metrics
 from skilljobs.tasks.base import SPLITS, Task
@@ -173,11 +174,10 @@ def plan_job(
     drawn = draw_examples(spec, reader, task.group, shard_size)
     whole_test = RowView(reader, reader.rows_of("test"))
     groups = {column: group_populations(whole_test, column) for column in dict.fromkeys(by)}
-    examples, test, bad, seen = drawn.examples, drawn.test, reader.bad, list(reader.columns)
-    del reader, whole_test  # what they hold of every row is not needed any more
+    test = drawn.test
     external, model_metrics = choose_metrics(spec, task, test, drawn.open_ended)
-    values = external_values(external, test)
-    drawn.put_in_row_order(values)
+    values = external_values(external, drawn.tested_rows)
+    drawn.put_in_sampled_order(values)
     null_values = most_skewed(values) if spec.null else None
     layout = Layout(
         metrics=(
@@ -199,7 +199,7 @@ def plan_job(
         validation=drawn.validation,
         tuned_on_of=(counts["train"], counts["validation"]),
         shards=drawn.shards,
-        examples=examples,
+        examples=drawn.examples,
         units_repeat=drawn.units_repeat,
         external=external,
         populations=tuple(population for group in groups.values() for population in group),
@@ -208,8 +208,8 @@ def plan_job(
         null_values=null_values,
         prompt_length=prompt_length,
         sums_size=sums_size,
-        bad_rows=bad,
-        columns=report_columns(task, seen, test, external),
+        bad_rows=reader.bad,
+        columns=report_columns(task, list(reader.columns), test, external),
         traps=metric_traps(layout.metrics, values),
         prompt_format=prompt_format,
     )
@@ -220,7 +220,7 @@ def plan_job(
     return plan
 
 
-def asked_yes_no(spec: JobSpec, layout: Layout, values: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
+def asked_yes_no(spec: JobSpec, layout: Layout, values: Mapping[str, Column]) -> tuple[str, ...]:
     """The metrics whose predictivity `spec` asks for; `values` has those of each external metric.
 
     Raises:

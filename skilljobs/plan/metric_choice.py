@@ -1,14 +1,16 @@
 """Which metrics a job correlates."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
+from skilljobs.spill.spilled_column import IN_MEMORY, SpilledColumn
+from skilljobs.spill.temporary_file import TemporaryFile
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
+from skilljobs.stats.long_columns import Column
 from skilljobs.stats.metric_traps import near_pairs, pairwise_r, rare_kind, yes_no_counts
 from skilljobs.suggestions import did_you_mean, shortened
 from skilljobs.tasks.base import Example, Task
@@ -19,18 +21,19 @@ from skilljobs.tasks.right_answer import answer_metrics
 
 def external_values(
     metrics: Sequence[ExternalMetric], examples: Iterable[Example], left_out: Collection[str] = ()
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, SpilledColumn[np.float64]]:
     """The values of each metric, by its name; NaN where an example lacks it. `left_out`: ids of examples."""
-    found: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in metrics}
+    file = TemporaryFile(IN_MEMORY)
+    found = {metric.name: SpilledColumn(np.float64, file) for metric in metrics}
     for block in blocks_of(examples) if metrics else ():
         kept = np.array([example_id not in left_out for example_id in block.ids()], np.bool_) if left_out else None
         for metric in metrics:
             values = metric.values(block)
             found[metric.name].append(values if kept is None else values[kept])
-    return {name: np.concatenate([np.zeros(0), *values]) for name, values in found.items()}
+    return found
 
 
-def metric_traps(metrics: Sequence[Metric], values: dict[str, NDArray[np.float64]]) -> list[str]:
+def metric_traps(metrics: Sequence[Metric], values: Mapping[str, Column]) -> list[str]:
     """A sentence for each external metric with hardly any rows of one kind, and for each pair that is nearly the same.
 
     `values` has those of each external metric.

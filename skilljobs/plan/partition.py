@@ -1,16 +1,18 @@
 """The examples of a job in their final order: those to tune on, then shard by shard."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from skilljobs.hashing import digest_of_many
 from skilljobs.plan.example_views import ExampleView
-from skilljobs.plan.shapes import Shapes
-from skilljobs.store.spill import Spill
+from skilljobs.plan.shapes import Shape, Shapes
+from skilljobs.spill.spilled_tables import SpilledTables
 from skilljobs.tasks.base import Example, half_of
 from skilljobs.tasks.chunk_digests import digest_text
 from skilljobs.tasks.example_chunks import Chunk
@@ -21,6 +23,9 @@ BUCKET_BYTES = 32 << 20
 BUCKET_ROWS = 65_536
 MOST_BUCKETS = 1024
 CHUNK_ROWS = 8192
+GATHERED_BYTES = 32 << 20
+"""Chunks are distributed together up to so many bytes: of many small pieces, each would have a header."""
+_PLACE = "place"
 
 
 class Partition:
@@ -30,24 +35,24 @@ class Partition:
     """
 
     def __init__(
-        self, chunks: Iterable[tuple[Chunk, NDArray[np.int32]]], size: int, width: int, shapes: Shapes
+        self, chunks: Iterable[tuple[Chunk, NDArray[np.int32]]], size: int, width: int, shape: Shape | None
     ) -> None:
         """Distribute `chunks`, each with the places of its examples in the order (-1: not in it).
 
         Args:
             size: how many examples the order has.
             width: bytes of an example on average, compressed.
-            shapes: of the examples in the order.
+            shape: the external columns of every example; None if they differ.
         """
-        self._shapes = shapes
+        self._shape = shape
         self._rows = max(1, min(BUCKET_ROWS, BUCKET_BYTES // max(1, width)), -(-size // MOST_BUCKETS))
-        self._spill = Spill()
-        self._buckets: list[list[int]] = [[] for _ in range(-(-size // self._rows))]
-        self._places: list[list[NDArray[np.int32]]] = [[] for _ in self._buckets]
+        self._spill = SpilledTables()
+        self._buckets = [array("q") for _ in range(-(-size // self._rows))]
+        """The numbers of the tables with examples of each bucket."""
         self._digests: dict[tuple[int, ...], str] = {}
         self._bucket = lru_cache(maxsize=1)(self._read_bucket)
-        for chunk, places in chunks:
-            self._distribute(chunk, places)
+        for tables in _gathered(chunks):
+            self._distribute(pa.concat_tables(tables).combine_chunks())
 
     @classmethod
     def of(cls, groups: Iterable[Sequence[Example]]) -> "Partition":
@@ -60,26 +65,25 @@ class Partition:
             places = np.arange(start, start + len(part), dtype=np.int32)
             chunks.append((Chunk.of(part, places.tolist()), places))
             shapes.add(chunks[-1][0])
-        return cls(chunks, len(examples), 1, shapes)
+        return cls(chunks, len(examples), 1, shapes.only)
 
-    def _distribute(self, chunk: Chunk, places: NDArray[np.int32]) -> None:
-        buckets = np.where(places < 0, -1, places // self._rows)
+    def _distribute(self, table: pa.Table) -> None:
+        buckets = table[_PLACE].to_numpy() // self._rows
         order = np.argsort(buckets, kind="stable")
-        present, starts = np.unique(buckets[order], return_index=True)
-        ends = np.r_[starts[1:], len(order)]
-        sorted_chunk = chunk.take(order)
-        for bucket, start, end in zip(present.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            if bucket >= 0:
-                self._buckets[bucket].append(self._spill.add(sorted_chunk.slice(start, end).table))
-                self._places[bucket].append(places[order[start:end]])
+        ordered = table.take(order)
+        bounds = np.searchsorted(buckets[order], np.arange(len(self._buckets) + 1))
+        for bucket in np.flatnonzero(np.diff(bounds)).tolist():
+            start, stop = bounds[bucket : bucket + 2].tolist()
+            self._buckets[bucket].append(self._spill.add(ordered.slice(start, stop - start)))
 
     def _read_bucket(self, bucket: int) -> Chunk:
-        order = np.argsort(np.concatenate(self._places[bucket]))
         tables = self._spill.joined(self._buckets[bucket])
-        if len(tables) == 1:
-            return Chunk(tables[0]).take(order)
-        examples = [example for table in tables for example in Chunk(table).examples]
-        numbers = [number for table in tables for number in Chunk(table).numbers]
+        order = np.argsort(np.concatenate([table[_PLACE].to_numpy() for table in tables]))
+        chunks = [Chunk(table.drop_columns([_PLACE])) for table in tables]
+        if len(chunks) == 1:
+            return chunks[0].take(order)
+        examples = [example for chunk in chunks for example in chunk.examples]
+        numbers = [number for chunk in chunks for number in chunk.numbers]
         return Chunk.of([examples[place] for place in order], [numbers[place] for place in order])
 
     def blocks(self, start: int, stop: int) -> Iterator[Chunk]:
@@ -104,7 +108,12 @@ class Partition:
 
     def columns(self, start: int, stop: int) -> list[ExternalColumn]:
         """Their external columns, in the order of their first appearance."""
-        return self._shapes.columns(np.arange(start, stop))
+        shapes = [self._shape] if self._shape is not None and stop > start else self._shapes(start, stop)
+        return list(dict.fromkeys(source for shape in shapes for source in shape))
+
+    def _shapes(self, start: int, stop: int) -> Iterator[Shape]:
+        for chunk in self.blocks(start, stop):
+            yield from chunk.shapes
 
     def digest(self, sizes: Sequence[int]) -> str:
         """A digest that changes with any of the first examples, in groups of these sizes, and with its place."""
@@ -139,3 +148,23 @@ class PartView(ExampleView):
 def _with_first(first: object, rest: Iterable[str]) -> Iterator[object]:
     yield first
     yield from rest
+
+
+def _gathered(chunks: Iterable[tuple[Chunk, NDArray[np.int32]]]) -> Iterator[list[pa.Table]]:
+    """The examples that have a place, with it; chunks of the same columns that follow each other together."""
+    gathered: list[pa.Table] = []
+    size = 0
+    for chunk, places in chunks:
+        in_order = np.flatnonzero(places >= 0)
+        table = (chunk if len(in_order) == len(chunk) else chunk.take(in_order)).table
+        table = table.append_column(_PLACE, pa.array(places[in_order]))
+        if gathered and (
+            size + table.nbytes > GATHERED_BYTES or not table.schema.equals(gathered[0].schema, check_metadata=True)
+        ):
+            yield gathered
+            gathered, size = [], 0
+        if len(table):
+            gathered.append(table)
+            size += table.nbytes
+    if gathered:
+        yield gathered

@@ -100,7 +100,7 @@ def _leave_out_akin(reader: RowReader, shots: Shots) -> None:
     units = shots.units
     for _, start, chunk in reader.located_chunks() if units else ():
         akin = [place for place, unit in enumerate(chunk.strings("unit")) if unit in units]
-        reader.drop(start + np.array(akin, np.int64))
+        reader.drop(start, np.array(akin, np.int64))
 
 
 def _in_chat(example: Example, shots: Shots, chat: ChatFormat) -> Example:

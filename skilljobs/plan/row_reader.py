@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from skilljobs.errors import InputError
 from skilljobs.plan.example_views import ExampleView
 from skilljobs.plan.row_conflicts import ConflictFinder
+from skilljobs.plan.row_sets import RowSet
 from skilljobs.plan.shapes import Shapes
-from skilljobs.store.spill import Spill
+from skilljobs.spill.spilled_column import SpilledColumn, filled
+from skilljobs.spill.spilled_tables import SpilledTables
 from skilljobs.suggestions import shortened
 from skilljobs.tasks.base import SPLITS, Example, check_example
-from skilljobs.tasks.example_chunks import Chunk, hashes
+from skilljobs.tasks.example_chunks import Chunk
 from skilljobs.tasks.external_columns import ExternalColumn
 from skilljobs.tasks.external_kinds import KindsSeen
 from skilljobs.tasks.table_columns import Columnar, chunks_of
@@ -39,21 +41,21 @@ class BadRow:
 class RowReader:
     """Reads the rows of several sources; across all of them, ids must be unique and a unit must be in one split.
 
-    The examples are kept in a temporary file. Of each, only hashes and a few numbers are in memory.
+    The examples are kept in a temporary file, and so are hashes and a few numbers of each.
     """
 
     def __init__(self) -> None:
         self.bad: list[BadRow] = []
         self.columns: dict[str, None] = {}
         """The columns of the tested rows, in the order of their first appearance."""
-        self.kept: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.kept = SpilledColumn(np.bool_)
         """Which of the examples that were read are used."""
         self.kinds = KindsSeen()
         self.shapes = Shapes()
         self._rows: dict[str, int] = {}
         self._sources: list[str] = []
         self._bad: list[tuple[int, BadRow]] = []
-        self._spill = Spill()
+        self._spill = SpilledTables()
         self._starts: list[int] = [0]
         self._source_of_chunk: list[int] = []
         self._conflicts = ConflictFinder()
@@ -130,52 +132,47 @@ class RowReader:
 
     def settle(self) -> None:
         """Set aside the rows whose id is that of an earlier one, or whose unit is in another split."""
-        self.kept = np.ones(self._starts[-1], np.bool_)
+        self.kept = filled(self._starts[-1], np.True_, np.bool_)
         for row, number, source, reason in self._conflicts.conflicts(self.located_chunks):
-            self.kept[row] = False
+            self.drop(row, np.zeros(1, np.int64))
             self._bad.append((source, BadRow(self._sources[source], number, _cut(reason))))
         self._bad.sort(key=lambda bad: (bad[0], bad[1].number))
         self.bad = [row for _, row in self._bad]
 
-    def located_chunks(self, rows: NDArray[np.int64] | None = None) -> Iterator[tuple[int, int, Chunk]]:
-        """All chunks, or those with any of `rows` (sorted), behind its source's number and its first row's place."""
+    def located_chunks(self, rows: RowSet | None = None) -> Iterator[tuple[int, int, Chunk]]:
+        """All chunks, or those with any of `rows`, behind its source's number and its first row's place."""
         for index, source in enumerate(self._source_of_chunk):
             start, stop = self._starts[index : index + 2]
-            if rows is None or np.searchsorted(rows, start) < np.searchsorted(rows, stop):
+            if rows is None or len(rows.within(start, stop)):
                 yield source, start, Chunk(self._spill.read(index))
 
     @property
     def examples(self) -> "RowView":
         """The examples that are used, in the order of the rows."""
-        return RowView(self, np.flatnonzero(self.kept))
-
-    @property
-    def splits(self) -> NDArray[np.int8]:
-        """The split of every example that was read, as an index of `SPLITS`."""
-        return self._conflicts.splits
+        kept = self.kept
+        return RowView(self, RowSet(lambda start, stop: np.flatnonzero(kept[start:stop]), len(kept)))
 
     @property
     def example_bytes(self) -> int:
         """Bytes of an example on average, compressed."""
         return self._spill.size // max(1, self._starts[-1])
 
-    def rows_of(self, split: str) -> NDArray[np.int64]:
+    def rows_of(self, split: str) -> RowSet:
         """The places of the examples of a split that are used."""
-        return np.flatnonzero(self.kept & (self.splits == SPLITS.index(split)))
-
-    def units_repeat(self, rows: NDArray[np.int64]) -> bool:
-        """Whether some of the examples `rows` share a unit."""
-        return self._conflicts.units_repeat(np.sort(rows), self.located_chunks)
-
-    def hashes(self, rows: NDArray[np.int64], *parts: object) -> NDArray[np.uint64]:
-        """The stable hash of `parts` and the id of each of the examples `rows` (sorted)."""
-        return np.concatenate(
-            [np.zeros(0, np.uint64), *(hashes(chunk.ids(), *parts) for chunk in RowView(self, rows).blocks())]
+        kept, splits, code = self.kept, self._conflicts.splits, SPLITS.index(split)
+        return RowSet(
+            lambda start, stop: np.flatnonzero(kept[start:stop] & (splits[start:stop] == code)), self._starts[-1]
         )
 
-    def halves(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
-        """The half of each of the examples `rows` (sorted)."""
-        return np.concatenate([np.zeros(0, np.int8), *(chunk.halves for chunk in RowView(self, rows).blocks())])
+    def units_repeat(self, rows: RowSet) -> bool:
+        """Whether some of the examples `rows` share a unit."""
+        return self._conflicts.units_repeat(rows, self.located_chunks)
+
+    def numbered_chunks(self, rows: RowSet) -> Iterator[tuple[NDArray[np.int64], Chunk]]:
+        """The examples `rows`, chunk by chunk, behind the places of their rows."""
+        for _, start, chunk in self.located_chunks(rows):
+            places = rows.within(start, start + len(chunk))
+            yield start + places, chunk if len(places) == len(chunk) else chunk.take(places)
 
     def ignore_columns(self, columns: Iterable[str]) -> None:
         """Take columns out of the metrics of all examples, those read before a row showed why among them."""
@@ -189,26 +186,31 @@ class RowReader:
         Ids, units and splits stay as they are.
         """
         spill, starts = self._spill, self._starts
-        self._spill, self._starts, self.shapes, self.kinds = Spill(), [0], Shapes(), KindsSeen()
+        self._spill, self._starts, self.shapes, self.kinds = SpilledTables(), [0], Shapes(), KindsSeen()
         for index, (start, stop) in enumerate(pairwise(starts)):
             self._keep(change(Chunk(spill.read(index)), self.kept[start:stop]))
 
-    def drop(self, rows: NDArray[np.int64]) -> None:
-        """Leave out examples that are not bad."""
-        self.kept[rows] = False
+    def drop(self, start: int, places: NDArray[np.int64]) -> None:
+        """Do not use the examples at `places` behind the row `start`."""
+        if len(places):
+            stop = start + int(places[-1]) + 1
+            kept = self.kept[start:stop]
+            kept[places] = False
+            self.kept[start:stop] = kept
 
     def quarantine(self, reasons: Mapping[str, str]) -> None:
         """Set examples aside that turned out to be bad. `reasons`: by `example_id`."""
         if not reasons:
             return
         found: dict[str, BadRow] = {}
-        rows = np.flatnonzero(self.kept)
         for source, start, chunk in self.located_chunks():
-            for place, (example_id, number) in enumerate(zip(chunk.ids(), chunk.numbers, strict=True)):
-                if example_id in reasons and self.kept[start + place]:
-                    self.kept[start + place] = False
-                    found[example_id] = BadRow(self._sources[source], number, _cut(reasons[example_id]))
-        assert len(rows) - np.count_nonzero(self.kept) == len(found) == len(reasons)
+            ids, kept = chunk.ids(), self.kept[start : start + len(chunk)]
+            places = [place for place, example_id in enumerate(ids) if example_id in reasons and kept[place]]
+            numbers = chunk.numbers if places else []
+            for place in places:
+                found[ids[place]] = BadRow(self._sources[source], numbers[place], _cut(reasons[ids[place]]))
+            self.drop(start, np.array(places, np.int64))
+        assert len(found) == len(reasons)
         self.bad += [found[example_id] for example_id in reasons]
 
     def refuse_too_many_bad(self, max_fraction: float) -> None:
@@ -230,17 +232,15 @@ class RowReader:
 class RowView(ExampleView):
     """Some of the examples of a reader, in the order of the rows."""
 
-    def __init__(self, reader: RowReader, rows: NDArray[np.int64]) -> None:
+    def __init__(self, reader: RowReader, rows: RowSet) -> None:
         self._reader, self.rows = reader, rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def blocks(self) -> Iterator[Chunk]:
-        for _, start, chunk in self._reader.located_chunks(self.rows):
-            first, last = np.searchsorted(self.rows, (start, start + len(chunk)))
-            places = self.rows[first:last] - start
-            yield chunk if len(places) == len(chunk) else chunk.take(places)
+        for _, chunk in self._reader.numbered_chunks(self.rows):
+            yield chunk
 
     def external_columns(self) -> list[ExternalColumn]:
         return self._reader.shapes.columns(self.rows)

@@ -1,9 +1,17 @@
 """Which test examples are evaluated, and in which shard. Examples are numbers of rows here."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.plan.row_reader import RowReader, RowView
+from skilljobs.plan.row_reader import RowReader
+from skilljobs.plan.row_sets import RowSet
+from skilljobs.spill.buckets import HashOrder
+from skilljobs.spill.spilled_column import SpilledColumn
+from skilljobs.tasks.example_chunks import hashes
 from skilljobs.tasks.external_columns import ExternalColumn
 
 MOST_SHARDS = 1024
@@ -14,40 +22,65 @@ FEWEST_TUNING = {"train": 128, "validation": 32}
 Rows = NDArray[np.int64]
 
 
-def sample(reader: RowReader, rows: Rows, limit: int | None, stratum: ExternalColumn | None, seed: int) -> Rows:
-    """`limit` of the examples `rows` (sorted), drawn by seed; each value of the column `stratum` keeps its share.
+@dataclass(frozen=True)
+class Sample:
+    """Rows in the order in which they were drawn."""
+
+    rows: SpilledColumn[np.int64]
+    is_whole: bool
+    """Whether they are all that there were to draw from, in their own order."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def located(self, first: int = 0) -> Iterator[tuple[Rows, NDArray[np.int32]]]:
+        """Rows and their places in the order, the first one at `first`, some at a time."""
+        for start, rows in self.rows.blocks():
+            yield rows, np.arange(first + start, first + start + len(rows), dtype=np.int32)
+
+
+def sample(reader: RowReader, rows: RowSet, limit: int | None, stratum: ExternalColumn | None, seed: int) -> Sample:
+    """`limit` of the examples `rows`, drawn by seed; each value of the column `stratum` keeps its share.
 
     A sample is ordered by value, and then by the hash that it is drawn by.
     """
     if limit is None or limit >= len(rows):
-        return rows
-    strata = _strata(reader, rows, stratum)
-    quota = {name: limit * len(members) / len(rows) for name, members in strata.items()}
+        return Sample(SpilledColumn.of(np.int64, rows.blocks()), is_whole=True)
+    strata = _strata(reader, rows, stratum, seed)
+    quota = {name: limit * members.size / len(rows) for name, members in strata.items()}
     taken = {name: int(share) for name, share in quota.items()}
     by_remainder = sorted(quota, key=lambda name: (taken[name] - quota[name], name))
     for name in by_remainder[: limit - sum(taken.values())]:
         taken[name] += 1
-    drawn = []
-    for name, members in strata.items():
-        order = np.argsort(reader.hashes(members, "limit", seed, name), kind="stable")
-        drawn.append(members[order[: taken[name]]])
-    return np.concatenate(drawn)
+    drawn = chain.from_iterable(_first(members, taken[name]) for name, members in strata.items())
+    return Sample(SpilledColumn.of(np.int64, drawn), is_whole=False)
 
 
-def _strata(reader: RowReader, rows: Rows, stratum: ExternalColumn | None) -> dict[str, Rows]:
-    """The rows with each value of a column, in the order of their first appearance; all rows if there is no column."""
-    if stratum is None:
-        return {"": rows}
-    codes: dict[str, int] = {}
-    code_of_row = [
-        np.array([codes.setdefault(str(value), len(codes)) for value in chunk.values(stratum)], np.int32)
-        for chunk in RowView(reader, rows).blocks()
-    ]
-    code_of_each = np.concatenate(code_of_row)
-    return {name: rows[code_of_each == code] for name, code in codes.items()}
+def _strata(reader: RowReader, rows: RowSet, stratum: ExternalColumn | None, seed: int) -> dict[str, HashOrder]:
+    """The rows with each value of a column, in the order of its first appearance; all rows if there is no column."""
+    strata: dict[str, HashOrder] = {}
+    for places, chunk in reader.numbered_chunks(rows):
+        names = [""] * len(chunk) if stratum is None else map(str, chunk.values(stratum))
+        members: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            members.setdefault(name, []).append(place)
+        ids = chunk.ids()
+        for name, mine in members.items():
+            of_each = hashes([ids[place] for place in mine], "limit", seed, name)
+            strata.setdefault(name, HashOrder(len(rows))).add(of_each, places[mine])
+    return strata
 
 
-def tuning_sample(reader: RowReader, share: float, stratum: ExternalColumn | None, seed: int) -> tuple[Rows, Rows]:
+def _first(order: HashOrder, count: int) -> Iterator[Rows]:
+    """The first `count` rows in the order."""
+    for block in order.blocks():
+        if count <= 0:
+            return
+        yield block[:count]
+        count -= len(block)
+
+
+def tuning_sample(reader: RowReader, share: float, stratum: ExternalColumn | None, seed: int) -> tuple[Sample, Sample]:
     """The train and the validation examples that stand to all of them as `share`, but no fewer than `FEWEST_TUNING`."""
     drawn = []
     for split, fewest in FEWEST_TUNING.items():
@@ -56,17 +89,49 @@ def tuning_sample(reader: RowReader, share: float, stratum: ExternalColumn | Non
     return drawn[0], drawn[1]
 
 
-def shard_examples(reader: RowReader, test: Rows, shard_size: int | None, seed: int) -> list[Rows]:
-    """Slices of at most `shard_size` examples, permuted by seed, each of one half; the halves take turns."""
+@dataclass(frozen=True)
+class Sharding:
+    """Test examples cut into shards: slices of each half in an order drawn by seed; the halves take turns."""
+
+    halves: tuple[HashOrder, HashOrder]
+    shard_size: int
+
+    @property
+    def sizes(self) -> list[int]:
+        """The examples of each shard."""
+        sizes = {
+            number: min(self.shard_size, half.size - turn * self.shard_size)
+            for half, numbers in zip(self.halves, self._numbers, strict=True)
+            for turn, number in enumerate(numbers)
+        }
+        return [sizes[number] for number in range(len(sizes))]
+
+    def located(self, first: int = 0) -> Iterator[tuple[Rows, NDArray[np.int32]]]:
+        """Rows and their places in the order of the shards, the first one at `first`, some at a time."""
+        starts = first + np.cumsum([0, *self.sizes])
+        for half, numbers in zip(self.halves, self._numbers, strict=True):
+            start_of_turn, rank = starts[numbers], 0
+            for rows in half.blocks():
+                turns, behind = np.divmod(np.arange(rank, rank + len(rows)), self.shard_size)
+                yield rows, (start_of_turn[turns] + behind).astype(np.int32)
+                rank += len(rows)
+
+    @property
+    def _numbers(self) -> list[list[int]]:
+        """The numbers of the shards of each half."""
+        counts = [-(-half.size // self.shard_size) for half in self.halves]
+        turns = sorted((turn, half) for half, count in enumerate(counts) for turn in range(count))
+        return [[number for number, (_, of) in enumerate(turns) if of == half] for half in (0, 1)]
+
+
+def shard_examples(reader: RowReader, test: RowSet, shard_size: int | None, seed: int) -> Sharding:
+    """Cut `test` into slices of at most `shard_size` examples, permuted by seed, each of one half."""
     size = shard_size or min(LARGEST_SHARD, max(SMALLEST_SHARD, -(-len(test) // SHARDS_BY_DEFAULT)))
     size = max(size, -(-len(test) // (MOST_SHARDS - 1)))
-    in_rows = np.sort(test)
-    places = np.searchsorted(in_rows, test)
-    half_of_each, order_of_each = reader.halves(in_rows)[places], reader.hashes(in_rows, "order", seed)[places]
-    halves: list[list[Rows]] = []
-    for half in (0, 1):
-        mine = np.flatnonzero(half_of_each == half)
-        members = test[mine[np.argsort(order_of_each[mine], kind="stable")]]
-        halves.append([members[start : start + size] for start in range(0, len(members), size)])
-    longest = max(map(len, halves))
-    return [shards[turn] for turn in range(longest) for shards in halves if turn < len(shards)]
+    halves = HashOrder(len(test)), HashOrder(len(test))
+    for places, chunk in reader.numbered_chunks(test):
+        half_of_each, order_of_each = chunk.halves, hashes(chunk.ids(), "order", seed)
+        for half, members in enumerate(halves):
+            mine = half_of_each == half
+            members.add(order_of_each[mine], places[mine])
+    return Sharding(halves, size)

@@ -1,11 +1,15 @@
 """Draws the worked examples in front of every text, from the examples to tune on."""
 
+from itertools import islice
+
 import numpy as np
 
 from skilljobs.errors import InputError
 from skilljobs.plan.row_reader import RowReader, RowView
+from skilljobs.plan.row_sets import RowSet
+from skilljobs.spill.buckets import HashOrder
 from skilljobs.tasks.base import Example
-from skilljobs.tasks.example_chunks import SPLIT_CODES
+from skilljobs.tasks.example_chunks import SPLIT_CODES, hashes
 from skilljobs.tasks.few_shot import Shots
 
 FEWEST_LOOKED_AT = 64
@@ -21,20 +25,22 @@ def draw_shots(reader: RowReader, count: int, seed: int) -> Shots:
         InputError: there are not enough examples.
     """
     train = reader.rows_of("train")
-    order = np.argsort(reader.hashes(train, "shot", seed), kind="stable")
+    order = HashOrder(len(train))
+    for places, chunk in reader.numbered_chunks(train):
+        order.add(hashes(chunk.ids(), "shot", seed), places)
+    in_order = (row for block in order.blocks() for row in block.tolist())
     drawn: list[Example] = []
-    start, looked_at = 0, max(FEWEST_LOOKED_AT, 8 * count)
+    looked_at = max(FEWEST_LOOKED_AT, 8 * count)
     known: set[str] = set()
-    while len(drawn) < count and start < len(train):
-        rows = train[order[start : start + looked_at]]
-        sorted_rows = np.sort(rows)
-        by_row = dict(zip(sorted_rows.tolist(), RowView(reader, sorted_rows), strict=True))
+    while len(drawn) < count and (rows := list(islice(in_order, looked_at))):
+        looked_at_now = sorted(rows)
+        by_row = dict(zip(looked_at_now, RowView(reader, RowSet.of(np.array(looked_at_now))), strict=True))
         known |= _texts_of_others(reader, {example.text for example in by_row.values()})
-        for row in rows.tolist():
+        for row in rows:
             if len(drawn) < count and by_row[row].text not in known:
                 drawn.append(by_row[row])
                 known.add(by_row[row].text)
-        start, looked_at = start + looked_at, 8 * looked_at
+        looked_at *= 8
     if len(drawn) < count:
         raise InputError(f"--few-shot {count} needs as many train examples of different texts; there are {len(drawn)}")
     return Shots(tuple(drawn))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.stats.layout import Metric
+from skilljobs.stats.long_columns import Column, parts_of, present
 from skilljobs.stats.predictivity import is_yes_no
 
 Array = NDArray[np.float64]
@@ -98,19 +99,21 @@ def near_pairs(metrics: Sequence[Metric], r: Callable[[str, str], float | None])
     return sorted(pairs, key=lambda pair: -round(abs(pair.r), 9))
 
 
-def pairwise_r(columns: Sequence[Array]) -> Array:
+def pairwise_r(columns: Sequence[Column]) -> Array:
     """Return the correlation of each pair of metrics over the rows that have both, M x M; NaN where it is undefined.
 
     `columns` has the values of each metric, with NaN where a row has none. They are added up block by block.
     """
     rows, width = len(columns[0]) if columns else 0, len(columns)
-    spread = np.array([np.nanmax(c, initial=-np.inf) - np.nanmin(c, initial=np.inf) for c in columns])
-    scale = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
     blocks = [slice(start, start + ROWS_AT_A_TIME) for start in range(0, rows, ROWS_AT_A_TIME)]
+    lowest, highest = np.full(width, np.inf), np.full(width, -np.inf)
     total, count = np.zeros(width), np.zeros(width)
     for block in blocks:
         values = np.stack([c[block] for c in columns], 1)
+        lowest, highest = np.fmin(lowest, np.fmin.reduce(values)), np.fmax(highest, np.fmax.reduce(values))
         total, count = total + np.nansum(values, axis=0), count + (~np.isnan(values)).sum(0)
+    spread = highest - lowest
+    scale = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
     mean = total / np.maximum(count, 1)
     n, sums, squares, products = np.zeros((4, width, width))
     for block in blocks:
@@ -138,10 +141,11 @@ def rare_kind(metric: str, counts: Sequence[tuple[int, int]]) -> RareKind | None
     return RareKind(metric, rows, n, is_yes) if 0 < rows < FEWEST else None
 
 
-def yes_no_counts(values: Array) -> list[tuple[int, int]]:
+def yes_no_counts(values: Column) -> list[tuple[int, int]]:
     """Return in how many rows a metric is yes, and how many have a value; nothing if it is not yes/no.
 
     `values` has NaN where a row has no value.
     """
-    present = values[~np.isnan(values)]
-    return [(int(present.sum()), len(present))] if is_yes_no(values) else []
+    if not is_yes_no(values):
+        return []
+    return [(sum(int(np.nansum(part)) for part in parts_of(values)), len(present(values)))]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from skilljobs.hashing import stable_digest
 from skilljobs.stats.layout import NULL, NULL_SKEWED, Metric
+from skilljobs.stats.long_columns import Column, order_statistics, parts_of, present, total
 
 Array = NDArray[np.float64]
 
@@ -48,23 +49,28 @@ def null_draws(units: Sequence[str], count: int, values: Array) -> Array:
     return np.asarray(values[(numbers % len(values)).astype(np.int64)], np.float64)
 
 
-def most_skewed(metrics: Mapping[str, Array]) -> Array | None:
+def most_skewed(metrics: Mapping[str, Column]) -> Array | None:
     """Return the values of the most skewed metric, or 4,096 quantiles if it has more; None if no metric is skewed."""
-    name = max(metrics, key=lambda name: abs(skewness(metrics[name])), default=None)
-    if name is None or not is_skewed(skewness(metrics[name])):
+    skewnesses = {name: skewness(column) for name, column in metrics.items()}
+    name = max(skewnesses, key=lambda name: abs(skewnesses[name]), default=None)
+    if name is None or not is_skewed(skewnesses[name]):
         return None
-    values = np.sort(metrics[name][~np.isnan(metrics[name])])
-    indices = (np.arange(min(len(values), _MAX_VALUES)) + 0.5) / min(len(values), _MAX_VALUES) * len(values)
-    return np.asarray(values[indices.astype(np.int64)])
+    values = present(metrics[name])
+    ranks = (np.arange(min(len(values), _MAX_VALUES)) + 0.5) / min(len(values), _MAX_VALUES) * len(values)
+    return order_statistics(values, ranks.astype(np.int64))
 
 
-def skewness(values: Array) -> float:
+def skewness(values: Column) -> float:
     """Return the skewness of the values that are not NaN, or 0 if they do not vary."""
-    present = values[~np.isnan(values)]
-    if len(present) == 0 or np.ptp(present) == 0:
+    values = present(values)
+    n = len(values)
+    if n == 0 or max(float(part.max()) for part in parts_of(values)) == min(
+        float(part.min()) for part in parts_of(values)
+    ):
         return 0.0
-    scaled = (present - present.mean()) / present.std()
-    return float(np.mean(scaled**3))
+    mean = total(values) / n
+    deviation = math.sqrt(total(values, lambda part: np.square(part - mean)) / n)
+    return total(values, lambda part: ((part - mean) / deviation) ** 3) / n
 
 
 def is_skewed(skewness: float) -> bool:

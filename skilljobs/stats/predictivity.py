@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skilljobs.stats.answers import EXACT
 from skilljobs.stats.layout import Layout
+from skilljobs.stats.long_columns import Column, parts_of
 from skilljobs.stats.totals import LayerSums, Moments
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ COLUMNS = (PREDICTIVITY, "predictivity_token")
 YES_NO_SCORES = frozenset(("correct", "correct_mean", EXACT))
 
 
-def yes_no_metrics(layout: Layout, external: Mapping[str, Array]) -> tuple[str, ...]:
+def yes_no_metrics(layout: Layout, external: Mapping[str, Column]) -> tuple[str, ...]:
     """The metrics of `layout` that are yes or no, in its order.
 
     `external` has the values of each external metric over all test examples, NaN where there is none.
@@ -36,9 +37,9 @@ def yes_no_metrics(layout: Layout, external: Mapping[str, Array]) -> tuple[str, 
     )
 
 
-def is_yes_no(values: Array) -> bool:
+def is_yes_no(values: Column) -> bool:
     """Whether a metric is 0 or 1 in all examples that have it; NaN stands for those that do not."""
-    return bool(np.isin(values[~np.isnan(values)], (0.0, 1.0)).all())
+    return all(np.isin(part[~np.isnan(part)], (0.0, 1.0)).all() for part in parts_of(values))
 
 
 def above_layout(layout: Layout, yes_no: Sequence[str]) -> Layout:

@@ -4,14 +4,14 @@ import pyarrow as pa
 import pytest
 
 from skilljobs.errors import InputError
-from skilljobs.store import spill
-from skilljobs.store.spill import Spill
+from skilljobs.spill import spilled_tables
+from skilljobs.spill.spilled_tables import SpilledTables
 
 
 @pytest.mark.parametrize("in_memory", [1, 1 << 20])
 def test_tables_come_back_as_they_were(monkeypatch: pytest.MonkeyPatch, in_memory: int) -> None:
-    monkeypatch.setattr(spill, "IN_MEMORY", in_memory)
-    kept = Spill()
+    monkeypatch.setattr(spilled_tables, "IN_MEMORY", in_memory)
+    kept = SpilledTables()
     numbers = pa.table(
         {"n": pa.array([1, None]), "t": ["a", "é"]}, schema=pa.schema([("n", pa.int64()), ("t", pa.string())])
     )
@@ -26,9 +26,9 @@ def test_a_full_disk_is_named_with_what_helps(monkeypatch: pytest.MonkeyPatch) -
     class Full:
         def seek(self, place: int) -> None: ...
         def close(self) -> None: ...
-        def write(self, data: memoryview) -> None:
+        def write(self, data: bytes) -> None:
             raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda max_size: Full())
     with pytest.raises(InputError, match=r"kept in the folder for temporary files, .* \(TMPDIR names another one\)"):
-        Spill().add(pa.table({"n": [1]}))
+        SpilledTables().add(pa.table({"n": [1]}))
