@@ -16,6 +16,7 @@ from skilljobs.plan.job_plan import JobPlan
 from skilljobs.plan.metric_choice import external_values
 from skilljobs.reduce.stopping import StoppingRule
 from skilljobs.stats.layout import NULL_SKEWED
+from skilljobs.stats.long_columns import Column
 from skilljobs.stats.null import skewness
 from skilljobs.store.attempts import delete_leftovers, shard_files, shard_of
 from skilljobs.store.reader import RunReader
@@ -176,7 +177,8 @@ def _facts(plan: JobPlan, run: RunFiles, receipts: list[Receipt]) -> CollectedFa
     derived = [metric.name for metric in plan.layout.metrics if metric.kind == "model"]
     set_aside = set_aside_examples(receipts)
     left_out = {example.example_id for example in set_aside}
-    values = external_values(plan.external, plan.test, left_out) | read_scores(run.folder, len(plan.shards), derived)
+    external = external_values(plan.external, plan.test, left_out)
+    values: dict[str, Column] = {**external, **read_scores(run.folder, len(plan.shards), derived)}
     if plan.null_values is not None:
         values[NULL_SKEWED] = plan.null_values
     return CollectedFacts(

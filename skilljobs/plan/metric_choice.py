@@ -6,8 +6,7 @@ import numpy as np
 
 from skilljobs.errors import InputError
 from skilljobs.spec import JobSpec
-from skilljobs.spill.spilled_column import IN_MEMORY, SpilledColumn
-from skilljobs.spill.temporary_file import TemporaryFile
+from skilljobs.spill.spilled_column import SpilledColumn, named_columns
 from skilljobs.stats.answers import CHOICE_ONLY_METRICS, DEFAULT_MODEL_METRICS, EXACT, MODEL_METRICS
 from skilljobs.stats.layout import NULL, Metric
 from skilljobs.stats.long_columns import Column
@@ -23,8 +22,7 @@ def external_values(
     metrics: Sequence[ExternalMetric], examples: Iterable[Example], left_out: Collection[str] = ()
 ) -> dict[str, SpilledColumn[np.float64]]:
     """The values of each metric, by its name; NaN where an example lacks it. `left_out`: ids of examples."""
-    file = TemporaryFile(IN_MEMORY)
-    found = {metric.name: SpilledColumn(np.float64, file) for metric in metrics}
+    found = named_columns((metric.name for metric in metrics), np.float64)
     for block in blocks_of(examples) if metrics else ():
         kept = np.array([example_id not in left_out for example_id in block.ids()], np.bool_) if left_out else None
         for metric in metrics:

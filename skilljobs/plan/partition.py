@@ -23,7 +23,7 @@ BUCKET_BYTES = 32 << 20
 BUCKET_ROWS = 65_536
 MOST_BUCKETS = 1024
 CHUNK_ROWS = 8192
-GATHERED_BYTES = 32 << 20
+GATHERED_BYTES = 16 << 20
 """Chunks are distributed together up to so many bytes: of many small pieces, each would have a header."""
 _PLACE = "place"
 

@@ -19,7 +19,7 @@ from skilljobs.tasks.example_chunks import Chunk
 LocatedChunks = Callable[[RowSet], Iterator[tuple[int, int, Chunk]]]
 """The chunks that hold any of some rows, each with the number of its source and the place of its first row."""
 Hashes = NDArray[np.uint64]
-HASHES_AT_A_TIME = 1 << 19
+HASHES_AT_A_TIME = 1 << 18
 """About so many different ones are compared at a time."""
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skilljobs.spill.spilled_column import IN_MEMORY, SpilledColumn
 from skilljobs.spill.temporary_file import TemporaryFile
 
-BUCKET_ROWS = 1 << 19
+BUCKET_ROWS = 1 << 18
 """About so many are put in order at a time."""
 BUFFERED_ROWS = 1 << 17
 """So many wait to be distributed together, as pieces of a few rows would be slow."""
@@ -87,6 +87,24 @@ class HashOrder:
         for bucket in range(len(self._buckets)):
             hashes, numbers = self._buckets.read(bucket)
             yield numbers[np.argsort(hashes, kind="stable")]
+
+
+class HashCounter:
+    """Counts different 64-bit hashes."""
+
+    _BUCKETS = 64
+
+    def __init__(self) -> None:
+        self._buckets = Buckets(self._BUCKETS, np.uint64)
+
+    def add(self, hashes: NDArray[np.uint64]) -> None:
+        """Add hashes, some of which may have been added before."""
+        self._buckets.add(bucket_of_hash(hashes, self._BUCKETS), hashes)
+
+    @property
+    def different(self) -> int:
+        """How many different ones were added."""
+        return sum(len(np.unique(self._buckets.read(bucket)[0])) for bucket in range(self._BUCKETS))
 
 
 def bucket_of_hash(hashes: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:

@@ -96,3 +96,9 @@ def filled(size: int, value: T, kind: type[T]) -> SpilledColumn[T]:
     """The column of `size` numbers that are all `value`."""
     lengths = (min(BLOCK_ROWS, size - start) for start in range(0, size, BLOCK_ROWS))
     return SpilledColumn.of(kind, (np.full(length, value, kind) for length in lengths))
+
+
+def named_columns(names: Iterable[str], kind: type[T]) -> dict[str, SpilledColumn[T]]:
+    """A column for each name, all in one file."""
+    file = TemporaryFile(IN_MEMORY)
+    return {name: SpilledColumn(kind, file) for name in names}

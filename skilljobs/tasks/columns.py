@@ -69,8 +69,9 @@ def report_columns(
 def _reason(summary: ColumnSummary) -> str:
     if not summary.present:
         return "empty"
-    if summary.texts == 1 and summary.levels:
+    texts = summary.texts
+    if texts == 1 and summary.levels:
         return "constant"
-    if summary.texts > MOST_LEVELS:
-        return f"text, {summary.texts} values"
+    if texts > MOST_LEVELS:
+        return f"text, {texts} values"
     return "not asked for"

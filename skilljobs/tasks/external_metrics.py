@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
+from skilljobs.spill.buckets import HashCounter
 from skilljobs.tasks.base import Example, MetricValue
 from skilljobs.tasks.external_columns import Block, ExternalColumn, blocks_of, external_columns, level_metric_name
 
 MOST_LEVELS = 50
 """A text column with more values than this is an identifier, not a category."""
+MOST_COUNTED = 10_000
+"""Values of a group column, which are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class ColumnSummary:
     present: int = 0
     levels: set[str] = field(default_factory=set)
     """The texts, as long as there are not more than `MOST_LEVELS`."""
-    _hashes: list[NDArray[np.int64]] = field(default_factory=list)
+    _hashes: HashCounter | None = None
 
     def add(self, values: Sequence[MetricValue]) -> None:
         """Add the values of a block."""
@@ -98,17 +101,17 @@ class ColumnSummary:
         if not any(issubclass(kind, str) for kind in set(map(type, values))):
             return
         texts = {value for value in values if isinstance(value, str)}
-        if not self._hashes:
+        if self._hashes is None:
             self.levels |= texts
             if len(self.levels) <= MOST_LEVELS:
                 return
-            texts, self.levels = self.levels, set()
-        self._hashes.append(np.fromiter(map(hash, texts), np.int64, len(texts)))
+            texts, self.levels, self._hashes = self.levels, set(), HashCounter()
+        self._hashes.add(np.fromiter(map(hash, texts), np.int64, len(texts)).view(np.uint64))
 
     @property
     def texts(self) -> int:
         """How many different texts there are. More than `MOST_LEVELS` are counted by a 64-bit hash of each."""
-        return len(np.unique(np.concatenate(self._hashes))) if self._hashes else len(self.levels)
+        return len(self.levels) if self._hashes is None else self._hashes.different
 
 
 def summarise(examples: Iterable[Example], sources: Iterable[ExternalColumn]) -> dict[ExternalColumn, ColumnSummary]:
@@ -156,9 +159,12 @@ def group_populations(examples: Iterable[Example], column: str) -> list[Populati
     source = columns.get(column)
     if source is None:
         raise InputError(f"there is no column {column!r} to group by; the columns are {', '.join(columns) or 'none'}")
-    values = {value for block in blocks_of(examples) for value in block.values(source) if value is not None}
+    values: set[MetricValue] = set()
+    for block in blocks_of(examples):
+        values |= {value for value in block.values(source) if value is not None}
+        if len(values) > MOST_COUNTED:
+            break
     if not 1 <= len(values) <= MOST_LEVELS:
-        raise InputError(
-            f"the column {column!r} has {len(values)} values; a group column needs between 1 and {MOST_LEVELS}"
-        )
+        count = f"more than {MOST_COUNTED:,}" if len(values) > MOST_COUNTED else len(values)
+        raise InputError(f"the column {column!r} has {count} values; a group column needs between 1 and {MOST_LEVELS}")
     return [Population(source, level) for level in sorted(map(level_name, values))]

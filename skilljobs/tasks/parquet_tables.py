@@ -17,7 +17,7 @@ from skilljobs.uris import child_uri
 
 BATCH_BYTES = 16 << 20
 """At most so many are in a batch."""
-PIECE_BYTES = 64 << 20
+PIECE_BYTES = 16 << 20
 """Row groups are read together up to so many bytes, decoded."""
 FOOTERS_AT_ONCE = 16
 """Files whose columns are looked at side by side: an object store takes some time for each."""

@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from skilljobs.errors import InputError
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.reading import read_rows
 from skilljobs.plan.row_reader import RowReader
+from skilljobs.plan.row_sets import RowSet
 from skilljobs.plan.sharding import MOST_SHARDS, sample, shard_examples, tuning_sample
 from skilljobs.plan.work import most_tuning_steps
 from skilljobs.spec import JobSpec
@@ -66,7 +68,10 @@ def ids_of(examples: Sequence[Example], rows: Iterable[int]) -> list[str]:
 
 def shards_of(examples: Sequence[Example], size: int, seed: int) -> list[list[str]]:
     reader = reader_of(examples)
-    return [ids_of(examples, shard) for shard in shard_examples(reader, reader.rows_of("test"), size, seed)]
+    sharding = shard_examples(reader, reader.rows_of("test"), size, seed)
+    placed = [pair for rows, places in sharding.located() for pair in zip(places, rows, strict=True)]
+    ids = iter(ids_of(examples, [row for _, row in sorted(placed)]))
+    return [list(islice(ids, count)) for count in sharding.sizes]
 
 
 def test_rows_are_permuted_by_seed_and_never_more_than_the_most_shards() -> None:
@@ -80,11 +85,12 @@ def test_rows_are_permuted_by_seed_and_never_more_than_the_most_shards() -> None
 
 def test_a_limit_keeps_the_shares_of_the_groups() -> None:
     examples = numbered(3001)
-    reader, rows = reader_of(examples), np.arange(3001)
+    reader, rows = reader_of(examples), RowSet.of(np.arange(3001))
     drawn = sample(reader, rows, 100, ExternalColumn("g"), seed=0)
-    assert Counter(str(examples[row].metrics["g"]) for row in drawn) == {"a": 67, "b": 33}
+    assert Counter(str(examples[row].metrics["g"]) for row in drawn.rows[:]) == {"a": 67, "b": 33}
     assert len(sample(reader, rows, 7, ExternalColumn("g"), 0)) == 7
-    assert sample(reader, rows, 5000, ExternalColumn("g"), 0).tolist() == rows.tolist()
+    whole = sample(reader, rows, 5000, ExternalColumn("g"), 0)
+    assert (whole.is_whole, whole.rows[:].tolist()) == (True, list(range(3001)))
 
 
 def test_default_metrics_and_populations() -> None:
@@ -113,7 +119,7 @@ def test_without_a_limit_all_is_tuned_on() -> None:
     rows = [replace(example, example_id=str(n), unit=str(n)) for n, example in enumerate(rows)]
     reader = reader_of(rows)
     train, validation = tuning_sample(reader, 1.0, None, seed=0)
-    assert [*train, *validation] == list(range(600))
+    assert [*train.rows[:], *validation.rows[:]] == list(range(600))
     train, validation = tuning_sample(reader, 0.5, ExternalColumn("g"), seed=0)
     assert (len(train), len(validation)) == (150, 150)
     train, validation = tuning_sample(reader_of(rows[:310]), 0.01, None, seed=0)

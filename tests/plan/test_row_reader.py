@@ -13,15 +13,18 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from skilljobs.errors import InputError
-from skilljobs.plan import partition, row_reader
+from skilljobs.plan import partition, row_conflicts, row_reader, row_sets
 from skilljobs.plan.example_drawing import draw_examples
 from skilljobs.plan.example_views import Chain
+from skilljobs.plan.metric_choice import external_values
 from skilljobs.plan.reading import read_rows
 from skilljobs.plan.row_reader import RowReader
 from skilljobs.spec import JobSpec
+from skilljobs.spill import buckets, spilled_column
 from skilljobs.store.examples import example_bytes, example_schema, examples_from
 from skilljobs.tasks import example_chunks, row_files, table_columns
 from skilljobs.tasks.base import Example, Task
+from skilljobs.tasks.external_metrics import external_metrics
 from skilljobs.tasks.table import Table, TableOptions
 from skilljobs.tasks.table_columns import columnar
 from tests.tables import random_rows, write_jsonl
@@ -58,6 +61,15 @@ def small(size: int) -> Iterator[None]:
         patch.setattr(row_files, "BATCH_ROWS", size)
         patch.setattr(table_columns, "PIECE_ROWS", max(1, size // 2))
         patch.setattr(partition, "BUCKET_ROWS", size)
+        patch.setattr(partition, "GATHERED_BYTES", 200 * size)
+        patch.setattr(buckets, "BUCKET_ROWS", size)
+        patch.setattr(buckets, "BUFFERED_ROWS", 2 * size)
+        patch.setattr(row_conflicts, "HASHES_AT_A_TIME", size)
+        patch.setattr(spilled_column, "EXTENT_BYTES", 8 * size)
+        for module in (spilled_column, row_sets):
+            patch.setattr(module, "BLOCK_ROWS", 3 * size)
+        for module in (spilled_column, buckets):
+            patch.setattr(module, "IN_MEMORY", 16 * size)
         yield
 
 
@@ -83,6 +95,9 @@ def outcome(task: Task, limit: int | None = None) -> dict[str, Any]:
         found["files"] = [bytes(example_bytes(shard, schema)) for shard in groups]
         found["columns of the test"] = drawn.test.external_columns()
         found["repeat"] = drawn.units_repeat
+        values = external_values(external_metrics(drawn.test), drawn.tested_rows)
+        drawn.put_in_sampled_order(values)
+        found["values"] = {name: of[:].tobytes() for name, of in values.items()}
     return found
 
 
