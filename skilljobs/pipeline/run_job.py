@@ -16,6 +16,7 @@ from skilljobs.plan.capacity import Placement
 from skilljobs.plan.data_options import make_task, resolve_spec
 from skilljobs.plan.job_plan import JobPlan, plan_job
 from skilljobs.plan.prompt_format import ChatFormat
+from skilljobs.plan.resharding import resharded
 from skilljobs.plan.shard_size import default_shard_size
 from skilljobs.progress.journal import Journal
 from skilljobs.progress.lease import RunLease
@@ -93,10 +94,7 @@ def _plan(
     if files.exists or spec.shard_size is not None:
         return plan
     larger = default_shard_size(plan, _has_gpus(plan, placement, stack))
-    if larger == plan.shard_size:
-        return plan
-    del plan  # and its copy of the examples
-    return plan_job(spec, rows, read_chat, read_labels, larger)
+    return plan if larger == plan.shard_size else resharded(plan, larger)
 
 
 def _stored_shard_size(files: RunFiles) -> int | None:

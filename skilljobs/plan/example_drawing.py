@@ -79,7 +79,7 @@ def draw_examples(spec: JobSpec, reader: RowReader, group: str | None, shard_siz
     ranks = None if sampled.is_whole else in_places(sampled.located(), every_row, np.int32, -1)
     tested = rows if ranks is None else RowSet.where(ranks)
     sharding = shard_examples(reader, tested, spec.shard_size or shard_size, spec.seed)
-    sizes = [len(train), len(validation), *sharding.sizes]
+    sizes = [len(train), len(validation), *sharding.order.sizes]
     first_test, total = len(train) + len(validation), sum(sizes)
     located = chain(train.located(), validation.located(len(train)), sharding.located(first_test))
     place_of_row = in_places(located, every_row, np.int32, -1)

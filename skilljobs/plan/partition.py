@@ -44,6 +44,7 @@ class Partition:
             width: bytes of an example on average, compressed.
             shape: the external columns of every example; None if they differ.
         """
+        self._about = size, width, shape
         self._shape = shape
         self._rows = max(1, min(BUCKET_ROWS, BUCKET_BYTES // max(1, width)), -(-size // MOST_BUCKETS))
         self._spill = SpilledTables()
@@ -53,6 +54,10 @@ class Partition:
         self._bucket = lru_cache(maxsize=1)(self._read_bucket)
         for tables in _gathered(chunks):
             self._distribute(pa.concat_tables(tables).combine_chunks())
+
+    def reordered(self, chunks: Iterable[tuple[Chunk, NDArray[np.int32]]]) -> "Partition":
+        """The same examples at other places, which `chunks` give."""
+        return Partition(chunks, *self._about)
 
     @classmethod
     def of(cls, groups: Iterable[Sequence[Example]]) -> "Partition":

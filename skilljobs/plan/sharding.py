@@ -1,6 +1,6 @@
 """Which test examples are evaluated, and in which shard. Examples are numbers of rows here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -89,39 +89,49 @@ def tuning_sample(reader: RowReader, share: float, stratum: ExternalColumn | Non
     return drawn[0], drawn[1]
 
 
+class ShardOrder:
+    """The order of test examples in shards: slices of each half, which take turns.
+
+    Within its half, each example has a number.
+    """
+
+    def __init__(self, counts: Sequence[int], shard_size: int) -> None:
+        """`counts`: the examples of each half."""
+        turns = sorted((turn, half) for half, count in enumerate(counts) for turn in range(-(-count // shard_size)))
+        self.sizes = [min(shard_size, counts[half] - turn * shard_size) for turn, half in turns]
+        """The examples of each shard."""
+        self._starts = np.cumsum([0, *self.sizes])
+        self._halves = np.array([half for _, half in turns], np.int64)
+        self._firsts = np.array([turn * shard_size for turn, _ in turns], np.int64)
+        """The number of the first example of each shard."""
+        self._shards = [np.flatnonzero(self._halves == half) for half in (0, 1)]
+        self._shard_size = shard_size
+
+    def places(self, half: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The places of examples of a half."""
+        return self._starts[self._shards[half][numbers // self._shard_size]] + numbers % self._shard_size
+
+    def numbers(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The halves of the examples at `places`, and their numbers."""
+        shards = np.searchsorted(self._starts, places, side="right") - 1
+        return self._halves[shards], self._firsts[shards] + places - self._starts[shards]
+
+
 @dataclass(frozen=True)
 class Sharding:
-    """Test examples cut into shards: slices of each half in an order drawn by seed; the halves take turns."""
+    """Test examples cut into shards: those of each half in an order drawn by seed."""
 
     halves: tuple[HashOrder, HashOrder]
-    shard_size: int
-
-    @property
-    def sizes(self) -> list[int]:
-        """The examples of each shard."""
-        sizes = {
-            number: min(self.shard_size, half.size - turn * self.shard_size)
-            for half, numbers in zip(self.halves, self._numbers, strict=True)
-            for turn, number in enumerate(numbers)
-        }
-        return [sizes[number] for number in range(len(sizes))]
+    order: ShardOrder
 
     def located(self, first: int = 0) -> Iterator[tuple[Rows, NDArray[np.int32]]]:
         """Rows and their places in the order of the shards, the first one at `first`, some at a time."""
-        starts = first + np.cumsum([0, *self.sizes])
-        for half, numbers in zip(self.halves, self._numbers, strict=True):
-            start_of_turn, rank = starts[numbers], 0
-            for rows in half.blocks():
-                turns, behind = np.divmod(np.arange(rank, rank + len(rows)), self.shard_size)
-                yield rows, (start_of_turn[turns] + behind).astype(np.int32)
-                rank += len(rows)
-
-    @property
-    def _numbers(self) -> list[list[int]]:
-        """The numbers of the shards of each half."""
-        counts = [-(-half.size // self.shard_size) for half in self.halves]
-        turns = sorted((turn, half) for half, count in enumerate(counts) for turn in range(count))
-        return [[number for number, (_, of) in enumerate(turns) if of == half] for half in (0, 1)]
+        for half, members in enumerate(self.halves):
+            done = 0
+            for rows in members.blocks():
+                places = first + self.order.places(half, np.arange(done, done + len(rows)))
+                yield rows, places.astype(np.int32)
+                done += len(rows)
 
 
 def shard_examples(reader: RowReader, test: RowSet, shard_size: int | None, seed: int) -> Sharding:
@@ -134,4 +144,4 @@ def shard_examples(reader: RowReader, test: RowSet, shard_size: int | None, seed
         for half, members in enumerate(halves):
             mine = half_of_each == half
             members.add(order_of_each[mine], places[mine])
-    return Sharding(halves, size)
+    return Sharding(halves, ShardOrder([half.size for half in halves], size))

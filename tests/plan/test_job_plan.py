@@ -71,7 +71,7 @@ def shards_of(examples: Sequence[Example], size: int, seed: int) -> list[list[st
     sharding = shard_examples(reader, reader.rows_of("test"), size, seed)
     placed = [pair for rows, places in sharding.located() for pair in zip(places, rows, strict=True)]
     ids = iter(ids_of(examples, [row for _, row in sorted(placed)]))
-    return [list(islice(ids, count)) for count in sharding.sizes]
+    return [list(islice(ids, count)) for count in sharding.order.sizes]
 
 
 def test_rows_are_permuted_by_seed_and_never_more_than_the_most_shards() -> None:
