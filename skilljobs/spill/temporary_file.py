@@ -3,6 +3,8 @@
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from skilljobs.errors import InputError
 
@@ -10,7 +12,7 @@ from skilljobs.errors import InputError
 class TemporaryFile:
     """Bytes in a file without a name in the folder for temporary files (`TMPDIR`), in memory as long as they are few.
 
-    The file is gone when the process ends, however it ends.
+    The file is gone when the process ends, however it ends. What cannot be written or read raises an `InputError`.
     """
 
     def __init__(self, in_memory: int) -> None:
@@ -22,27 +24,32 @@ class TemporaryFile:
 
     def append(self, data: bytes | memoryview) -> int:
         """Write `data` behind what is there. Returns its place."""
-        with self._lock:
-            place = self.size
-            self._write(place, data)
-            self.size += memoryview(data).nbytes
-            return place
+        with self._at() as place:
+            self._file.write(data)
+            self.size = place + len(data)
+        return place
 
     def overwrite(self, place: int, data: bytes | memoryview) -> None:
         """Write `data` over what is at `place`."""
-        with self._lock:
-            self._write(place, data)
+        with self._at(place):
+            self._file.write(data)
 
     def read(self, place: int, size: int) -> bytes:
         """The `size` bytes at `place`."""
-        with self._lock:
-            self._file.seek(place)
-            return self._file.read(size)
+        with self._at(place):
+            data = self._file.read(size)
+            if len(data) < size:
+                raise OSError(f"{size - len(data)} bytes are missing")
+        return data
 
-    def _write(self, place: int, data: bytes | memoryview) -> None:
-        try:
-            self._file.seek(place)
-            self._file.write(data)
-        except OSError as error:
-            where = f"the folder for temporary files, {tempfile.gettempdir()} (TMPDIR names another one)"
-            raise InputError(f"the rows of the data cannot be kept in {where}: {error}") from error
+    @contextmanager
+    def _at(self, place: int | None = None) -> Iterator[int]:
+        """The place, the end by default, at which nobody else reads or writes meanwhile."""
+        with self._lock:
+            try:
+                place = self.size if place is None else place
+                self._file.seek(place)  # which may write what waits in a buffer
+                yield place
+            except OSError as error:
+                where = f"the folder for temporary files, {tempfile.gettempdir()} (TMPDIR names another one)"
+                raise InputError(f"the rows of the data cannot be kept in {where}: {error}") from error

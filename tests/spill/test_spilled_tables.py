@@ -6,6 +6,7 @@ import pytest
 from skilljobs.errors import InputError
 from skilljobs.spill import spilled_tables
 from skilljobs.spill.spilled_tables import SpilledTables
+from skilljobs.spill.temporary_file import TemporaryFile
 
 
 @pytest.mark.parametrize("in_memory", [1, 1 << 20])
@@ -32,3 +33,10 @@ def test_a_full_disk_is_named_with_what_helps(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda max_size: Full())
     with pytest.raises(InputError, match=r"kept in the folder for temporary files, .* \(TMPDIR names another one\)"):
         SpilledTables().add(pa.table({"n": [1]}))
+
+
+def test_bytes_that_are_missing_are_told() -> None:
+    file = TemporaryFile(1)
+    file.append(b"1234")
+    with pytest.raises(InputError, match=r"cannot be kept .*: 2 bytes are missing"):
+        file.read(2, 4)
