@@ -99,7 +99,7 @@ class Traces:
         ids = self._activations.select(pl.col("example_id").unique(maintain_order=True))
         traced = ids.lazy()
         examples, scores = (
-            frame.join(traced, on="example_id", how="semi").collect()
+            frame.join(traced, on="example_id", how="semi").collect(engine="streaming")
             for frame in (self.run.examples(), self.run.scores().drop("half"))
         )
         self.examples = ids.join(examples, on="example_id", how="left", maintain_order="left").join(

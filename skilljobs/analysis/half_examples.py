@@ -114,7 +114,7 @@ def _frame(run: RunReader, examples: Sequence[Example]) -> pl.DataFrame:
     ids = pl.DataFrame({"example_id": [example.example_id for example in examples]})
     wanted = ids.lazy()
     rows, scores = (
-        frame.join(wanted, on="example_id", how="semi").collect()
+        frame.join(wanted, on="example_id", how="semi").collect(engine="streaming")
         for frame in (run.examples(), run.scores().drop("half"))
     )
     joined = ids.join(rows, on="example_id", how="left", maintain_order="left")

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from skilljobs.analysis.distributions import answer_names, metric_values
+from skilljobs.analysis.scored_shards import example_frames, scored_frames
 from skilljobs.stats.metric_traps import FEWEST
 from skilljobs.store.reader import RunReader
 from skilljobs.tasks.base import ANSWER, choice_names
@@ -25,27 +26,48 @@ class Majority:
     share: float
 
 
-def right_answers(run: RunReader) -> pl.DataFrame | None:
-    """Return `example_id` and the name of the right answer, `right`; None if the choices differ between examples."""
-    return run.cached("right answers", lambda: _read_right_answers(run))
+@dataclass(frozen=True)
+class AnswerCounts:
+    """How often each answer is right, where the choices are the same in all examples."""
+
+    names: list[str]
+    """The choices, in the order of the first example."""
+    examples: Counter[str]
+    """Test examples by the name of their right answer."""
+    scored: list[Counter[tuple[str, bool]]]
+    """With each soft prompt, examples by that name, and by whether the model was right."""
 
 
-def _read_right_answers(run: RunReader) -> pl.DataFrame | None:
-    fixed = run.examples().select("example_id", "choices", ANSWER)
-    kinds = fixed.select(pl.col("choices").list.sort()).unique().head(2).collect()
-    if len(kinds) != 1 or kinds["choices"][0] is None:
-        return None
-    examples = fixed.collect()
-    return examples.select("example_id").with_columns(right=pl.Series(answer_names(examples), dtype=pl.String))
+def answer_counts(run: RunReader) -> AnswerCounts | None:
+    """Count the right answers of a run; None if the choices differ between examples."""
+    return run.cached("answer counts", lambda: _count_answers(run))
+
+
+def _count_answers(run: RunReader) -> AnswerCounts | None:
+    found = AnswerCounts([], Counter(), [Counter() for _ in run.prompts()])
+    kinds: set[tuple[str, ...]] = set()
+    for examples in example_frames(run, ["choices", ANSWER]):
+        different = examples.select(pl.col("choices").list.sort()).unique()["choices"].to_list()
+        kinds |= {() if choices is None else tuple(choices) for choices in different}
+        if len(kinds) != 1 or () in kinds:
+            return None
+        if not found.names:
+            found.names.extend(choice_names(examples["choices"][0].to_list()))
+        found.examples.update(map(str, answer_names(examples)))
+    for frames in scored_frames(run, ["choices", ANSWER], ["correct"]):
+        for counts, scored in zip(found.scored, frames, strict=True):
+            answered = scored.drop_nulls("correct")
+            counts.update(zip(map(str, answer_names(answered)), answered["correct"].to_list(), strict=True))
+    return found if found.examples else None
 
 
 def majority(run: RunReader) -> Majority | None:
     """Return the most frequent right answer; None if the choices differ between examples."""
-    right = right_answers(run)
-    if right is None or right.is_empty():
+    counts = answer_counts(run)
+    if counts is None:
         return None
-    ((name, count),) = Counter(right["right"].sort().to_list()).most_common(1)
-    return Majority(name, count / len(right))
+    name = min(counts.examples, key=lambda name: (-counts.examples[name], name))
+    return Majority(name, counts.examples[name] / counts.examples.total())
 
 
 def one_answer(run: RunReader) -> list[str]:
@@ -54,18 +76,14 @@ def one_answer(run: RunReader) -> list[str]:
     Of two choices, the scores tell which one the model gave. Of more, they tell only whether it was right: that it
     gives one answer is concluded if it is right for nearly all examples with that answer and for hardly any other.
     """
-    right = right_answers(run)
-    prompts, sentences = run.prompts(), []
-    for number, prompt in enumerate(prompts):
-        if right is None:
-            break
-        scores = prompt.scores().select("example_id", "correct").drop_nulls().collect()
-        scored = right.join(scores, on="example_id", how="inner")
-        names = choice_names(run.examples().select("choices").head(1).collect()["choices"][0].to_list())
-        found = _of_two(scored, names) if len(names) == 2 else _of_more(scored)
+    counts = answer_counts(run)
+    sentences = []
+    for number, scored in enumerate([] if counts is None else counts.scored):
+        assert counts is not None
+        found = _of_two(scored, counts.names) if len(counts.names) == 2 else _of_more(scored)
         if found is not None:
             name, said = found
-            subject = f"with prompt {number}, the model" if len(prompts) > 1 else "the model"
+            subject = f"with prompt {number}, the model" if len(counts.scored) > 1 else "the model"
             sentences.append(
                 f"{subject} {said}: confidence and the metrics like it are then little but the right answer itself;"
                 f" {_advice(run, name)}"
@@ -73,27 +91,35 @@ def one_answer(run: RunReader) -> list[str]:
     return sentences
 
 
-def _of_two(scored: pl.DataFrame, names: list[str]) -> tuple[str, str] | None:
-    for name in names:
-        share = (scored["correct"] == (scored["right"] == name)).mean()
-        if isinstance(share, float) and share >= NEARLY_ALWAYS:
-            truly = float((scored["right"] == name).sum()) / len(scored)
-            return name, f"answers {name} for {share:.1%} of the test examples ({truly:.1%} have that answer)"
+def _of_two(scored: Counter[tuple[str, bool]], names: list[str]) -> tuple[str, str] | None:
+    """The answer that the model gives nearly always, and what is said of that. `scored`: as in `AnswerCounts`."""
+    n = scored.total()
+    for name in names if n else ():
+        given = sum(count for (right, is_correct), count in scored.items() if is_correct == (right == name))
+        if given / n >= NEARLY_ALWAYS:
+            truly = _with_answer(scored, name) / n
+            return name, f"answers {name} for {given / n:.1%} of the test examples ({truly:.1%} have that answer)"
     return None
 
 
-def _of_more(scored: pl.DataFrame) -> tuple[str, str] | None:
-    for name in scored["right"].unique().sort().to_list():
-        these, others = scored.filter(pl.col("right") == name), scored.filter(pl.col("right") != name)
-        if min(len(these), len(others)) < FEWEST:
+def _of_more(scored: Counter[tuple[str, bool]]) -> tuple[str, str] | None:
+    correct = sum(count for (_, is_correct), count in scored.items() if is_correct)
+    for name in sorted({right for right, _ in scored}):
+        these = _with_answer(scored, name)
+        others = scored.total() - these
+        if min(these, others) < FEWEST:
             continue
-        right, elsewhere = float(these["correct"].sum()) / len(these), float(others["correct"].sum()) / len(others)
+        right, elsewhere = scored[name, True] / these, (correct - scored[name, True]) / others
         if right >= NEARLY_ALWAYS and elsewhere <= 1 - NEARLY_ALWAYS:
             return name, (
                 f"is right for {right:.1%} of the test examples whose answer is {name} and for {elsewhere:.1%} of the"
                 " others, so that it seems to give nearly always that answer"
             )
     return None
+
+
+def _with_answer(scored: Counter[tuple[str, bool]], name: str) -> int:
+    return scored[name, True] + scored[name, False]
 
 
 def _advice(run: RunReader, name: str) -> str:
@@ -108,11 +134,16 @@ def _telling(run: RunReader, name: str) -> str | None:
     layout = run.layout()
     if any(metric.name == level_metric_name(ANSWER, name) for metric in layout.metrics):
         return level_metric_name(ANSWER, name)
-    examples = run.examples().collect()
-    wanted = np.array([answer == name for answer in answer_names(examples)], np.float64)
-    for metric in layout.metrics:
-        if metric.kind == "external":
-            values = metric_values(examples, layout, metric.name)
-            if np.array_equal(values, wanted) or np.array_equal(values, 1 - wanted):
-                return metric.name
-    return None
+    telling = {metric.name for metric in layout.metrics if metric.kind == "external"}
+    opposite = set(telling)
+    for examples in example_frames(run):
+        wanted = np.array([answer == name for answer in answer_names(examples)], np.float64)
+        for metric in telling | opposite:
+            values = metric_values(examples, layout, metric)
+            if not np.array_equal(values, wanted):
+                telling.discard(metric)
+            if not np.array_equal(values, 1 - wanted):
+                opposite.discard(metric)
+        if not telling | opposite:
+            break
+    return next((metric.name for metric in layout.metrics if metric.name in telling | opposite), None)

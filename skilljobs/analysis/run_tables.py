@@ -6,6 +6,7 @@ import polars as pl
 
 from skilljobs.analysis.distributions import level_names
 from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
+from skilljobs.analysis.scored_shards import scored_frames
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 
@@ -13,6 +14,7 @@ STRONGEST = 10
 """How many neurons are ranked on one half and measured on the other."""
 SIGNIFICANT = 0.01
 """Neurons with a q below this count as significant."""
+_AVERAGED = ("confidence", "target_logprob")
 
 
 def accuracy_by_group(run: RunReader) -> pl.DataFrame:
@@ -21,23 +23,39 @@ def accuracy_by_group(run: RunReader) -> pl.DataFrame:
     Columns: population, examples, accuracy, confidence, target_logprob. The accuracy is null for tasks without choices.
     With several soft prompts, the values are means over the prompts.
     """
-    groups = list(run.record.groups)
-    examples = run.examples().select("example_id", *groups).collect()
-    levels = {column: level_names(examples[column]) for column in groups}
-    examples = examples.select("example_id", *(pl.Series(column, names, pl.String) for column, names in levels.items()))
-    scores = run.scores().select("example_id", "correct", "confidence", "target_logprob").collect()
-    scores = scores.join(examples, on="example_id", how="inner")
-    means = [
-        pl.col("example_id").n_unique().alias("examples"),
-        pl.col("correct").mean().alias("accuracy"),
-        pl.col("confidence", "target_logprob").mean(),
+    parts = [
+        _sums_by_group(frame, list(run.record.groups))
+        for frames in scored_frames(run, list(run.record.groups), ["correct", *_AVERAGED])
+        for frame in [pl.concat(frames)]
     ]
-    tables = [scores.select(pl.lit(ALL).alias("population"), *means)]
-    for column in groups:
-        members = scores.filter(pl.col(column).is_not_null())
-        members = members.with_columns(population=pl.concat_str(pl.lit(f"{column}="), pl.col(column)))
-        tables.append(members.group_by("population").agg(*means).sort("population"))
-    return pl.concat(tables)
+    sums = pl.concat(parts).group_by("place", "population", maintain_order=True).sum().sort("place", "population")
+    return sums.select(
+        "population",
+        "examples",
+        *(
+            pl.when(pl.col(f"n:{name}") > 0).then(pl.col(f"sum:{name}") / pl.col(f"n:{name}")).alias(shown)
+            for name, shown in {"correct": "accuracy", **{name: name for name in _AVERAGED}}.items()
+        ),
+    )
+
+
+def _sums_by_group(scored: pl.DataFrame, groups: Sequence[str]) -> pl.DataFrame:
+    """Of all rows, and of each group, whose columns have the numbers 1, 2 ...: examples, and sums and counts of scores.
+
+    A row of `scored` is an example with one soft prompt.
+    """
+    names = ("correct", *_AVERAGED)
+    aggregated = [
+        pl.col("example_id").n_unique().alias("examples"),
+        *(pl.col(name).cast(pl.Float64).sum().alias(f"sum:{name}") for name in names),
+        *(pl.col(name).count().alias(f"n:{name}") for name in names),
+    ]
+    parts = [scored.select(pl.lit(0).alias("place"), pl.lit(ALL).alias("population"), *aggregated)]
+    for place, column in enumerate(groups, start=1):
+        levels = pl.Series("population", level_names(scored[column]), pl.String)
+        members = scored.with_columns(population=f"{column}=" + levels, place=pl.lit(place)).drop_nulls("population")
+        parts.append(members.group_by("place", "population", maintain_order=True).agg(*aggregated))
+    return pl.concat(parts)
 
 
 def metric_table(run: RunReader, metrics: Sequence[str] = (), population: str = ALL) -> pl.DataFrame:

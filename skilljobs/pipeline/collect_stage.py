@@ -22,11 +22,11 @@ from skilljobs.store.attempts import delete_leftovers, shard_files, shard_of
 from skilljobs.store.reader import RunReader
 from skilljobs.store.references import METRICS_NAME, REFERENCE_NAME
 from skilljobs.store.run import PROMPT_NAME, CollectedFacts, RunFiles
+from skilljobs.store.score_columns import read_scores
 from skilljobs.store.shards import (
     Receipt,
     committed_receipt,
     examples_name,
-    read_scores,
     sha256,
 )
 from skilljobs.store.thresholds import THRESHOLDS_NAME

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pyarrow import parquet as pq
 from pydantic import TypeAdapter
 
-from skilljobs.spill.spilled_column import SpilledColumn, named_columns
 from skilljobs.stats.answers import AnswerScores, metric_cells
 from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.neurons import LayerNeurons
@@ -202,17 +201,6 @@ def scores_digest(data: bytes | pa.Buffer) -> str:
 
 def _rows_digest(table: pa.Table) -> str:
     return sha256(json.dumps(table.to_pylist()).encode())
-
-
-def read_scores(folder: Folder, shards: int, names: Sequence[str]) -> dict[str, SpilledColumn[np.float64]]:
-    """Return the model-derived metrics `names` of every example, in the order of the shards, with NaN for null."""
-    found = named_columns(names, np.float64)
-    for shard in range(shards):
-        with folder.open(scores_name(shard)) as opened:
-            scores = pq.read_table(opened, columns=list(names))
-        for name, column in found.items():
-            column.append(np.asarray(scores[name].cast(pa.float64()).to_numpy(), np.float64))
-    return found
 
 
 def sha256(data: bytes | pa.Buffer) -> str:
