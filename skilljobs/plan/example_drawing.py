@@ -15,6 +15,7 @@ from skilljobs.plan.sharding import sample, shard_examples, tuning_sample
 from skilljobs.spec import JobSpec
 from skilljobs.spill.buckets import in_places
 from skilljobs.spill.spilled_column import SpilledColumn
+from skilljobs.spill.temporary_file import TemporaryFile
 from skilljobs.tasks.example_chunks import Chunk
 from skilljobs.tasks.external_columns import ExternalColumn
 
@@ -40,17 +41,21 @@ class DrawnExamples:
     def put_in_sampled_order(self, values: dict[str, SpilledColumn[np.float64]]) -> None:
         """Put values of the tested rows into the order of the sampled rows, in which sums of them are rounded."""
         if self._ranks is not None:
+            file = TemporaryFile()
             for name, of_rows in values.items():
-                values[name] = in_places(self._ranked(of_rows, self._ranks), len(of_rows), np.float64, np.nan)
+                ranked = _with_ranks(of_rows, self._ranks)
+                values[name] = in_places(ranked, len(of_rows), np.float64, np.nan, file)
 
-    def _ranked(
-        self, of_rows: SpilledColumn[np.float64], ranks: SpilledColumn[np.int32]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        first = 0
-        for _, block in ranks.blocks():
-            places = block[block >= 0].astype(np.int64)
-            yield places, of_rows[first : first + len(places)]
-            first += len(places)
+
+def _with_ranks(
+    of_rows: SpilledColumn[np.float64], ranks: SpilledColumn[np.int32]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """The values of the rows that have a rank, with it."""
+    first = 0
+    for _, block in ranks.blocks():
+        places = block[block >= 0].astype(np.int64)
+        yield places, of_rows[first : first + len(places)]
+        first += len(places)
 
 
 class _SampledView(PartView):

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -51,7 +51,8 @@ class Partition:
         self._buckets = [array("q") for _ in range(-(-size // self._rows))]
         """The numbers of the tables with examples of each bucket."""
         self._digests: dict[tuple[int, ...], str] = {}
-        self._bucket = lru_cache(maxsize=1)(self._read_bucket)
+        self._last: tuple[int, Chunk] | None = None
+        """The bucket that was read last, with its number."""
         for tables in _gathered(chunks):
             self._distribute(pa.concat_tables(tables).combine_chunks())
 
@@ -80,6 +81,13 @@ class Partition:
         for bucket in np.flatnonzero(np.diff(bounds)).tolist():
             start, stop = bounds[bucket : bucket + 2].tolist()
             self._buckets[bucket].append(self._spill.add(ordered.slice(start, stop - start)))
+
+    def _bucket(self, bucket: int) -> Chunk:
+        last = self._last
+        if last is None or last[0] != bucket:
+            last = self._last = None  # or two would be held
+            last = self._last = bucket, self._read_bucket(bucket)
+        return last[1]
 
     def _read_bucket(self, bucket: int) -> Chunk:
         tables = self._spill.joined(self._buckets[bucket])

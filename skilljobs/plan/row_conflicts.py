@@ -125,10 +125,11 @@ class ConflictFinder:
 
 def _among(column: SpilledColumn[np.uint64], hashes: list[Hashes], rows: RowSet | None = None) -> NDArray[np.int64]:
     """The rows, or those of `rows`, whose hash is one of `hashes`."""
-    wanted = np.concatenate([np.zeros(0, np.uint64), *hashes])
+    wanted = np.sort(np.concatenate([np.zeros(0, np.uint64), *hashes]))
     found = [np.zeros(0, np.int64)]
     for start, block in column.blocks() if len(wanted) else ():
-        places = np.flatnonzero(np.isin(block, wanted))
+        nearest = np.minimum(np.searchsorted(wanted, block), len(wanted) - 1)
+        places = np.flatnonzero(wanted[nearest] == block)
         if rows is not None:
             places = np.intersect1d(places, rows.within(start, start + len(block)), assume_unique=True)
         found.append(start + places)

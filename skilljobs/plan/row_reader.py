@@ -133,9 +133,12 @@ class RowReader:
     def settle(self) -> None:
         """Set aside the rows whose id is that of an earlier one, or whose unit is in another split."""
         self.kept = filled(self._starts[-1], np.True_, np.bool_)
+        rows: list[int] = []
         for row, number, source, reason in self._conflicts.conflicts(self.located_chunks):
-            self.drop(row, np.zeros(1, np.int64))
+            rows.append(row)
             self._bad.append((source, BadRow(self._sources[source], number, _cut(reason))))
+        for start, places in RowSet.of(np.array(rows, np.int64)).located():
+            self.drop(start, places)
         self._bad.sort(key=lambda bad: (bad[0], bad[1].number))
         self.bad = [row for _, row in self._bad]
 

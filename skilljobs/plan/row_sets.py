@@ -11,7 +11,7 @@ Places = NDArray[np.int64]
 
 
 class RowSet:
-    """Some of the rows that were read, in their order."""
+    """Some of the rows that were read, in their order. Which they are must not change."""
 
     def __init__(self, within: Callable[[int, int], Places], stop: int) -> None:
         """`within` tells the rows from one row to before another one, as their places behind the first.
@@ -40,10 +40,15 @@ class RowSet:
     def __len__(self) -> int:
         return self._size
 
+    def located(self) -> Iterator[tuple[int, Places]]:
+        """The rows some at a time, as their places behind a first row, and that row."""
+        for start, stop in self._ranges():
+            yield start, self.within(start, stop)
+
     def blocks(self) -> Iterator[Places]:
         """The rows, some at a time."""
-        for start, stop in self._ranges():
-            yield start + self.within(start, stop)
+        for start, places in self.located():
+            yield start + places
 
     def _ranges(self) -> Iterator[tuple[int, int]]:
         for start in range(0, self._stop, BLOCK_ROWS):

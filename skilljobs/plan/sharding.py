@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.plan.row_reader import RowReader
 from skilljobs.plan.row_sets import RowSet
+from skilljobs.plan.strata import Strata
 from skilljobs.spill.buckets import HashOrder
 from skilljobs.spill.spilled_column import SpilledColumn
 from skilljobs.tasks.example_chunks import hashes
@@ -46,38 +46,13 @@ def sample(reader: RowReader, rows: RowSet, limit: int | None, stratum: External
     """
     if limit is None or limit >= len(rows):
         return Sample(SpilledColumn.of(np.int64, rows.blocks()), is_whole=True)
-    strata = _strata(reader, rows, stratum, seed)
-    quota = {name: limit * members.size / len(rows) for name, members in strata.items()}
+    strata = Strata(reader, rows, stratum, seed)
+    quota = {name: limit * size / len(rows) for name, size in strata.sizes.items()}
     taken = {name: int(share) for name, share in quota.items()}
     by_remainder = sorted(quota, key=lambda name: (taken[name] - quota[name], name))
     for name in by_remainder[: limit - sum(taken.values())]:
         taken[name] += 1
-    drawn = chain.from_iterable(_first(members, taken[name]) for name, members in strata.items())
-    return Sample(SpilledColumn.of(np.int64, drawn), is_whole=False)
-
-
-def _strata(reader: RowReader, rows: RowSet, stratum: ExternalColumn | None, seed: int) -> dict[str, HashOrder]:
-    """The rows with each value of a column, in the order of its first appearance; all rows if there is no column."""
-    strata: dict[str, HashOrder] = {}
-    for places, chunk in reader.numbered_chunks(rows):
-        names = [""] * len(chunk) if stratum is None else map(str, chunk.values(stratum))
-        members: dict[str, list[int]] = {}
-        for place, name in enumerate(names):
-            members.setdefault(name, []).append(place)
-        ids = chunk.ids()
-        for name, mine in members.items():
-            of_each = hashes([ids[place] for place in mine], "limit", seed, name)
-            strata.setdefault(name, HashOrder(len(rows))).add(of_each, places[mine])
-    return strata
-
-
-def _first(order: HashOrder, count: int) -> Iterator[Rows]:
-    """The first `count` rows in the order."""
-    for block in order.blocks():
-        if count <= 0:
-            return
-        yield block[:count]
-        count -= len(block)
+    return Sample(strata.first(taken), is_whole=False)
 
 
 def tuning_sample(reader: RowReader, share: float, stratum: ExternalColumn | None, seed: int) -> tuple[Sample, Sample]:
@@ -128,7 +103,7 @@ class Sharding:
         """Rows and their places in the order of the shards, the first one at `first`, some at a time."""
         for half, members in enumerate(self.halves):
             done = 0
-            for rows in members.blocks():
+            for (rows,) in members.blocks():
                 places = first + self.order.places(half, np.arange(done, done + len(rows)))
                 yield rows, places.astype(np.int32)
                 done += len(rows)
@@ -138,7 +113,7 @@ def shard_examples(reader: RowReader, test: RowSet, shard_size: int | None, seed
     """Cut `test` into slices of at most `shard_size` examples, permuted by seed, each of one half."""
     size = shard_size or min(LARGEST_SHARD, max(SMALLEST_SHARD, -(-len(test) // SHARDS_BY_DEFAULT)))
     size = max(size, -(-len(test) // (MOST_SHARDS - 1)))
-    halves = HashOrder(len(test)), HashOrder(len(test))
+    halves = HashOrder(len(test), np.int64), HashOrder(len(test), np.int64)
     for places, chunk in reader.numbered_chunks(test):
         half_of_each, order_of_each = chunk.halves, hashes(chunk.ids(), "order", seed)
         for half, members in enumerate(halves):

@@ -25,10 +25,10 @@ def draw_shots(reader: RowReader, count: int, seed: int) -> Shots:
         InputError: there are not enough examples.
     """
     train = reader.rows_of("train")
-    order = HashOrder(len(train))
+    order = HashOrder(len(train), np.int64)
     for places, chunk in reader.numbered_chunks(train):
         order.add(hashes(chunk.ids(), "shot", seed), places)
-    in_order = (row for block in order.blocks() for row in block.tolist())
+    in_order = (row for (block,) in order.blocks() for row in block.tolist())
     drawn: list[Example] = []
     looked_at = max(FEWEST_LOOKED_AT, 8 * count)
     known: set[str] = set()

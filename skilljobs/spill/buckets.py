@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skilljobs.spill.spilled_column import IN_MEMORY, SpilledColumn
+from skilljobs.spill.spilled_column import SpilledColumn
 from skilljobs.spill.temporary_file import TemporaryFile
 
 BUCKET_ROWS = 1 << 18
@@ -24,11 +24,11 @@ class Buckets:
     Rows of a bucket come back in the order in which they were added.
     """
 
-    def __init__(self, count: int, *kinds: type[np.generic]) -> None:
-        """`count`: of buckets. `kinds`: the types of the numbers of a row."""
+    def __init__(self, count: int, *kinds: type[np.generic], file: TemporaryFile | None = None) -> None:
+        """`count`: of buckets. `kinds`: the types of the numbers of a row. Several may share a `file`."""
         assert count <= 1 << 16
         self._kinds = [np.dtype(kind) for kind in kinds]
-        self._file = TemporaryFile(IN_MEMORY)
+        self._file = file or TemporaryFile()
         self._pieces = [array("q") for _ in range(count)]
         """Of each bucket: a place in the file, and how many rows are there, again and again."""
         self._waiting: list[tuple[Array, ...]] = []
@@ -70,23 +70,24 @@ class Buckets:
 
 
 class HashOrder:
-    """Numbers in the order of a 64-bit hash of each; those of one hash in the order in which they were added."""
+    """Rows of numbers in the order of their 64-bit hashes; those of one hash in the order in which they were added."""
 
-    def __init__(self, most: int) -> None:
-        """`most`: at most so many will be added."""
-        self._buckets = Buckets(_buckets_for(most), np.uint64, np.int64)
+    def __init__(self, most: int, *kinds: type[np.generic]) -> None:
+        """`most`: at most so many will be added. `kinds`: the types of the numbers of a row."""
+        self._buckets = Buckets(_buckets_for(most), np.uint64, *kinds)
         self.size = 0
 
-    def add(self, hashes: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
-        """Add numbers, each with its hash."""
-        self.size += len(numbers)
-        self._buckets.add(bucket_of_hash(hashes, len(self._buckets)), hashes, numbers)
+    def add(self, hashes: NDArray[np.uint64], *columns: Array) -> None:
+        """Add rows: the hash of each, and its numbers."""
+        self.size += len(hashes)
+        self._buckets.add(bucket_of_hash(hashes, len(self._buckets)), hashes, *columns)
 
-    def blocks(self) -> Iterator[NDArray[np.int64]]:
-        """The numbers in order, some at a time."""
+    def blocks(self) -> Iterator[list[Array]]:
+        """The rows in order, some at a time, column by column."""
         for bucket in range(len(self._buckets)):
-            hashes, numbers = self._buckets.read(bucket)
-            yield numbers[np.argsort(hashes, kind="stable")]
+            hashes, *columns = self._buckets.read(bucket)
+            order = np.argsort(hashes, kind="stable")
+            yield [column[order] for column in columns]
 
 
 class HashCounter:
@@ -94,8 +95,9 @@ class HashCounter:
 
     _BUCKETS = 64
 
-    def __init__(self) -> None:
-        self._buckets = Buckets(self._BUCKETS, np.uint64)
+    def __init__(self, file: TemporaryFile) -> None:
+        """Several may share a `file`."""
+        self._buckets = Buckets(self._BUCKETS, np.uint64, file=file)
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
         """Add hashes, some of which may have been added before."""
@@ -113,17 +115,21 @@ def bucket_of_hash(hashes: NDArray[np.uint64], count: int) -> NDArray[np.uint64]
 
 
 def in_places(
-    blocks: Iterable[tuple[NDArray[np.int64], NDArray[T]]], size: int, kind: type[T], missing: Any
+    blocks: Iterable[tuple[NDArray[np.int64], NDArray[T]]],
+    size: int,
+    kind: type[T],
+    missing: Any,
+    file: TemporaryFile | None = None,
 ) -> SpilledColumn[T]:
     """The column of `size` numbers that has at its places what `blocks` give for them, and `missing` elsewhere.
 
-    `blocks`: places, and the number of each.
+    `blocks`: places, and the number of each. Several columns may share a `file`.
     """
     buckets = Buckets(_buckets_for(size), np.int64, kind)
     rows = -(-size // len(buckets))
     for places, numbers in blocks:
         buckets.add(places // max(1, rows), places, numbers)
-    column = SpilledColumn(kind)
+    column = SpilledColumn(kind, file)
     for bucket in range(len(buckets)):
         start = bucket * rows
         part = np.full(max(0, min(rows, size - start)), missing, kind)

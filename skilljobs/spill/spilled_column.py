@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from skilljobs.spill.temporary_file import TemporaryFile
 
-IN_MEMORY = 4 << 20
-"""Bytes of a file up to which nothing is written to the disk."""
 EXTENT_BYTES = 64 << 10
 """What a column writes at a time; so much of it is in memory."""
 BLOCK_ROWS = 1 << 17
@@ -25,7 +23,7 @@ class SpilledColumn(Generic[T]):
 
     def __init__(self, kind: type[T], file: TemporaryFile | None = None) -> None:
         self._kind: np.dtype[T] = np.dtype(kind)
-        self._file = file or TemporaryFile(IN_MEMORY)
+        self._file = file or TemporaryFile()
         self._extent = EXTENT_BYTES // self._kind.itemsize
         self._places = array("q")
         self._rest: NDArray[T] = np.empty(self._extent, self._kind)
@@ -45,11 +43,11 @@ class SpilledColumn(Generic[T]):
     def append(self, values: NDArray[T]) -> None:
         """Add numbers behind those that are there."""
         while len(values):
-            filled = self._size % self._extent
-            taken = values[: self._extent - filled]
-            self._rest[filled : filled + len(taken)] = taken
+            used = self._size % self._extent
+            taken = values[: self._extent - used]
+            self._rest[used : used + len(taken)] = taken
             self._size += len(taken)
-            if filled + len(taken) == self._extent:
+            if used + len(taken) == self._extent:
                 self._places.append(self._file.append(self._rest.tobytes()))
             values = values[len(taken) :]
 
@@ -100,5 +98,5 @@ def filled(size: int, value: T, kind: type[T]) -> SpilledColumn[T]:
 
 def named_columns(names: Iterable[str], kind: type[T]) -> dict[str, SpilledColumn[T]]:
     """A column for each name, all in one file."""
-    file = TemporaryFile(IN_MEMORY)
+    file = TemporaryFile()
     return {name: SpilledColumn(kind, file) for name in names}

@@ -32,8 +32,8 @@ class SpilledTables:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as writer:
             writer.write_table(table)
-        self._file.append(memoryview(sink.getvalue()))
-        self._places.append(self._file.size)
+        data = memoryview(sink.getvalue())
+        self._places.append(self._file.append(data) + len(data))
         return len(self) - 1
 
     def read(self, number: int) -> pa.Table:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from skilljobs.errors import InputError
 
+IN_MEMORY = 4 << 20
+"""Bytes up to which nothing is written to the disk."""
+
 
 class TemporaryFile:
     """Bytes in a file without a name in the folder for temporary files (`TMPDIR`), in memory as long as they are few.
@@ -15,9 +18,9 @@ class TemporaryFile:
     The file is gone when the process ends, however it ends. What cannot be written or read raises an `InputError`.
     """
 
-    def __init__(self, in_memory: int) -> None:
-        """Nothing is written to the disk up to `in_memory` bytes."""
-        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115
+    def __init__(self, in_memory: int | None = None) -> None:
+        """Nothing is written to the disk up to `in_memory` bytes, or `IN_MEMORY`."""
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY if in_memory is None else in_memory)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
         self.size = 0

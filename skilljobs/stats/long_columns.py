@@ -1,4 +1,4 @@
-"""Sums and order statistics of more values than fit in memory, to the bit those that NumPy gives of an array."""
+"""Sums and order statistics of more values than fit in memory: those that NumPy gives of an array, to the bit."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -12,6 +12,8 @@ from skilljobs.spill.spilled_column import SpilledColumn
 Array = NDArray[np.float64]
 PART_ROWS = 1 << 17
 """About so many values are held at a time."""
+LOOKED_AT = 64
+"""Values of each part, by which buckets are made that hold about as many."""
 
 
 class Column(Protocol):
@@ -41,26 +43,28 @@ def total(column: Column, of: Callable[[Array], Array] = np.asarray) -> float:
 
     It is rounded as by `np.sum` of them in one array, which halves the array until a part is short: pairwise summation.
     """
+    return _total(column, of, 0, len(column))
 
-    def between(start: int, stop: int) -> float:
-        size = stop - start
-        if size <= PART_ROWS:
-            return float(np.sum(of(column[start:stop])))
-        half = size // 2
-        half -= half % 8
-        return between(start, start + half) + between(start + half, stop)
 
-    return between(0, len(column))
+def _total(column: Column, of: Callable[[Array], Array], start: int, stop: int) -> float:
+    size = stop - start
+    if size <= PART_ROWS:
+        return float(np.sum(of(column[start:stop])))
+    half = size // 2
+    half -= half % 8
+    return _total(column, of, start, start + half) + _total(column, of, start + half, stop)
 
 
 def order_statistics(column: Column, ranks: NDArray[np.int64]) -> Array:
-    """The values that have `ranks` (ascending, from 0) in the order of all values, none of which is NaN."""
+    """The values that have `ranks` (ascending, from 0) in the order of all values, none of which is NaN.
+
+    The sign of a zero is not kept.
+    """
     if len(column) <= PART_ROWS:
         return np.sort(column[:])[ranks]
-    buckets = -(-len(column) // PART_ROWS)
-    step = max(1, len(column) // (64 * buckets))
-    looked_at = np.sort(np.concatenate([part[::step] for part in parts_of(column)]))
-    bounds = np.unique(looked_at[:: max(1, len(looked_at) // buckets)])
+    random = np.random.default_rng(0)  # at regular distances, values may be alike
+    looked_at = np.sort(np.concatenate([random.choice(part, LOOKED_AT) for part in parts_of(column)]))
+    bounds = np.unique(looked_at[::LOOKED_AT])
     different = Buckets(len(bounds) + 1, np.float64, np.int64)
     for part in parts_of(column):
         values, counts = np.unique(part, return_counts=True)

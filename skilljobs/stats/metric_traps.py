@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilljobs.stats.layout import Metric
-from skilljobs.stats.long_columns import Column, parts_of, present
+from skilljobs.stats.long_columns import Column, parts_of
 from skilljobs.stats.predictivity import is_yes_no
 
 Array = NDArray[np.float64]
@@ -148,4 +148,5 @@ def yes_no_counts(values: Column) -> list[tuple[int, int]]:
     """
     if not is_yes_no(values):
         return []
-    return [(sum(int(np.nansum(part)) for part in parts_of(values)), len(present(values)))]
+    parts = [(np.nansum(part), np.count_nonzero(~np.isnan(part))) for part in parts_of(values)]
+    return [(int(sum(yes for yes, _ in parts)), int(sum(n for _, n in parts)))]

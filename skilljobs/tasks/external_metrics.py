@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skilljobs.errors import InputError
 from skilljobs.spill.buckets import HashCounter
+from skilljobs.spill.temporary_file import TemporaryFile
 from skilljobs.tasks.base import Example, MetricValue
 from skilljobs.tasks.external_columns import Block, ExternalColumn, blocks_of, external_columns, level_metric_name
 
@@ -88,6 +89,8 @@ def level_name(value: MetricValue) -> str:
 class ColumnSummary:
     """What is in an external column: how many examples have a value there, and which texts."""
 
+    file: TemporaryFile
+    """For what does not fit in memory; several summaries may share it."""
     rows: int = 0
     present: int = 0
     levels: set[str] = field(default_factory=set)
@@ -105,7 +108,7 @@ class ColumnSummary:
             self.levels |= texts
             if len(self.levels) <= MOST_LEVELS:
                 return
-            texts, self.levels, self._hashes = self.levels, set(), HashCounter()
+            texts, self.levels, self._hashes = self.levels, set(), HashCounter(self.file)
         self._hashes.add(np.fromiter(map(hash, texts), np.int64, len(texts)).view(np.uint64))
 
     @property
@@ -116,7 +119,8 @@ class ColumnSummary:
 
 def summarise(examples: Iterable[Example], sources: Iterable[ExternalColumn]) -> dict[ExternalColumn, ColumnSummary]:
     """Summarise external columns, in one pass over the examples."""
-    found = {source: ColumnSummary() for source in sources}
+    file = TemporaryFile()
+    found = {source: ColumnSummary(file) for source in sources}
     for block in blocks_of(examples) if found else ():
         for source, summary in found.items():
             summary.add(block.values(source))

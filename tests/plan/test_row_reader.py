@@ -20,7 +20,7 @@ from skilljobs.plan.metric_choice import external_values
 from skilljobs.plan.reading import read_rows
 from skilljobs.plan.row_reader import RowReader
 from skilljobs.spec import JobSpec
-from skilljobs.spill import buckets, spilled_column
+from skilljobs.spill import buckets, spilled_column, temporary_file
 from skilljobs.store.examples import example_bytes, example_schema, examples_from
 from skilljobs.tasks import example_chunks, row_files, table_columns
 from skilljobs.tasks.base import Example, Task
@@ -68,8 +68,7 @@ def small(size: int) -> Iterator[None]:
         patch.setattr(spilled_column, "EXTENT_BYTES", 8 * size)
         for module in (spilled_column, row_sets):
             patch.setattr(module, "BLOCK_ROWS", 3 * size)
-        for module in (spilled_column, buckets):
-            patch.setattr(module, "IN_MEMORY", 16 * size)
+        patch.setattr(temporary_file, "IN_MEMORY", 16 * size)
         yield
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skilljobs.spill import buckets
+from skilljobs.spill import buckets, temporary_file
 from skilljobs.spill.buckets import Buckets, HashOrder, bucket_of_hash, in_places
 
 HASHES = st.lists(st.integers(0, 5).map(lambda n: n * 3689348814741910323) | st.integers(0, 2**64 - 1), max_size=60)
@@ -13,18 +13,18 @@ HASHES = st.lists(st.integers(0, 5).map(lambda n: n * 3689348814741910323) | st.
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buckets, "BUCKET_ROWS", 5)
     monkeypatch.setattr(buckets, "BUFFERED_ROWS", 4)
-    monkeypatch.setattr(buckets, "IN_MEMORY", 100)
+    monkeypatch.setattr(temporary_file, "IN_MEMORY", 100)
 
 
 @given(hashes=HASHES, size=st.integers(1, 9))
 def test_the_order_is_that_of_the_hashes_and_then_that_of_adding(hashes: list[int], size: int) -> None:
     values = np.array(hashes, np.uint64)
-    order = HashOrder(len(values))
+    order = HashOrder(len(values), np.int64)
     for start in range(0, len(values), size):
         part = values[start : start + size]
         order.add(part, np.arange(start, start + len(part)))
     assert order.size == len(values)
-    found = [number for block in order.blocks() for number in block.tolist()]
+    found = [number for (block,) in order.blocks() for number in block.tolist()]
     assert found == np.argsort(values, kind="stable").tolist()
 
 
@@ -47,7 +47,7 @@ def test_numbers_come_to_their_places(places: list[int], size: int) -> None:
 
 def test_nothing_has_no_places() -> None:
     assert len(in_places([], 0, np.int32, -1)) == 0
-    assert list(map(len, HashOrder(0).blocks())) == [0]
+    assert [len(block) for (block,) in HashOrder(0, np.int64).blocks()] == [0]
 
 
 def test_rows_of_several_types_stay_together() -> None:

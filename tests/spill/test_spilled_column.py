@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skilljobs.spill import spilled_column
+from skilljobs.spill import spilled_column, temporary_file
 from skilljobs.spill.spilled_column import SpilledColumn, filled
 from skilljobs.spill.temporary_file import TemporaryFile
 
@@ -12,7 +12,7 @@ PLACES = st.tuples(st.integers(-30, 30), st.integers(-30, 30))
 
 @pytest.fixture(autouse=True)
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spilled_column, "IN_MEMORY", 40)
+    monkeypatch.setattr(temporary_file, "IN_MEMORY", 40)
     monkeypatch.setattr(spilled_column, "EXTENT_BYTES", 32)
     monkeypatch.setattr(spilled_column, "BLOCK_ROWS", 7)
 

@@ -14,8 +14,9 @@ from pyarrow import parquet
 
 from skilljobs.errors import InputError
 from skilljobs.plan.reading import read_rows
+from skilljobs.tasks.base import Example
 from skilljobs.tasks.columns import ColumnReport, report_columns
-from skilljobs.tasks.external_metrics import external_metrics
+from skilljobs.tasks.external_metrics import external_metrics, group_populations
 from skilljobs.tasks.table import Table, TableOptions
 from tests.tables import write_jsonl
 
@@ -150,3 +151,10 @@ def test_deeply_nested_json_is_a_bad_file_and_no_crash(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(json.dumps(FIELDS) + "\n" + "[" * 100_000 + "]" * 100_000)
     with pytest.raises(InputError, match="line 2"):
         read_rows(table_of(tmp_path / "t.jsonl"))
+
+
+@pytest.mark.parametrize(("values", "said"), [(51, "51"), (10_000, "10000"), (10_001, "more than 10,000")])
+def test_a_group_column_of_too_many_values_is_refused(values: int, said: str) -> None:
+    examples = [Example(str(n), str(n), "test", "t", target="x", metrics={"g": n}) for n in range(values)]
+    with pytest.raises(InputError, match=f"the column 'g' has {said} values; a group column needs between 1 and 50"):
+        group_populations(examples, "g")
