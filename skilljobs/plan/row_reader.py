@@ -20,7 +20,7 @@ from skilljobs.tasks.base import SPLITS, Example, check_example
 from skilljobs.tasks.example_chunks import Chunk
 from skilljobs.tasks.external_columns import ExternalColumn
 from skilljobs.tasks.external_kinds import KindsSeen
-from skilljobs.tasks.table_columns import Columnar, chunks_of
+from skilljobs.tasks.table_columns import Columnar, chunks_of, refuse_missing_columns
 
 LONGEST_REASON = 300
 """Characters: a value that it repeats may be a whole text."""
@@ -97,6 +97,8 @@ class RowReader:
             if len(self._sources) == 1:
                 self.columns.update(dict.fromkeys(batch.schema.names))
             first = self._rows[source] + 1
+            if first == 1:
+                refuse_missing_columns(table, batch.schema.names)
             for part in chunks_of(table, batch, first):
                 if isinstance(part, Chunk):
                     self._rows[source] += len(part)

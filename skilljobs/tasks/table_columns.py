@@ -3,7 +3,7 @@
 What it makes is what `Table.example` and `check_example` would: whatever these might refuse or change is left to them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,6 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
+from skilljobs.errors import InputError
+from skilljobs.suggestions import shortened
 from skilljobs.tasks.base import LARGEST_VALUE, SPLITS, TRAIN_FRACTION, VALIDATION_FRACTION, Task
 from skilljobs.tasks.example_chunks import SPLIT_CODES, Chunk
 from skilljobs.tasks.row_files import rows_of
@@ -48,6 +50,21 @@ def columnar(task: Task, all_are_tested: bool) -> Columnar | None:
         return None
     batches = task.batches()
     return None if batches is None else Columnar(task, batches, all_are_tested)
+
+
+def refuse_missing_columns(table: Columnar, names: Collection[str]) -> None:
+    """Refuse columns `names` without one that every example needs: each row would be bad for that reason.
+
+    Raises:
+        InputError: names the column.
+    """
+    options = table.task.options
+    needed = [*options.columns.values(), *([options.unit_column] if options.unit_column else [])]
+    if "text" not in options.columns:
+        needed.append("text")
+    for name in needed:
+        if name not in names:
+            raise InputError(f"{table.task.source} has no column {name!r}; it has {shortened(list(names))}")
 
 
 def chunks_of(table: Columnar, batch: pa.RecordBatch, first: int) -> Iterator[Chunk | list[dict[str, Any]]]:

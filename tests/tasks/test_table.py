@@ -227,3 +227,18 @@ def test_two_columns_that_would_be_stored_under_one_name_are_refused(tmp_path: P
     rows = [GOOD | {"level": {"a": n}, "level=a": None} for n in range(3)]
     with pytest.raises(InputError, match="the columns 'level' and 'level=a' both make a column 'level=a': rename one"):
         check_columns(read(write_jsonl(tmp_path / "t.jsonl", rows)))
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"), [({"text_column": "question"}, "question"), ({"unit_column": "pair"}, "pair"), ({}, "text")]
+)
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_column_that_no_row_has_is_named_at_once(
+    kind: str, options: dict[str, Any], missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Table, "example", lambda *_: pytest.fail("no row need be looked at"))
+    rows = [{("words" if missing == "text" else "text"): "a:", "target": " b", "level": n} for n in range(20)]
+    path = tmp_path / f"t.{kind}"
+    (parquet.write_table if kind == "parquet" else csv.write_csv)(pa.Table.from_pylist(rows), path)
+    with pytest.raises(InputError, match=rf"t\.{kind} has no column '{missing}'; it has (text|words), target, level$"):
+        read(path, **options)
