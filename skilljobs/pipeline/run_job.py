@@ -118,6 +118,13 @@ def _has_gpus(plan: JobPlan, placement: Placement, stack: ExitStack | None) -> b
     return stack.enter_context(ray_session(placement.address, placement.debug)).gpus > 0
 
 
+def is_for_cpus_alone(plan: JobPlan, files: RunFiles, placement: Placement) -> bool:
+    """Whether the job would have fewer shards than `check_job` plans if the cluster that it is for has GPUs."""
+    is_open = placement.address is not None and placement.gpus_per_replica is None and plan.spec.shard_size is None
+    is_new = plan.like is None and not files.exists
+    return is_open and is_new and default_shard_size(plan, on_gpu=True) > plan.shard_size
+
+
 def _check_ranks(plan: JobPlan, placement: Placement) -> None:
     if plan.spec.tensor_parallel > 1:
         placement.check_ranks(plan.spec.tensor_parallel)

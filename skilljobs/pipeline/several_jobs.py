@@ -14,7 +14,7 @@ from skilljobs.errors import InputError, JobFailed, SomeJobsFailed
 from skilljobs.pipeline.asked_job import AskedJob
 from skilljobs.pipeline.opening import open_run_files
 from skilljobs.pipeline.prepare_stage import plan_summary
-from skilljobs.pipeline.run_job import check_job, run_job
+from skilljobs.pipeline.run_job import check_job, is_for_cpus_alone, run_job
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.several_specs import JobOptions
 from skilljobs.printable import counted
@@ -77,7 +77,8 @@ def check_several(jobs: Sequence[tuple[str, AskedJob]], placement: Placement) ->
         with _named(label):
             plan = check_job(job.spec, job.uri, placement)
             files = open_run_files(job.uri)
-            checked.append(CheckedJob(job, label, state_of(files), plan_summary(plan)))
+            on_gpus = "; on GPUs, in fewer shards" if is_for_cpus_alone(plan, files, placement) else ""
+            checked.append(CheckedJob(job, label, state_of(files), plan_summary(plan) + on_gpus))
     return checked
 
 

@@ -64,9 +64,7 @@ def skewness(values: Column) -> float:
     """Return the skewness of the values that are not NaN, or 0 if they do not vary."""
     values = present(values)
     n = len(values)
-    if n == 0 or max(float(part.max()) for part in parts_of(values)) == min(
-        float(part.min()) for part in parts_of(values)
-    ):
+    if all((part == values[:1]).all() for part in parts_of(values)):
         return 0.0
     mean = total(values) / n
     deviation = math.sqrt(total(values, lambda part: np.square(part - mean)) / n)

@@ -43,7 +43,7 @@ class Options:
     """A job of few examples on a model whose bits depend on how a batch is cut."""
 
     def __init__(self, data: Path, model: Path) -> None:
-        self._given = {"data": str(data), "model": str(model), "prompt_length": 2, "tune_steps": 30, "null": 1}
+        self._given = {"data": str(data), "model": str(model), "prompt_length": 2, "tune_steps": 16, "null": 1}
 
     def submit(self, out: Path, reporter: Notes, replicas: int, **more: object) -> skilljobs.Run:
         options: dict[str, Any] = {**self._given, **more}
@@ -143,7 +143,7 @@ def test_prompts_that_are_stopped_in_the_middle_go_on(tmp_path: Path, options: O
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        options.submit(tmp_path, AtStep(52, stop), 2, prompts=2)
+        options.submit(tmp_path, AtStep(28, stop), 2, prompts=2)
     states = sorted(tmp_path.rglob(TUNING_STATE_NAME.rpartition("/")[2]))
     assert len(states) == 2
     both = options.submit(tmp_path, Notes(), 2, prompts=2)

@@ -6,7 +6,7 @@ import pytest
 
 from skilljobs.errors import InputError
 from skilljobs.pipeline import run_job
-from skilljobs.pipeline.opening import open_run
+from skilljobs.pipeline.opening import open_run, open_run_files
 from skilljobs.plan import shard_size
 from skilljobs.plan.capacity import Placement
 from skilljobs.plan.footprint import weights_bytes
@@ -84,6 +84,22 @@ def test_a_run_that_needed_few_of_its_shards_keeps_their_size(tmp_path: Path) ->
     run.save(run.record.model_copy(update={"shards": (smallest,)}))
     again = run_job.check_job(SPEC, str(tmp_path), Placement())
     assert [len(shard) for shard in again.shards] == [len(shard) for shard in begun.shards]
+
+
+def test_a_check_says_where_gpus_would_change_the_shards(plan: JobPlan, tmp_path: Path) -> None:
+    """It does not connect to the cluster."""
+    heavy, new = replace(plan, sums_size=4_000_000_000), open_run_files(str(tmp_path / "new"))
+    assert default_shard_size(heavy, on_gpu=True) > heavy.shard_size
+    assert run_job.is_for_cpus_alone(heavy, new, Placement(address="ray://elsewhere:10001"))
+    assert not run_job.is_for_cpus_alone(heavy, new, Placement()), "this machine was looked at"
+    assert not run_job.is_for_cpus_alone(heavy, new, Placement(address="auto", gpus_per_replica=1))
+    chosen = replace(heavy, spec=replace(SPEC, shard_size=50))
+    assert not run_job.is_for_cpus_alone(chosen, new, Placement(address="auto"))
+    open_run(str(tmp_path / "begun"), "begun", plan, ())
+    begun = open_run_files(str(tmp_path / "begun"))
+    assert not run_job.is_for_cpus_alone(heavy, begun, Placement(address="auto"))
+    stopped_early = replace(heavy, spec=replace(SPEC, until_ci=0.1))
+    assert not run_job.is_for_cpus_alone(stopped_early, new, Placement(address="auto"))
 
 
 def test_gpus_are_looked_for_where_they_matter(plan: JobPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
