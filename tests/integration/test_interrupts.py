@@ -32,7 +32,7 @@ def test_a_stopped_job_keeps_its_shards_and_resumes(tmp_path: Path) -> None:
 
     kept: dict[str, int] = {}
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        job = start(tmp_path)
+        job = start(tmp_path, "--limit", "1200")
         wait_for(lambda: len(committed()) > len(kept) or job.poll() is not None)  # noqa: B023
         job.send_signal(number)
         _, err = job.communicate(timeout=60)
@@ -42,13 +42,13 @@ def test_a_stopped_job_keeps_its_shards_and_resumes(tmp_path: Path) -> None:
         now = committed()
         assert kept.items() <= now.items()
         kept = now
-    again = start(tmp_path)
+    again = start(tmp_path, "--limit", "1200")
     out, err = again.communicate(timeout=240)
     assert again.returncode == 0, err
     assert out.splitlines()[-1] == str(tmp_path / "mine")
     assert f"collect: {len(kept)} of" in err
     assert kept.items() <= committed().items()
-    third = start(tmp_path)
+    third = start(tmp_path, "--limit", "1200")
     _, err = third.communicate(timeout=60)
     assert (third.returncode, "is complete already" in err) == (0, True)
 
