@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from skilljobs.analysis.scored_shards import examples_with_scores
 from skilljobs.stats.layout import ALL, Layout
 from skilljobs.stats.metric_traps import FEWEST
 from skilljobs.store.reader import RunReader
@@ -97,14 +98,7 @@ class Traces:
         self._values: dict[str, Array] = {}
         self._levels: dict[str, dict[str, NDArray[np.bool_]]] = {}
         ids = self._activations.select(pl.col("example_id").unique(maintain_order=True))
-        traced = ids.lazy()
-        examples, scores = (
-            frame.join(traced, on="example_id", how="semi").collect(engine="streaming")
-            for frame in (self.run.examples(), self.run.scores().drop("half"))
-        )
-        self.examples = ids.join(examples, on="example_id", how="left", maintain_order="left").join(
-            scores, on="example_id", how="left", maintain_order="left"
-        )
+        self.examples = examples_with_scores(self.run, ids)
 
     @cached_property
     def _top(self) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from skilljobs.analysis.distributions import metric_values
+from skilljobs.analysis.scored_shards import examples_with_scores
 from skilljobs.errors import InputError
 from skilljobs.plan.shortcuts_spec import ShortcutsSpec
 from skilljobs.stats.layout import ALL
@@ -94,7 +95,7 @@ def read_half(run: RunReader, half: int, limit: int, metric: str | None, populat
     if len(inside) == 0:
         raise InputError(f"no example of half {half} is in the population {population!r}")
     examples = [every[place] for place in inside]
-    frame = _frame(run, examples)
+    frame = examples_with_scores(run, pl.DataFrame({"example_id": [example.example_id for example in examples]}))
     _, units = np.unique([example.unit for example in examples], return_inverse=True)
     return HalfExamples(
         shards=shards,
@@ -107,18 +108,6 @@ def read_half(run: RunReader, half: int, limit: int, metric: str | None, populat
         correct=frame["correct"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
         confidence=frame["confidence"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
     )
-
-
-def _frame(run: RunReader, examples: Sequence[Example]) -> pl.DataFrame:
-    """The stored rows of `examples` with their scores, in order."""
-    ids = pl.DataFrame({"example_id": [example.example_id for example in examples]})
-    wanted = ids.lazy()
-    rows, scores = (
-        frame.join(wanted, on="example_id", how="semi").collect(engine="streaming")
-        for frame in (run.examples(), run.scores().drop("half"))
-    )
-    joined = ids.join(rows, on="example_id", how="left", maintain_order="left")
-    return joined.join(scores, on="example_id", how="left", maintain_order="left")
 
 
 def _population_codes(run: RunReader, examples: Sequence[Example], population: str) -> Codes:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from skilljobs.analysis.distributions import answer_names, metric_values
-from skilljobs.analysis.scored_shards import example_frames, scored_frames
+from skilljobs.analysis.scored_shards import scored_shards
 from skilljobs.stats.metric_traps import FEWEST
 from skilljobs.store.reader import RunReader
 from skilljobs.tasks.base import ANSWER, choice_names
@@ -46,7 +46,7 @@ def answer_counts(run: RunReader) -> AnswerCounts | None:
 def _count_answers(run: RunReader) -> AnswerCounts | None:
     found = AnswerCounts([], Counter(), [Counter() for _ in run.prompts()])
     kinds: set[tuple[str, ...]] = set()
-    for examples in example_frames(run, ["choices", ANSWER]):
+    for examples, scored_frames in scored_shards(run, ["choices", ANSWER], ["correct"]):
         different = examples.select(pl.col("choices").list.sort()).unique()["choices"].to_list()
         kinds |= {() if choices is None else tuple(choices) for choices in different}
         if len(kinds) != 1 or () in kinds:
@@ -54,8 +54,7 @@ def _count_answers(run: RunReader) -> AnswerCounts | None:
         if not found.names:
             found.names.extend(choice_names(examples["choices"][0].to_list()))
         found.examples.update(map(str, answer_names(examples)))
-    for frames in scored_frames(run, ["choices", ANSWER], ["correct"]):
-        for counts, scored in zip(found.scored, frames, strict=True):
+        for counts, scored in zip(found.scored, scored_frames, strict=True):
             answered = scored.drop_nulls("correct")
             counts.update(zip(map(str, answer_names(answered)), answered["correct"].to_list(), strict=True))
     return found if found.examples else None
@@ -77,9 +76,10 @@ def one_answer(run: RunReader) -> list[str]:
     gives one answer is concluded if it is right for nearly all examples with that answer and for hardly any other.
     """
     counts = answer_counts(run)
+    if counts is None:
+        return []
     sentences = []
-    for number, scored in enumerate([] if counts is None else counts.scored):
-        assert counts is not None
+    for number, scored in enumerate(counts.scored):
         found = _of_two(scored, counts.names) if len(counts.names) == 2 else _of_more(scored)
         if found is not None:
             name, said = found
@@ -136,7 +136,7 @@ def _telling(run: RunReader, name: str) -> str | None:
         return level_metric_name(ANSWER, name)
     telling = {metric.name for metric in layout.metrics if metric.kind == "external"}
     opposite = set(telling)
-    for examples in example_frames(run):
+    for examples, _ in scored_shards(run):
         wanted = np.array([answer == name for answer in answer_names(examples)], np.float64)
         for metric in telling | opposite:
             values = metric_values(examples, layout, metric)

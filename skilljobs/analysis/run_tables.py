@@ -6,7 +6,7 @@ import polars as pl
 
 from skilljobs.analysis.distributions import level_names
 from skilljobs.analysis.null_thresholds import NullThreshold, NullThresholds
-from skilljobs.analysis.scored_shards import scored_frames
+from skilljobs.analysis.scored_shards import scored_shards
 from skilljobs.stats.layout import ALL
 from skilljobs.store.reader import RunReader
 
@@ -14,7 +14,8 @@ STRONGEST = 10
 """How many neurons are ranked on one half and measured on the other."""
 SIGNIFICANT = 0.01
 """Neurons with a q below this count as significant."""
-_AVERAGED = ("confidence", "target_logprob")
+_AVERAGED = {"correct": "accuracy", "confidence": "confidence", "target_logprob": "target_logprob"}
+"""Scores, and the names of their means."""
 
 
 def accuracy_by_group(run: RunReader) -> pl.DataFrame:
@@ -23,18 +24,15 @@ def accuracy_by_group(run: RunReader) -> pl.DataFrame:
     Columns: population, examples, accuracy, confidence, target_logprob. The accuracy is null for tasks without choices.
     With several soft prompts, the values are means over the prompts.
     """
-    parts = [
-        _sums_by_group(frame, list(run.record.groups))
-        for frames in scored_frames(run, list(run.record.groups), ["correct", *_AVERAGED])
-        for frame in [pl.concat(frames)]
-    ]
+    groups = list(run.record.groups)
+    parts = [_sums_by_group(pl.concat(frames), groups) for _, frames in scored_shards(run, groups, list(_AVERAGED))]
     sums = pl.concat(parts).group_by("place", "population", maintain_order=True).sum().sort("place", "population")
     return sums.select(
         "population",
         "examples",
         *(
             pl.when(pl.col(f"n:{name}") > 0).then(pl.col(f"sum:{name}") / pl.col(f"n:{name}")).alias(shown)
-            for name, shown in {"correct": "accuracy", **{name: name for name in _AVERAGED}}.items()
+            for name, shown in _AVERAGED.items()
         ),
     )
 
@@ -44,11 +42,10 @@ def _sums_by_group(scored: pl.DataFrame, groups: Sequence[str]) -> pl.DataFrame:
 
     A row of `scored` is an example with one soft prompt.
     """
-    names = ("correct", *_AVERAGED)
     aggregated = [
         pl.col("example_id").n_unique().alias("examples"),
-        *(pl.col(name).cast(pl.Float64).sum().alias(f"sum:{name}") for name in names),
-        *(pl.col(name).count().alias(f"n:{name}") for name in names),
+        *(pl.col(name).cast(pl.Float64).sum().alias(f"sum:{name}") for name in _AVERAGED),
+        *(pl.col(name).count().alias(f"n:{name}") for name in _AVERAGED),
     ]
     parts = [scored.select(pl.lit(0).alias("place"), pl.lit(ALL).alias("population"), *aggregated)]
     for place, column in enumerate(groups, start=1):

@@ -91,10 +91,15 @@ def _plan(
     """
     plan = plan_job(spec, rows, read_chat, read_labels, _stored_shard_size(files))
     _check_ranks(plan, placement)
-    if files.exists or spec.shard_size is not None:
+    if _has_its_shards(plan, files):
         return plan
     larger = default_shard_size(plan, _has_gpus(plan, placement, stack))
     return plan if larger == plan.shard_size else resharded(plan, larger)
+
+
+def _has_its_shards(plan: JobPlan, files: RunFiles) -> bool:
+    """Whether the size of shards is that of a run, or of the spec."""
+    return files.exists or plan.spec.shard_size is not None
 
 
 def _stored_shard_size(files: RunFiles) -> int | None:
@@ -120,9 +125,9 @@ def _has_gpus(plan: JobPlan, placement: Placement, stack: ExitStack | None) -> b
 
 def is_for_cpus_alone(plan: JobPlan, files: RunFiles, placement: Placement) -> bool:
     """Whether the job would have fewer shards than `check_job` plans if the cluster that it is for has GPUs."""
-    is_open = placement.address is not None and placement.gpus_per_replica is None and plan.spec.shard_size is None
-    is_new = plan.like is None and not files.exists
-    return is_open and is_new and default_shard_size(plan, on_gpu=True) > plan.shard_size
+    may_have_gpus = placement.address is not None and placement.gpus_per_replica is None
+    is_open = plan.like is None and not _has_its_shards(plan, files)
+    return may_have_gpus and is_open and default_shard_size(plan, on_gpu=True) > plan.shard_size
 
 
 def _check_ranks(plan: JobPlan, placement: Placement) -> None:

@@ -81,7 +81,7 @@ def draw_examples(spec: JobSpec, reader: RowReader, group: str | None, shard_siz
     stratum = next((source for source in columns if source.name == group), None)
     sampled = sample(reader, rows, spec.limit, stratum, spec.seed)
     train, validation = tuning_sample(reader, len(sampled) / len(rows), stratum, spec.seed)
-    ranks = None if sampled.is_whole else in_places(sampled.located(), every_row, np.int32, -1)
+    ranks = None if sampled.rows is rows else in_places(sampled.located(), every_row, np.int32, -1)
     tested = rows if ranks is None else RowSet.where(ranks)
     sharding = shard_examples(reader, tested, spec.shard_size or shard_size, spec.seed)
     sizes = [len(train), len(validation), *sharding.order.sizes]

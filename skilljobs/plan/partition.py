@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skilljobs.hashing import digest_of_many
 from skilljobs.plan.example_views import ExampleView
 from skilljobs.plan.shapes import Shape, Shapes
+from skilljobs.spill.buckets import by_bucket
 from skilljobs.spill.spilled_tables import SpilledTables
 from skilljobs.tasks.base import Example, half_of
 from skilljobs.tasks.chunk_digests import digest_text
@@ -44,8 +45,7 @@ class Partition:
             width: bytes of an example on average, compressed.
             shape: the external columns of every example; None if they differ.
         """
-        self._about = size, width, shape
-        self._shape = shape
+        self._size, self._width, self._shape = size, width, shape
         self._rows = max(1, min(BUCKET_ROWS, BUCKET_BYTES // max(1, width)), -(-size // MOST_BUCKETS))
         self._spill = SpilledTables()
         self._buckets = [array("q") for _ in range(-(-size // self._rows))]
@@ -58,7 +58,7 @@ class Partition:
 
     def reordered(self, chunks: Iterable[tuple[Chunk, NDArray[np.int32]]]) -> "Partition":
         """The same examples at other places, which `chunks` give."""
-        return Partition(chunks, *self._about)
+        return Partition(chunks, self._size, self._width, self._shape)
 
     @classmethod
     def of(cls, groups: Iterable[Sequence[Example]]) -> "Partition":
@@ -74,12 +74,9 @@ class Partition:
         return cls(chunks, len(examples), 1, shapes.only)
 
     def _distribute(self, table: pa.Table) -> None:
-        buckets = table[_PLACE].to_numpy() // self._rows
-        order = np.argsort(buckets, kind="stable")
+        order, slices = by_bucket(table[_PLACE].to_numpy() // self._rows, len(self._buckets))
         ordered = table.take(order)
-        bounds = np.searchsorted(buckets[order], np.arange(len(self._buckets) + 1))
-        for bucket in np.flatnonzero(np.diff(bounds)).tolist():
-            start, stop = bounds[bucket : bucket + 2].tolist()
+        for bucket, start, stop in slices:
             self._buckets[bucket].append(self._spill.add(ordered.slice(start, stop - start)))
 
     def _bucket(self, bucket: int) -> Chunk:

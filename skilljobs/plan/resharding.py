@@ -24,11 +24,7 @@ def resharded(plan: JobPlan, shard_size: int) -> JobPlan:
         for chunk in plan.examples.blocks(0, total):
             places = np.arange(start, start + len(chunk))
             is_test = places >= first_test
-            halves, numbers = before.numbers(places[is_test] - first_test)
-            moved_to = np.empty(len(numbers), np.int64)
-            for half in (0, 1):
-                moved_to[halves == half] = after.places(half, numbers[halves == half])
-            places[is_test] = first_test + moved_to
+            places[is_test] = first_test + after.places(*before.numbers(places[is_test] - first_test))
             yield chunk, places.astype(np.int32)
             start += len(chunk)
 

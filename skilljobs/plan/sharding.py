@@ -26,17 +26,21 @@ Rows = NDArray[np.int64]
 class Sample:
     """Rows in the order in which they were drawn."""
 
-    rows: SpilledColumn[np.int64]
-    is_whole: bool
-    """Whether they are all that there were to draw from, in their own order."""
+    rows: RowSet | SpilledColumn[np.int64]
+    """A set if they are all that there were to draw from, in their own order."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def blocks(self) -> Iterator[Rows]:
+        """The rows, some at a time."""
+        return self.rows.blocks() if isinstance(self.rows, RowSet) else (rows for _, rows in self.rows.blocks())
+
     def located(self, first: int = 0) -> Iterator[tuple[Rows, NDArray[np.int32]]]:
         """Rows and their places in the order, the first one at `first`, some at a time."""
-        for start, rows in self.rows.blocks():
-            yield rows, np.arange(first + start, first + start + len(rows), dtype=np.int32)
+        for rows in self.blocks():
+            yield rows, np.arange(first, first + len(rows), dtype=np.int32)
+            first += len(rows)
 
 
 def sample(reader: RowReader, rows: RowSet, limit: int | None, stratum: ExternalColumn | None, seed: int) -> Sample:
@@ -45,14 +49,14 @@ def sample(reader: RowReader, rows: RowSet, limit: int | None, stratum: External
     A sample is ordered by value, and then by the hash that it is drawn by.
     """
     if limit is None or limit >= len(rows):
-        return Sample(SpilledColumn.of(np.int64, rows.blocks()), is_whole=True)
+        return Sample(rows)
     strata = Strata(reader, rows, stratum, seed)
     quota = {name: limit * size / len(rows) for name, size in strata.sizes.items()}
     taken = {name: int(share) for name, share in quota.items()}
     by_remainder = sorted(quota, key=lambda name: (taken[name] - quota[name], name))
     for name in by_remainder[: limit - sum(taken.values())]:
         taken[name] += 1
-    return Sample(strata.first(taken), is_whole=False)
+    return Sample(strata.first(taken))
 
 
 def tuning_sample(reader: RowReader, share: float, stratum: ExternalColumn | None, seed: int) -> tuple[Sample, Sample]:
@@ -79,12 +83,16 @@ class ShardOrder:
         self._halves = np.array([half for _, half in turns], np.int64)
         self._firsts = np.array([turn * shard_size for turn, _ in turns], np.int64)
         """The number of the first example of each shard."""
-        self._shards = [np.flatnonzero(self._halves == half) for half in (0, 1)]
+        self._shard_of_turn = np.zeros((2, len(turns)), np.int64)
+        """Of each half; a half that has no such turn has 0 there."""
+        for shard, (turn, half) in enumerate(turns):
+            self._shard_of_turn[half, turn] = shard
         self._shard_size = shard_size
 
-    def places(self, half: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The places of examples of a half."""
-        return self._starts[self._shards[half][numbers // self._shard_size]] + numbers % self._shard_size
+    def places(self, halves: NDArray[np.int64] | int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The places of examples by their halves, or the half of all, and their numbers."""
+        turns, behind = np.divmod(numbers, self._shard_size)
+        return np.asarray(self._starts[self._shard_of_turn[halves, turns]] + behind)
 
     def numbers(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The halves of the examples at `places`, and their numbers."""

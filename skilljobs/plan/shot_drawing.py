@@ -33,8 +33,8 @@ def draw_shots(reader: RowReader, count: int, seed: int) -> Shots:
     looked_at = max(FEWEST_LOOKED_AT, 8 * count)
     known: set[str] = set()
     while len(drawn) < count and (rows := list(islice(in_order, looked_at))):
-        looked_at_now = sorted(rows)
-        by_row = dict(zip(looked_at_now, RowView(reader, RowSet.of(np.array(looked_at_now))), strict=True))
+        in_row_order = np.sort(rows)
+        by_row = dict(zip(in_row_order.tolist(), RowView(reader, RowSet.of(in_row_order)), strict=True))
         known |= _texts_of_others(reader, {example.text for example in by_row.values()})
         for row in rows:
             if len(drawn) < count and by_row[row].text not in known:

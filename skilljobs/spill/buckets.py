@@ -60,11 +60,9 @@ class Buckets:
             return
         buckets, *columns = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting, self._rows_waiting = [], 0
-        order = np.argsort(buckets, kind="stable")
-        bounds = np.searchsorted(buckets[order], np.arange(len(self) + 1))
+        order, slices = by_bucket(buckets, len(self))
         ordered = [column[order].astype(kind) for column, kind in zip(columns, self._kinds, strict=True)]
-        for bucket in np.flatnonzero(np.diff(bounds)).tolist():
-            start, stop = bounds[bucket : bucket + 2].tolist()
+        for bucket, start, stop in slices:
             data = b"".join(column[start:stop].tobytes() for column in ordered)
             self._pieces[bucket].extend((self._file.append(data), stop - start))
 
@@ -107,6 +105,17 @@ class HashCounter:
     def different(self) -> int:
         """How many different ones were added."""
         return sum(len(np.unique(self._buckets.read(bucket)[0])) for bucket in range(self._BUCKETS))
+
+
+def by_bucket(buckets: Array, count: int) -> tuple[NDArray[np.int64], list[tuple[int, int, int]]]:
+    """The order that puts rows together whose number in `buckets` is the same, and each bucket with its slice of it.
+
+    `count`: of buckets; those without a row are left out.
+    """
+    order = np.argsort(buckets, kind="stable")
+    bounds = np.searchsorted(buckets[order], np.arange(count + 1)).tolist()
+    slices = [(bucket, *bounds[bucket : bucket + 2]) for bucket in range(count)]
+    return order, [(bucket, start, stop) for bucket, start, stop in slices if start < stop]
 
 
 def bucket_of_hash(hashes: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:

@@ -93,7 +93,7 @@ class _Batch:
         self.options, self.task = table.task.options, table.task
         renamed = self.options.columns
         names = batch.schema.names
-        if self.rows == 0 or any(column not in names for column in renamed.values()):
+        if self.rows == 0:
             raise _UnusualError
         batch.validate(full=True)  # of texts that are not UTF-8 too
         rest = [name for name in names if name not in renamed.values() and name not in renamed]
@@ -105,10 +105,7 @@ class _Batch:
         numbers = pa.array(np.arange(self.first, self.first + self.rows))
         ids = self._text_of("example_id")
         ids = compute.coalesce(ids, numbers.cast(pa.string())) if ids.null_count else ids
-        unit_column = self.options.unit_column or "unit"
-        if self.options.unit_column is not None and unit_column not in self.columns:
-            raise _UnusualError
-        units = self._text_of(unit_column)
+        units = self._text_of(self.options.unit_column or "unit")
         units = compute.coalesce(units, ids) if units.null_count else units
         target = self._text_of("target")
         choices, answer = self._choices_and_answer()

@@ -87,10 +87,10 @@ def test_a_limit_keeps_the_shares_of_the_groups() -> None:
     examples = numbered(3001)
     reader, rows = reader_of(examples), RowSet.of(np.arange(3001))
     drawn = sample(reader, rows, 100, ExternalColumn("g"), seed=0)
-    assert Counter(str(examples[row].metrics["g"]) for row in drawn.rows[:]) == {"a": 67, "b": 33}
+    assert Counter(str(examples[row].metrics["g"]) for rows in drawn.blocks() for row in rows) == {"a": 67, "b": 33}
     assert len(sample(reader, rows, 7, ExternalColumn("g"), 0)) == 7
     whole = sample(reader, rows, 5000, ExternalColumn("g"), 0)
-    assert (whole.is_whole, whole.rows[:].tolist()) == (True, list(range(3001)))
+    assert (whole.rows is rows, np.concatenate(list(whole.blocks())).tolist()) == (True, list(range(3001)))
 
 
 def test_default_metrics_and_populations() -> None:
@@ -119,7 +119,7 @@ def test_without_a_limit_all_is_tuned_on() -> None:
     rows = [replace(example, example_id=str(n), unit=str(n)) for n, example in enumerate(rows)]
     reader = reader_of(rows)
     train, validation = tuning_sample(reader, 1.0, None, seed=0)
-    assert [*train.rows[:], *validation.rows[:]] == list(range(600))
+    assert [row for drawn in (train, validation) for rows in drawn.blocks() for row in rows] == list(range(600))
     train, validation = tuning_sample(reader, 0.5, ExternalColumn("g"), seed=0)
     assert (len(train), len(validation)) == (150, 150)
     train, validation = tuning_sample(reader_of(rows[:310]), 0.01, None, seed=0)
